@@ -1,0 +1,490 @@
+//! The event sink: the one place that stamps. A backend tells it what happened; it builds the request's record.
+//!
+//! The sink outlives the future that generates: when a request times out or is cancelled the future is dropped, and what was
+//! stamped until then is kept.
+
+use crate::clock::Clock;
+use crate::digest::OutputHash;
+use crate::record::{Connection, CountSource, ErrorCode, FinishReason, Moments, RequestRecord, StampSource, Status, Tokens};
+use crate::units::Nanos;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// When bytes arrived. Only the sink makes these, so that no backend can stamp later than it should.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamp {
+    at: Nanos,
+    read: u32,
+}
+
+impl Stamp {
+    /// The moment.
+    pub fn at(self) -> Nanos {
+        self.at
+    }
+}
+
+/// A receive time the kernel gave, already converted to the run's clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KernelStamp(pub Nanos);
+
+/// Which kind of text a token-bearing event carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TokenKind {
+    /// Content or tool arguments: what the user sees.
+    Visible,
+    /// Reasoning.
+    Reasoning,
+    /// One event with both; counts for both clocks.
+    Both,
+}
+
+/// Something arrived that carries generated text.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenEvent<'a> {
+    /// Which kind of text.
+    pub kind: TokenKind,
+    /// The text (or, for engines that hand over token ids, their bytes); only hashed and measured unless text is kept.
+    pub text: &'a [u8],
+    /// Tokens in this event, where the endpoint tells per event.
+    pub tokens: Option<u32>,
+}
+
+/// Token counts as the endpoint reports them. Later reports replace earlier ones, field by field.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Prompt tokens, cached ones included.
+    pub input: Option<u32>,
+    /// Of them, read from a cache.
+    pub cache_read: Option<u32>,
+    /// Of them, written to a billed cache.
+    pub cache_write: Option<u32>,
+    /// Generated tokens, reasoning included.
+    pub output: Option<u32>,
+    /// Of them, reasoning.
+    pub reasoning: Option<u32>,
+}
+
+/// The end of a complete answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Finish {
+    /// Why the engine stopped, where it said.
+    pub reason: Option<FinishReason>,
+}
+
+/// Why a request has no complete answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RequestError {
+    /// The kind, for tables.
+    pub status: Status,
+    /// The code, for diagnosis.
+    pub code: ErrorCode,
+}
+
+impl RequestError {
+    /// An error of a kind and a code.
+    pub const fn new(status: Status, code: ErrorCode) -> Self {
+        Self { status, code }
+    }
+}
+
+/// Numbers a shard shows while it runs. Plain counters: read by the progress line, written on the receive path without a lock.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// Requests whose bytes were sent.
+    pub sent: AtomicU64,
+    /// Requests in flight.
+    pub in_flight: AtomicU64,
+    /// Token-bearing events received.
+    pub chunks: AtomicU64,
+    /// Answers that ended well.
+    pub ok: AtomicU64,
+    /// Requests that failed, by any cause.
+    pub failed: AtomicU64,
+}
+
+/// Stamps and collects the events of one request at a time; reused from request to request.
+pub struct EventSink {
+    clock: Arc<dyn Clock>,
+    live: Arc<Live>,
+    /// Told to the timeout watcher, which cannot look into a sink that the future has borrowed.
+    first_token_seen: Arc<AtomicBool>,
+    record: RequestRecord,
+    hash: OutputHash,
+    any_output: bool,
+    chunk_bytes: Vec<u32>,
+    unknown_chunks: bool,
+    previous: Nanos,
+    read: Read,
+    text: Option<String>,
+}
+
+/// The read being decoded.
+#[derive(Clone, Copy, Default)]
+struct Read {
+    number: u32,
+    events: u32,
+    tokens: u32,
+    has_first: bool,
+}
+
+impl EventSink {
+    /// A sink that stamps by `clock` and counts into `live`.
+    pub fn new(clock: Arc<dyn Clock>, live: Arc<Live>) -> Self {
+        Self {
+            clock,
+            live,
+            first_token_seen: Arc::default(),
+            record: RequestRecord::default(),
+            hash: OutputHash::default(),
+            any_output: false,
+            chunk_bytes: vec![],
+            unknown_chunks: false,
+            previous: Nanos::ZERO,
+            read: Read::default(),
+            text: None,
+        }
+    }
+
+    /// Starts a new request. `record` carries its identity and due; `keep_text` keeps the output for a later request.
+    pub fn begin(&mut self, record: RequestRecord, keep_text: bool) {
+        let wanted = record.tokens.wanted as usize;
+        self.record = record;
+        self.record.chunk_gaps.reserve(wanted.min(1 << 16));
+        self.record.chunk_tokens.reserve(wanted.min(1 << 16));
+        self.hash = OutputHash::default();
+        self.any_output = false;
+        self.chunk_bytes.clear();
+        self.unknown_chunks = false;
+        self.read = Read::default();
+        self.text = keep_text.then(String::new);
+        self.first_token_seen = Arc::default();
+    }
+
+    /// Becomes true at the first token.
+    pub fn first_token_flag(&self) -> Arc<AtomicBool> {
+        self.first_token_seen.clone()
+    }
+
+    /// The clock, for what a backend must time beside its events.
+    pub fn now(&self) -> Nanos {
+        self.clock.now()
+    }
+
+    /// The harness begins to act on the request.
+    pub fn started(&mut self) {
+        self.record.at.start = Some(self.clock.now());
+        self.record.attempts += 1;
+    }
+
+    /// A connection is there.
+    pub fn connected(&mut self, connection: Connection) {
+        self.record.at.conn_ready = Some(self.clock.now());
+        self.record.connection = connection;
+    }
+
+    /// The last request byte was handed over; `bytes` in all.
+    pub fn sent(&mut self, bytes: u64) {
+        self.record.at.sent = Some(self.clock.now());
+        self.record.bytes_up += bytes;
+        self.live.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `bytes` arrived. To be called before anything looks at them.
+    #[inline]
+    pub fn arrived(&mut self, bytes: usize, kernel: Option<KernelStamp>) -> Stamp {
+        let at = match kernel {
+            Some(KernelStamp(at)) => {
+                self.record.stamp = StampSource::Kernel;
+                at
+            }
+            None => self.clock.now(),
+        };
+        self.arrived_at(bytes, at)
+    }
+
+    /// As [`Self::arrived`], for a read whose return was already stamped by the same clock inside the transport (TLS: the read
+    /// of the ciphertext).
+    #[inline]
+    pub fn arrived_at(&mut self, bytes: usize, at: Nanos) -> Stamp {
+        self.settle_read();
+        self.read = Read { number: self.read.number.wrapping_add(1), ..Read::default() };
+        self.record.at.first_byte.get_or_insert(at);
+        self.record.bytes_down += bytes as u64;
+        Stamp { at, read: self.read.number }
+    }
+
+    /// The engine in this process handed something over.
+    #[inline]
+    pub fn handed_over(&mut self, at: Nanos) -> Stamp {
+        self.record.stamp = StampSource::Local;
+        self.arrived_at(0, at)
+    }
+
+    /// The response head is complete.
+    pub fn headers(&mut self, stamp: Stamp, status: Option<u16>) {
+        self.record.at.headers = Some(stamp.at);
+        self.record.http_status = status;
+    }
+
+    /// An event without generated text: a role, a ping, usage, an empty piece. It only tells that the read held more than one.
+    #[inline]
+    pub fn silent(&mut self, _stamp: Stamp) {
+        self.read.events += 1;
+    }
+
+    /// Generated text.
+    #[inline]
+    pub fn token(&mut self, stamp: Stamp, event: TokenEvent<'_>) {
+        debug_assert_eq!(stamp.read, self.read.number, "a stamp belongs to the read it was minted for");
+        let at = stamp.at;
+        self.read.events += 1;
+        self.read.tokens += 1;
+        if self.record.at.first_token.is_none() {
+            self.record.at.first_token = Some(at);
+            self.read.has_first = true;
+            self.previous = at;
+            self.first_token_seen.store(true, Ordering::Relaxed);
+        }
+        if event.kind != TokenKind::Reasoning {
+            self.record.at.first_visible.get_or_insert(at);
+        }
+        self.record.at.last_token = Some(at);
+        self.record.chunk_gaps.push((at - self.previous).0);
+        self.previous = at;
+        self.unknown_chunks |= event.tokens.is_none();
+        self.record.chunk_tokens.push(event.tokens.unwrap_or(0));
+        self.chunk_bytes.push(event.text.len() as u32);
+        self.hash.update(event.text);
+        self.any_output = true;
+        if let Some(text) = &mut self.text {
+            text.push_str(&String::from_utf8_lossy(event.text));
+        }
+        self.live.chunks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Token counts, as the endpoint reports them so far.
+    #[inline]
+    pub fn usage(&mut self, usage: Usage, source: CountSource) {
+        let t = &mut self.record.tokens;
+        if usage.input.is_some() {
+            t.input = usage.input;
+            t.input_source = source;
+        }
+        t.cache_read = usage.cache_read.or(t.cache_read);
+        t.cache_write = usage.cache_write.or(t.cache_write);
+        if usage.output.is_some() {
+            t.output = usage.output;
+            t.output_source = source;
+        }
+        t.reasoning = usage.reasoning.or(t.reasoning);
+    }
+
+    /// Allow-listed vendor numbers, as JSON.
+    pub fn vendor(&mut self, json: String) {
+        self.record.vendor = Some(json);
+    }
+
+    /// Ends the request and gives its record and, if it was asked for, the text.
+    ///
+    /// A complete answer without a token is a failure; one that is shorter than asked for exactly is `short`.
+    pub fn finish(&mut self, outcome: Result<Finish, RequestError>, exact: bool) -> (RequestRecord, Option<String>) {
+        self.settle_read();
+        let end = self.clock.now();
+        let record = &mut self.record;
+        record.at.end = Some(end);
+        record.output_hash = self.any_output.then_some(self.hash);
+        let share = Share { bytes: &self.chunk_bytes, all_known: !self.unknown_chunks };
+        share.settle(&mut record.tokens, &mut record.chunk_tokens);
+        match outcome {
+            Ok(finish) => {
+                record.finish = finish.reason;
+                let got = record.tokens.output.unwrap_or(0);
+                (record.status, record.error) = if record.at.first_token.is_none() {
+                    (Status::Protocol, Some(ErrorCode::NoToken))
+                } else if exact && record.tokens.output_source != CountSource::Chunks && got < record.tokens.wanted {
+                    (Status::Short, Some(ErrorCode::Short))
+                } else {
+                    (Status::Ok, None)
+                };
+            }
+            Err(error) => {
+                record.status = error.status;
+                record.error = Some(error.code);
+            }
+        }
+        let counter = if record.is_ok() { &self.live.ok } else { &self.live.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        (std::mem::take(record), self.text.take())
+    }
+
+    fn settle_read(&mut self) {
+        if self.read.events > 1 {
+            self.record.coalesced += self.read.tokens;
+            self.record.first_coalesced |= self.read.has_first;
+        }
+        self.read.events = 0;
+        self.read.tokens = 0;
+    }
+}
+
+/// Shares the tokens of an answer out over its chunks.
+struct Share<'a> {
+    bytes: &'a [u32],
+    all_known: bool,
+}
+
+impl Share<'_> {
+    fn settle(&self, tokens: &mut Tokens, chunks: &mut [u32]) {
+        if chunks.is_empty() {
+            return;
+        }
+        if self.all_known {
+            let sum = chunks.iter().sum();
+            // Tokens whose text stayed empty to the end are in the usage but in no chunk: they belong to the answer.
+            tokens.output.get_or_insert(sum);
+            if tokens.output_source == CountSource::Unknown {
+                tokens.output_source = CountSource::PerChunk;
+            }
+            tokens.chunk_source = CountSource::PerChunk;
+            return;
+        }
+        let n = chunks.len() as u64;
+        match tokens.output {
+            None => {
+                chunks.fill(1);
+                tokens.output = Some(n as u32);
+                tokens.output_source = CountSource::Chunks;
+                tokens.chunk_source = CountSource::Chunks;
+            }
+            Some(total) if u64::from(total) == n => {
+                chunks.fill(1);
+                tokens.chunk_source = CountSource::Usage;
+            }
+            Some(total) => {
+                tokens.chunk_source = CountSource::Estimated;
+                let bytes: u64 = self.bytes.iter().map(|b| u64::from(*b)).sum::<u64>().max(1);
+                // Cumulative rounding: the parts sum to the whole, and none is off by more than one.
+                let (mut seen, mut given) = (0_u64, 0_u64);
+                for (chunk, size) in chunks.iter_mut().zip(self.bytes) {
+                    seen += u64::from(*size);
+                    let upto = (seen * u64::from(total) * 2 + bytes) / (2 * bytes);
+                    *chunk = (upto - given) as u32;
+                    given = upto;
+                }
+                // The first token is in the first chunk, by definition of both.
+                if total > 0 && chunks[0] == 0 {
+                    chunks[0] = 1;
+                    if let Some(donor) = chunks[1..].iter_mut().max_by_key(|c| **c)
+                        && *donor > 0
+                    {
+                        *donor -= 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A record for a request that never ran: dropped, or its parent failed.
+pub fn unsent(mut record: RequestRecord, status: Status, code: ErrorCode, at: Nanos) -> RequestRecord {
+    record.status = status;
+    record.error = Some(code);
+    record.at = Moments { due: record.at.due, end: Some(at), ..Moments::default() };
+    record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    fn sink() -> (EventSink, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::default());
+        let mut sink = EventSink::new(clock.clone(), Arc::default());
+        sink.begin(RequestRecord { tokens: Tokens { wanted: 4, ..Tokens::default() }, ..RequestRecord::default() }, true);
+        (sink, clock)
+    }
+
+    fn token(text: &str, tokens: Option<u32>) -> TokenEvent<'_> {
+        TokenEvent { kind: TokenKind::Visible, text: text.as_bytes(), tokens }
+    }
+
+    #[test]
+    fn stamps_follow_the_definitions() {
+        let (mut sink, clock) = sink();
+        let step = |ms| clock.advance(Nanos::from_millis(ms));
+        step(1);
+        sink.started();
+        step(1);
+        sink.connected(Connection::New);
+        step(1);
+        sink.sent(100);
+        step(7);
+        let read = sink.arrived(50, None);
+        sink.headers(read, Some(200));
+        sink.silent(read); // the role chunk
+        step(10);
+        let read = sink.arrived(50, None);
+        sink.token(read, TokenEvent { kind: TokenKind::Reasoning, text: b"a", tokens: Some(1) });
+        step(10);
+        let read = sink.arrived(50, None);
+        sink.token(read, token("b", Some(2)));
+        sink.token(read, token("c", Some(1)));
+        step(10);
+        let read = sink.arrived(50, None);
+        sink.silent(read); // usage
+        sink.usage(Usage { input: Some(9), output: Some(4), ..Usage::default() }, CountSource::Usage);
+        let (record, text) = sink.finish(Ok(Finish::default()), true);
+        assert_eq!((record.status, text.as_deref()), (Status::Ok, Some("abc")));
+        let ms = |m: Option<Nanos>| m.map(|n| n.0 / 1_000_000);
+        let at = record.at;
+        assert_eq!([ms(at.start), ms(at.conn_ready), ms(at.sent), ms(at.headers)], [Some(1), Some(2), Some(3), Some(10)]);
+        assert_eq!(
+            [ms(at.first_byte), ms(at.first_token), ms(at.first_visible), ms(at.last_token), ms(at.end)],
+            [Some(10), Some(20), Some(30), Some(30), Some(40)]
+        );
+        assert_eq!((record.chunk_gaps.as_slice(), record.chunk_tokens.as_slice()), (&[0, 10_000_000, 0][..], &[1, 2, 1][..]));
+        assert_eq!((record.coalesced, record.first_coalesced), (2, false));
+        assert_eq!(record.tpot(), Some(Nanos(10_000_000 / 3)));
+        assert_eq!(ms(record.e2e()), Some(30));
+    }
+
+    #[test]
+    fn tokens_are_shared_out() {
+        let share = |usage: Option<u32>, pieces: &[(&str, Option<u32>)]| {
+            let (mut sink, _) = sink();
+            let read = sink.arrived(1, None);
+            for (text, tokens) in pieces {
+                sink.token(read, token(text, *tokens));
+            }
+            sink.usage(Usage { output: usage, ..Usage::default() }, CountSource::Usage);
+            let (record, _) = sink.finish(Ok(Finish::default()), false);
+            (record.chunk_tokens, record.tokens.output, record.tokens.chunk_source)
+        };
+        assert_eq!(share(None, &[("a", None), ("b", None)]), (vec![1, 1], Some(2), CountSource::Chunks));
+        assert_eq!(share(Some(2), &[("a", None), ("b", None)]), (vec![1, 1], Some(2), CountSource::Usage));
+        assert_eq!(share(Some(6), &[("aa", None), ("bbbb", None)]), (vec![2, 4], Some(6), CountSource::Estimated));
+        assert_eq!(share(Some(5), &[("a", Some(1)), ("b", Some(3))]), (vec![1, 3], Some(5), CountSource::PerChunk));
+        let (chunks, _, _) = share(Some(3), &[("a", None), ("bbbbbbbbbbbbbbbbbbbbbbb", None)]);
+        assert_eq!((chunks[0], chunks.iter().sum::<u32>()), (1, 3), "the first token is in the first chunk");
+    }
+
+    #[test]
+    fn outcomes() {
+        let end = |tokens: u32, outcome, exact| {
+            let (mut sink, _) = sink();
+            let read = sink.arrived(1, None);
+            (0..tokens).for_each(|_| sink.token(read, token("x", Some(1))));
+            let (record, _) = sink.finish(outcome, exact);
+            (record.status, record.error)
+        };
+        let done = Ok(Finish::default());
+        assert_eq!(end(4, done, true), (Status::Ok, None));
+        assert_eq!(end(3, done, true), (Status::Short, Some(ErrorCode::Short)));
+        assert_eq!(end(3, done, false), (Status::Ok, None));
+        assert_eq!(end(0, done, false), (Status::Protocol, Some(ErrorCode::NoToken)));
+        let broken = Err(RequestError::new(Status::Truncated, ErrorCode::NoTerminator));
+        assert_eq!(end(2, broken, true), (Status::Truncated, Some(ErrorCode::NoTerminator)));
+    }
+}

@@ -1,0 +1,25 @@
+//! Nouns and arithmetic of measuring LLM inference: no clock, no I/O, no async runtime.
+//!
+//! A [`trace`] is what once happened, a [`schedule`] is what we will do, a [`backend`] is our end of the line to an engine, an
+//! [`event`] sink stamps what arrives, a [`record`] is one request after the fact, and a [`report`] is the fold of a run.
+
+pub mod arrival;
+pub mod backend;
+pub mod clock;
+pub mod cost;
+pub mod digest;
+pub mod event;
+pub mod kv;
+pub mod metric;
+pub mod prompt;
+pub mod record;
+pub mod report;
+pub mod request;
+pub mod rng;
+pub mod sample;
+pub mod schedule;
+pub mod slo;
+pub mod trace;
+pub mod units;
+pub mod validity;
+mod words;

@@ -1,0 +1,191 @@
+//! Prompts as recipes. A recipe is expanded ahead of due by a keyed generator: two prompts share exactly the blocks that
+//! the trace says they share, and differ from the first token of every other block.
+//!
+//! Not here: tokenizers. An endpoint that takes token ids gets ids; one that takes text gets words, one per token.
+
+use crate::request::RequestId;
+use crate::rng::{keyed, mix};
+use crate::words::WORDS;
+use std::sync::Arc;
+
+/// How to make a prompt.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Prompt {
+    /// Blocks of tokens by identity.
+    Blocks(BlockPrompt),
+    /// A recorded text.
+    Text(Arc<str>),
+    /// Recorded token ids.
+    Ids(Arc<[u32]>),
+    /// The live conversation so far (prompt and answer of request `of`), then `add`.
+    Live {
+        /// The earlier request of the same conversation.
+        of: RequestId,
+        /// What the user says next.
+        add: Box<Prompt>,
+    },
+}
+
+/// A run of consecutive block ids: `first`, `first + 1`, … (`count` of them). Traces store blocks this way because the
+/// blocks of a growing conversation are consecutive: a few ranges instead of thousands of ids.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlockRange {
+    /// First id.
+    pub first: u64,
+    /// How many.
+    pub count: u32,
+}
+
+/// A prompt given by block identity.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BlockPrompt {
+    /// Which id space: the trace, a session, or one pass over a trace. Another namespace shares nothing.
+    pub namespace: u64,
+    /// Tokens per block.
+    pub block_tokens: u32,
+    /// The ids, in order.
+    pub blocks: Arc<[BlockRange]>,
+    /// Length of the prompt in tokens. The last block is cut to fit (its first tokens stay, so an equal id of another
+    /// length still shares them); tokens beyond the blocks come from `unshared`.
+    pub tokens: u32,
+    /// Key of the tokens beyond the blocks: shared with nobody.
+    pub unshared: u64,
+}
+
+/// The range of token ids a generator may draw from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Alphabet {
+    /// First usable id (below it tokenizers keep control tokens and bytes).
+    pub first: u32,
+    /// How many ids from there.
+    pub size: u32,
+}
+
+impl Alphabet {
+    /// The words of [`WORDS`], as indices into it.
+    pub const WORDS: Self = Self { first: 0, size: WORDS.len() as u32 };
+
+    /// How many digits in base `size` write 64 bits: the tokens at the start of a block that carry its identity.
+    fn digits(self) -> u32 {
+        let (mut digits, mut reach) = (0, 1_u128);
+        while reach < 1 << 64 {
+            reach *= u128::from(self.size.max(2));
+            digits += 1;
+        }
+        digits
+    }
+}
+
+impl BlockPrompt {
+    /// A prompt that shares nothing with any other: `tokens` long, keyed by `unshared`.
+    pub fn unique(namespace: u64, unshared: u64, tokens: u32) -> Self {
+        Self { namespace, block_tokens: tokens.max(1), blocks: Arc::new([]), tokens, unshared }
+    }
+
+    /// Appends the token ids of this prompt to `out`; always exactly `self.tokens` of them.
+    ///
+    /// tokens(block) = digits of mix(id under the namespace), then a keyed filler. The first ⌈64 / log2 size⌉ tokens of a
+    /// block write its identity through a bijection, so that two different blocks differ inside their first engine block
+    /// and no accidental prefix-cache hit can happen.
+    pub fn expand(&self, seed: u64, alphabet: Alphabet, out: &mut Vec<u32>) {
+        let space = mix(seed ^ mix(self.namespace));
+        let mut left = self.tokens;
+        out.reserve(left as usize);
+        for range in self.blocks.iter() {
+            for id in range.first..range.first + u64::from(range.count) {
+                if left == 0 {
+                    return;
+                }
+                let take = left.min(self.block_tokens);
+                fill(mix(space ^ mix(id)), take, alphabet, out);
+                left -= take;
+            }
+        }
+        if left > 0 {
+            fill(mix(space ^ mix(self.unshared) ^ UNSHARED), left, alphabet, out);
+        }
+    }
+}
+
+/// Keeps the keys of unshared tails apart from those of block ids.
+const UNSHARED: u64 = 0x5eed_0000_7a11_0001;
+
+fn fill(key: u64, tokens: u32, alphabet: Alphabet, out: &mut Vec<u32>) {
+    let size = u64::from(alphabet.size.max(1));
+    let identity = alphabet.digits().min(tokens);
+    let mut digits = key;
+    for _ in 0..identity {
+        out.push(alphabet.first + (digits % size) as u32);
+        digits /= size.max(2);
+    }
+    for position in identity..tokens {
+        let word = keyed(key, u64::from(position)) >> 32;
+        out.push(alphabet.first + ((word * size) >> 32) as u32);
+    }
+}
+
+/// Appends the words for `indices` to `out`, one space before each: " word word …", so that byte-pair tokenizers of the GPT-2
+/// family split before every word.
+pub fn words(indices: &[u32], out: &mut String) {
+    for index in indices {
+        out.push(' ');
+        out.push_str(WORDS[*index as usize % WORDS.len()]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    const IDS: Alphabet = Alphabet { first: 1000, size: 30_000 };
+
+    fn prompt(ids: &[(u64, u32)], tokens: u32) -> BlockPrompt {
+        BlockPrompt {
+            namespace: 3,
+            block_tokens: 64,
+            blocks: ids.iter().map(|&(first, count)| BlockRange { first, count }).collect(),
+            tokens,
+            unshared: 9,
+        }
+    }
+
+    fn expand(prompt: &BlockPrompt) -> Vec<u32> {
+        let mut out = vec![];
+        prompt.expand(42, IDS, &mut out);
+        out
+    }
+
+    #[test]
+    fn shares_exactly_the_shared_blocks() {
+        let (a, b) = (expand(&prompt(&[(0, 2), (7, 1)], 160)), expand(&prompt(&[(0, 2), (9, 1)], 170)));
+        assert_eq!((a.len(), b.len()), (160, 170));
+        assert_eq!(a[..128], b[..128], "two shared blocks");
+        assert_ne!(a[128..132], b[128..132], "the third differs in its first tokens");
+        assert_eq!(a[..], expand(&prompt(&[(0, 2), (7, 1)], 192))[..160], "a cut block keeps its first tokens");
+        let other = BlockPrompt { namespace: 4, ..prompt(&[(0, 2), (7, 1)], 160) };
+        assert_ne!(a[..4], expand(&other)[..4], "another namespace shares nothing");
+        assert!(a.iter().all(|t| (1000..31_000).contains(t)));
+    }
+
+    #[test]
+    fn blocks_differ_within_an_engine_block() {
+        for alphabet in [IDS, Alphabet::WORDS] {
+            let mut seen = HashSet::new();
+            for id in 0..50_000 {
+                let mut out = vec![];
+                prompt(&[(id, 1)], 16).expand(1, alphabet, &mut out);
+                assert!(seen.insert(out), "block {id} repeats another's first 16 tokens");
+            }
+        }
+    }
+
+    #[test]
+    fn words_are_distinct_and_plain() {
+        assert_eq!(WORDS.iter().collect::<HashSet<_>>().len(), WORDS.len());
+        assert!(WORDS.iter().all(|w| w.bytes().all(|b| b.is_ascii_lowercase())));
+        let mut text = String::new();
+        words(&[0, 1], &mut text);
+        assert_eq!(text, format!(" {} {}", WORDS[0], WORDS[1]));
+    }
+}

@@ -1,0 +1,85 @@
+//! Readings over time: the host, the harness, the engine. Absent is not zero: what was not read has no sample.
+
+use crate::units::Nanos;
+
+/// Who a reading is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SampleSource {
+    /// The machine the harness runs on.
+    Host,
+    /// The harness itself.
+    Harness,
+    /// The engine under test.
+    Engine,
+}
+
+impl SampleSource {
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        ["host", "harness", "engine"][self as usize]
+    }
+}
+
+/// One reading.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Sample {
+    /// When, on the run's clock.
+    pub at: Nanos,
+    /// About whom.
+    pub source: SampleSource,
+    /// Canonical name, one of [`names`], or the engine's own name for raw series.
+    pub metric: String,
+    /// Labels of a raw series as `k=v` joined by commas; empty for canonical ones.
+    pub labels: String,
+    /// The value, in the unit of the name.
+    pub value: f64,
+}
+
+/// Canonical metric names.
+pub mod names {
+    /// Share of all cores busy, 0–1.
+    pub const HOST_CPU: &str = "host.cpu_share";
+    /// Memory in use.
+    pub const HOST_MEMORY: &str = "host.memory_used_bytes";
+    /// One-minute load average.
+    pub const HOST_LOAD: &str = "host.load1";
+    /// Resident memory of this process.
+    pub const HARNESS_RSS: &str = "harness.resident_bytes";
+    /// Cores used by this process, all threads.
+    pub const HARNESS_CPU: &str = "harness.cpu_cores";
+    /// Cores used by the busiest of the harness's own threads (engine threads in this process do not count), 0–1.
+    pub const HARNESS_THREAD: &str = "harness.busiest_thread_cores";
+    /// Requests running in the engine.
+    pub const RUNNING: &str = "engine.running";
+    /// Requests waiting in the engine.
+    pub const WAITING: &str = "engine.waiting";
+    /// Bytes of KV cache in use.
+    pub const KV_USED_BYTES: &str = "engine.kv_used_bytes";
+    /// Share of the KV cache in use, 0–1.
+    pub const KV_USED_FRACTION: &str = "engine.kv_used_fraction";
+    /// Bytes of KV cache allocated.
+    pub const KV_CAPACITY_BYTES: &str = "engine.kv_capacity_bytes";
+    /// Tokens the KV cache can hold.
+    pub const KV_CAPACITY_TOKENS: &str = "engine.kv_capacity_tokens";
+    /// Prompt tokens the engine has processed.
+    pub const PROMPT_TOKENS: &str = "engine.prompt_tokens_total";
+    /// Tokens the engine has generated.
+    pub const GENERATION_TOKENS: &str = "engine.generation_tokens_total";
+    /// Requests preempted.
+    pub const PREEMPTIONS: &str = "engine.preemptions_total";
+    /// Prompt tokens found in the prefix cache.
+    pub const PREFIX_HITS: &str = "engine.prefix_hit_tokens_total";
+    /// Prompt tokens looked up in the prefix cache.
+    pub const PREFIX_QUERIES: &str = "engine.prefix_query_tokens_total";
+}
+
+/// Something that happened to the run as a whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunEvent {
+    /// When, on the run's clock.
+    pub at: Nanos,
+    /// A short code: `start`, `stop_requested`, `telemetry_failed`, `clock_step`, …
+    pub code: &'static str,
+    /// What a reader should know; never a secret.
+    pub detail: String,
+}

@@ -1,0 +1,504 @@
+//! What we will do: a trace or a fixed shape, under a load mode and a seed, as entries that are due *at* a time or *after*
+//! other requests. Everything is decided before the run; the digest says what was decided and knows no engine.
+//!
+//! A schedule is lazy: streams of entries in order, one per shard for an open loop, one per lane for a closed one, so that
+//! memory does not grow with its length.
+
+use crate::arrival::ArrivalProcess;
+use crate::digest::{Digest, Digester};
+use crate::prompt::{BlockPrompt, Prompt};
+use crate::request::{LaneId, OutputLength, Request, RequestId, SessionId, ShardId};
+use crate::rng::{Stream, mix};
+use crate::trace::{Edge, EdgeKind, Join, Moment, Trace};
+use crate::units::Nanos;
+use std::sync::Arc;
+
+/// When a request is due.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Due {
+    /// At a moment counted from the start of the run.
+    At(Nanos),
+    /// After other requests. Closed loops, conversations and agents are schedules too.
+    After {
+        /// How the edges join.
+        join: Join,
+        /// What it waits for; never empty.
+        edges: Vec<Edge>,
+    },
+}
+
+/// One request of a schedule.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Entry {
+    /// What to ask.
+    pub request: Request,
+    /// When.
+    pub due: Due,
+    /// Its lane, in a closed loop.
+    pub lane: Option<LaneId>,
+    /// How many later entries wait for this one: its moments are kept until that many have asked.
+    pub dependents: u32,
+}
+
+/// Where requests come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A recorded workload.
+    Trace(Arc<Trace>),
+    /// Unique prompts of one shape, without end.
+    Fixed {
+        /// Prompt tokens.
+        input_tokens: u32,
+        /// Answer tokens.
+        output_tokens: u32,
+    },
+}
+
+/// What decides the arrivals.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Load {
+    /// Recorded arrivals, divided by the schedule's speed.
+    Replay,
+    /// Recorded arrivals scaled so that their mean over the trace is this rate. Order, lengths and prefixes stay.
+    Rescaled {
+        /// Requests (roots) per second.
+        rate_per_s: f64,
+    },
+    /// A law of arrivals instead of the recorded ones.
+    Arrivals {
+        /// The law.
+        process: ArrivalProcess,
+        /// Requests (roots) per second.
+        rate_per_s: f64,
+    },
+    /// A fixed number of lanes; each takes its next unit when the last one ended and the user has thought.
+    Closed {
+        /// Lanes.
+        concurrency: u32,
+        /// From an end to the next due.
+        think: Nanos,
+    },
+}
+
+impl Load {
+    /// Whether latency counts from the end of an earlier answer (true) or from a clock (false).
+    pub fn is_closed(self) -> bool {
+        matches!(self, Self::Closed { .. })
+    }
+}
+
+/// What comes before the measured window; not part of its duration or its count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Warmup {
+    /// A time from the start of the run.
+    Time(Nanos),
+    /// The first requests of the schedule.
+    Requests(u32),
+}
+
+/// How long the measured window is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Limit {
+    /// At most this long.
+    pub duration: Option<Nanos>,
+    /// At most this many measured requests.
+    pub requests: Option<u32>,
+}
+
+/// The rule of a schedule: everything that decides it.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Where requests come from.
+    pub source: Source,
+    /// What decides the arrivals.
+    pub load: Load,
+    /// Divides recorded arrivals (under [`Load::Replay`]) and the gaps inside conversations.
+    pub speed: f64,
+    /// What comes before the window.
+    pub warmup: Warmup,
+    /// How long the window is.
+    pub limit: Limit,
+    /// Start the trace again when it ends, each pass in a namespace of its own.
+    pub repeat: bool,
+    /// Overrides the trace's word on how answer lengths are decided.
+    pub length: Option<OutputLength>,
+    /// The run's seed.
+    pub seed: u64,
+}
+
+/// A decided schedule.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    rule: Rule,
+    /// For traces: how many children wait for each request.
+    children: Arc<[u32]>,
+    /// For closed loops over traces: the units, as indices into the trace.
+    units: Arc<[Vec<u32>]>,
+}
+
+/// What a schedule offers in all, before it runs.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Totals {
+    /// Requests, warm-up included.
+    pub requests: u64,
+    /// Prompt tokens.
+    pub input_tokens: u64,
+    /// Answer tokens asked for.
+    pub output_tokens: u64,
+    /// Due time of the last request with a due of its own.
+    pub last_due: Nanos,
+    /// Largest number of requests in flight if each took `ttft + output × tpot`.
+    pub peak_concurrency: u32,
+}
+
+/// Entries in order.
+pub type EntryStream = Box<dyn Iterator<Item = Entry> + Send>;
+
+impl Schedule {
+    /// Decides a schedule.
+    ///
+    /// # Errors
+    /// What cannot be scheduled and which flag would help.
+    pub fn new(rule: Rule) -> Result<Self, String> {
+        let positive = |value: f64, name: &str| {
+            if value > 0.0 && value.is_finite() { Ok(()) } else { Err(format!("{name} must be a positive number, not {value}")) }
+        };
+        positive(rule.speed, "--speed")?;
+        match rule.load {
+            Load::Replay | Load::Rescaled { .. } => {
+                let Source::Trace(trace) = &rule.source else {
+                    return Err("without a trace there are no recorded arrivals; give --rate, --arrivals or --concurrency".into());
+                };
+                if trace.requests.iter().any(|r| r.at.is_none() && r.after.is_empty()) {
+                    return Err(format!(
+                        "trace `{}` has requests without arrival times; give --arrivals poisson --rate R, or --concurrency",
+                        trace.name
+                    ));
+                }
+                if let Load::Rescaled { rate_per_s } = rule.load {
+                    positive(rate_per_s, "--rate")?;
+                    if trace.rate_per_s().is_none() {
+                        return Err(format!("trace `{}` has no recorded rate to scale; give --arrivals poisson --rate R", trace.name));
+                    }
+                }
+            }
+            Load::Arrivals { process, rate_per_s } => {
+                positive(rate_per_s, "--rate")?;
+                if let ArrivalProcess::Gamma { cv } = process {
+                    positive(cv, "--cv")?;
+                }
+            }
+            Load::Closed { concurrency, .. } => {
+                if concurrency == 0 {
+                    return Err("--concurrency must be at least 1".into());
+                }
+            }
+        }
+        let endless = matches!(rule.source, Source::Fixed { .. }) || rule.repeat;
+        if endless && rule.limit.duration.is_none() && rule.limit.requests.is_none() {
+            return Err("this schedule has no end; give --duration or --requests".into());
+        }
+        let (children, units) = match &rule.source {
+            Source::Trace(trace) if trace.requests.is_empty() => return Err(format!("trace `{}` has no requests", trace.name)),
+            Source::Trace(trace) => (count_children(trace), if rule.load.is_closed() { units(trace) } else { vec![] }),
+            Source::Fixed { .. } => (vec![], vec![]),
+        };
+        Ok(Self { rule, children: children.into(), units: units.into() })
+    }
+
+    /// The rule it was decided from.
+    pub fn rule(&self) -> &Rule {
+        &self.rule
+    }
+
+    /// The streams of one shard. Together the shards' streams are exactly the schedule: sessions hash to shards with their
+    /// absolute times kept, and lanes move whole, so splitting changes no arrival.
+    pub fn streams(&self, shard: ShardId, shards: u16) -> Vec<EntryStream> {
+        match self.rule.load {
+            Load::Closed { concurrency, think } => (0..concurrency)
+                .filter(|lane| lane % u32::from(shards) == u32::from(shard.0))
+                .map(|lane| Box::new(self.clone().lane(LaneId(lane), concurrency, think)) as EntryStream)
+                .collect(),
+            _ => vec![Box::new(self.clone().open().filter(move |e| shard_of(&e.request, shards) == shard))],
+        }
+    }
+
+    /// Identity of the schedule: rule, seed, trace content, and for an open loop every due in integer nanoseconds. The same on
+    /// every platform, and knows no engine; tables require it equal.
+    pub fn digest(&self) -> Digest {
+        let mut d = Digester::new("schedule/1");
+        let rule = &self.rule;
+        match &rule.source {
+            Source::Trace(trace) => d.text("trace").text(&trace.content_digest().to_string()),
+            Source::Fixed { input_tokens, output_tokens } => d.text("fixed").int((*input_tokens).into()).int((*output_tokens).into()),
+        };
+        match rule.load {
+            Load::Replay => d.text("replay"),
+            Load::Rescaled { rate_per_s } => d.text("rescaled").float(rate_per_s),
+            Load::Arrivals { process, rate_per_s } => {
+                if let ArrivalProcess::Gamma { cv } = process {
+                    d.float(cv);
+                }
+                d.text(process.name()).float(rate_per_s)
+            }
+            Load::Closed { concurrency, think } => d.text("closed").int(concurrency.into()).int(think.0),
+        };
+        d.float(rule.speed).int(rule.repeat.into()).int(rule.length.map_or(-1, |l| l as i64)).int(rule.seed as i64);
+        match rule.warmup {
+            Warmup::Time(t) => d.text("time").int(t.0),
+            Warmup::Requests(n) => d.text("requests").int(n.into()),
+        };
+        d.int(rule.limit.duration.map_or(-1, |t| t.0)).int(rule.limit.requests.map_or(-1, i64::from));
+        if !rule.load.is_closed() {
+            for entry in self.clone().open() {
+                if let Due::At(at) = entry.due {
+                    d.int(entry.request.id.0.into()).int(at.0);
+                }
+            }
+        }
+        d.finish()
+    }
+
+    /// Sums over an open loop, or over a closed one with a number of requests. `None` where only time ends it.
+    pub fn totals(&self, ttft: Nanos, tpot: Nanos) -> Option<Totals> {
+        let mut totals = Totals::default();
+        let mut moments: Vec<(Nanos, i32)> = vec![];
+        let mut add = |entry: &Entry| {
+            totals.requests += 1;
+            totals.input_tokens += u64::from(entry.request.input_tokens);
+            totals.output_tokens += u64::from(entry.request.output_tokens);
+            if let Due::At(at) = entry.due {
+                totals.last_due = totals.last_due.max(at);
+                moments.push((at, 1));
+                moments.push((at + ttft + tpot * i64::from(entry.request.output_tokens), -1));
+            }
+        };
+        if let Load::Closed { concurrency, think } = self.rule.load {
+            if self.rule.limit.requests.is_none() && (self.rule.repeat || matches!(self.rule.source, Source::Fixed { .. })) {
+                return None;
+            }
+            (0..concurrency).for_each(|lane| self.clone().lane(LaneId(lane), concurrency, think).for_each(|e| add(&e)));
+            totals.peak_concurrency = concurrency;
+        } else {
+            self.clone().open().for_each(|e| add(&e));
+            moments.sort_unstable();
+            let mut now = 0;
+            for (_, step) in moments {
+                now += step;
+                totals.peak_concurrency = totals.peak_concurrency.max(now as u32);
+            }
+        }
+        Some(totals)
+    }
+
+    /// All entries of an open loop, in order of the trace.
+    fn open(self) -> impl Iterator<Item = Entry> + Send {
+        let mut arrivals = self.arrivals();
+        let mut index = 0_u64;
+        let mut measured = 0_u32;
+        let warmup = self.rule.warmup;
+        let end = self.rule.limit.duration.map(|d| match warmup {
+            Warmup::Time(t) => t + d,
+            // The window of a counted warm-up opens at the first measured due, which is known when it comes.
+            Warmup::Requests(_) => Nanos::MAX,
+        });
+        let mut end = end.unwrap_or(Nanos::MAX);
+        let mut opened = false;
+        std::iter::from_fn(move || {
+            let (mut entry, root) = self.entry(index)?;
+            if let Due::At(at) = &mut entry.due {
+                *at = if root { arrivals.next()? } else { *at };
+                opened |= match warmup {
+                    Warmup::Time(t) => *at >= t,
+                    Warmup::Requests(n) => entry.request.id.0 >= n,
+                };
+                if let (true, Warmup::Requests(_), Some(duration), Nanos::MAX) = (opened, warmup, self.rule.limit.duration, end) {
+                    end = *at + duration;
+                }
+                if *at >= end {
+                    return None;
+                }
+            }
+            if opened {
+                if self.rule.limit.requests.is_some_and(|limit| measured >= limit) {
+                    return None;
+                }
+                measured += 1;
+            }
+            index += 1;
+            Some(entry)
+        })
+    }
+
+    /// The entry at `index` of the endless sequence of passes, with a placeholder due for roots; whether it is a root.
+    fn entry(&self, index: u64) -> Option<(Entry, bool)> {
+        let id = RequestId(u32::try_from(index).ok()?);
+        let Source::Trace(trace) = &self.rule.source else {
+            return Some((Entry { request: self.fixed(id), due: Due::At(Nanos::ZERO), lane: None, dependents: 0 }, true));
+        };
+        let n = trace.requests.len() as u64;
+        let (pass, position) = (index / n, (index % n) as usize);
+        if pass > 0 && !self.rule.repeat {
+            return None;
+        }
+        let recorded = &trace.requests[position];
+        let due = if recorded.after.is_empty() {
+            Due::At(Nanos::ZERO)
+        } else {
+            let shift = (pass * n) as u32;
+            Due::After {
+                join: recorded.join,
+                edges: recorded
+                    .after
+                    .iter()
+                    .map(|e| Edge { request: RequestId(e.request.0 + shift), gap: e.gap.scale(1.0 / self.rule.speed), ..*e })
+                    .collect(),
+            }
+        };
+        let root = recorded.after.is_empty();
+        Some((Entry { request: self.traced(trace, position, id, pass as u32), due, lane: None, dependents: self.children[position] }, root))
+    }
+
+    fn traced(&self, trace: &Trace, position: usize, id: RequestId, pass: u32) -> Request {
+        let mut request = trace.request(position, id, pass);
+        request.length = self.rule.length.unwrap_or(request.length);
+        request
+    }
+
+    fn fixed(&self, id: RequestId) -> Request {
+        let Source::Fixed { input_tokens, output_tokens } = self.rule.source else { unreachable!("called for fixed shapes only") };
+        Request {
+            id,
+            session: None,
+            turn: 0,
+            class: 0,
+            priority: 0,
+            prompt: Prompt::Blocks(BlockPrompt::unique(0, u64::from(id.0), input_tokens)),
+            input_tokens,
+            output_tokens,
+            length: self.rule.length.unwrap_or_default(),
+        }
+    }
+
+    /// Due times of the roots, in order.
+    fn arrivals(&self) -> Box<dyn Iterator<Item = Nanos> + Send> {
+        if let Load::Arrivals { process, rate_per_s } = self.rule.load {
+            return Box::new(process.times(rate_per_s, Stream::new(self.rule.seed, "arrivals")));
+        }
+        let Source::Trace(trace) = &self.rule.source else { return Box::new(std::iter::empty()) };
+        let factor = match self.rule.load {
+            Load::Rescaled { rate_per_s } => trace.rate_per_s().unwrap_or(1.0) / rate_per_s,
+            _ => 1.0 / self.rule.speed,
+        };
+        let trace = trace.clone();
+        let roots: Vec<u32> = (0..trace.requests.len() as u32).filter(|i| trace.requests[*i as usize].after.is_empty()).collect();
+        let first = trace.requests[roots[0] as usize].at.unwrap_or_default();
+        let span = trace.span().unwrap_or_default();
+        // One pass follows another after a mean gap, so that the rate goes on.
+        let pass_length = span + trace.rate_per_s().map_or(Nanos::from_secs(1), |rate| Nanos::from_secs_f64(1.0 / rate));
+        let passes = if self.rule.repeat { u32::MAX } else { 1 };
+        Box::new((0..passes).flat_map(move |pass| {
+            let (trace, roots) = (trace.clone(), roots.clone());
+            (0..roots.len()).map(move |i| {
+                let at = trace.requests[roots[i] as usize].at.unwrap_or_default() - first;
+                (at + pass_length * i64::from(pass)).scale(factor)
+            })
+        }))
+    }
+
+    /// The entries of one lane: units `lane`, `lane + C`, `lane + 2C`, …
+    fn lane(self, lane: LaneId, concurrency: u32, think: Nanos) -> impl Iterator<Item = Entry> + Send {
+        let total = self.rule.limit.requests.map(|n| {
+            n + match self.rule.warmup {
+                Warmup::Requests(w) => w,
+                Warmup::Time(_) => 0,
+            }
+        });
+        let mut unit = u64::from(lane.0);
+        let mut inside = 0_usize;
+        let mut previous: Option<RequestId> = None;
+        std::iter::from_fn(move || {
+            let (id, request, more) = match &self.rule.source {
+                Source::Fixed { .. } => {
+                    let id = RequestId(u32::try_from(unit).ok()?);
+                    (id, self.fixed(id), false)
+                }
+                Source::Trace(trace) => {
+                    let n = self.units.len() as u64;
+                    let pass = unit / n;
+                    if pass > 0 && !self.rule.repeat {
+                        return None;
+                    }
+                    let members = &self.units[(unit % n) as usize];
+                    let position = members[inside];
+                    let id = RequestId(u32::try_from(pass * trace.requests.len() as u64 + u64::from(position)).ok()?);
+                    (id, self.traced(trace, position as usize, id, pass as u32), inside + 1 < members.len())
+                }
+            };
+            if total.is_some_and(|total| id.0 >= total) {
+                return None;
+            }
+            let due = match previous {
+                None => Due::At(Nanos::ZERO),
+                Some(previous) if inside > 0 => self.turn_edge(previous, id, think),
+                Some(previous) => Due::After {
+                    join: Join::All,
+                    edges: vec![Edge { request: previous, on: Moment::End, gap: think, kind: EdgeKind::Order }],
+                },
+            };
+            previous = Some(id);
+            if more {
+                inside += 1;
+            } else {
+                inside = 0;
+                unit += u64::from(concurrency);
+            }
+            Some(Entry { request, due, lane: Some(lane), dependents: 1 })
+        })
+    }
+
+    /// The edge from one turn of a session to the next inside a lane: the recorded gap, else the think time.
+    fn turn_edge(&self, previous: RequestId, id: RequestId, think: Nanos) -> Due {
+        let Source::Trace(trace) = &self.rule.source else { unreachable!("only traces have sessions") };
+        let n = trace.requests.len() as u32;
+        let recorded = trace.requests[(id.0 % n) as usize].after.iter().find(|e| e.request.0 == previous.0 % n);
+        let edge = match recorded {
+            Some(e) => Edge { request: previous, gap: e.gap.scale(1.0 / self.rule.speed), ..*e },
+            None => Edge { request: previous, on: Moment::End, gap: think, kind: EdgeKind::Needs },
+        };
+        Due::After { join: Join::All, edges: vec![edge] }
+    }
+}
+
+/// Which shard a request of an open loop belongs to: its session's, or its own.
+fn shard_of(request: &Request, shards: u16) -> ShardId {
+    let key = request.session.map_or(u64::from(request.id.0) | 1 << 40, |SessionId(s)| u64::from(s));
+    ShardId((mix(key) % u64::from(shards.max(1))) as u16)
+}
+
+fn count_children(trace: &Trace) -> Vec<u32> {
+    let mut children = vec![0; trace.requests.len()];
+    for edge in trace.requests.iter().flat_map(|r| &r.after) {
+        children[edge.request.0 as usize] += 1;
+    }
+    children
+}
+
+/// Sessions in order of their first request, requests without one alone.
+fn units(trace: &Trace) -> Vec<Vec<u32>> {
+    let mut units: Vec<Vec<u32>> = vec![];
+    let mut of_session = std::collections::HashMap::new();
+    for (index, request) in trace.requests.iter().enumerate() {
+        match request.session {
+            None => units.push(vec![index as u32]),
+            Some(session) => {
+                let unit = *of_session.entry(session).or_insert_with(|| {
+                    units.push(vec![]);
+                    units.len() - 1
+                });
+                units[unit].push(index as u32);
+            }
+        }
+    }
+    units
+}

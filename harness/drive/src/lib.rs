@@ -1,0 +1,1 @@
+//! Turns a schedule and a backend into request records.

@@ -1,0 +1,1 @@
+//! A scripted OpenAI-compatible server whose true timings are known.

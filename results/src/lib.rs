@@ -1,0 +1,1 @@
+//! Run directories, wire schemas, the record spool and tables.

@@ -1,0 +1,1 @@
+//! Trace format, importers and generators.
