@@ -79,8 +79,13 @@ pub struct Prepared {
 /// What goes out for a request.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Payload {
-    /// Bytes for a socket, complete with their head.
-    Wire(Vec<u8>),
+    /// Bytes for a socket: a head, which may hold a secret, and from `body_at` the body.
+    Wire {
+        /// Head and body.
+        bytes: Vec<u8>,
+        /// Where the body starts.
+        body_at: usize,
+    },
     /// Token ids for an engine in this process.
     Ids(Vec<u32>),
 }
@@ -89,15 +94,15 @@ impl Payload {
     /// Size in memory.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Wire(bytes) => bytes.len(),
+            Self::Wire { bytes, .. } => bytes.len(),
             Self::Ids(ids) => ids.len() * 4,
         }
     }
 
-    /// The bytes offered, for the wire digest.
+    /// Identity of what is offered: of the body, never of the head.
     pub fn digest(&self) -> crate::digest::Digest {
         match self {
-            Self::Wire(bytes) => crate::digest::Digest::of(bytes),
+            Self::Wire { bytes, body_at } => crate::digest::Digest::of(bytes.get(*body_at..).unwrap_or_default()),
             Self::Ids(ids) => {
                 let mut d = crate::digest::Digester::new("ids");
                 for id in ids {

@@ -117,6 +117,7 @@ pub struct EventSink {
     previous: Nanos,
     read: Read,
     text: Option<String>,
+    notify_first: Option<Box<dyn FnOnce(Nanos) + Send>>,
 }
 
 /// The read being decoded.
@@ -143,6 +144,7 @@ impl EventSink {
             previous: Nanos::ZERO,
             read: Read::default(),
             text: None,
+            notify_first: None,
         }
     }
 
@@ -158,6 +160,7 @@ impl EventSink {
         self.unknown_chunks = false;
         self.read = Read::default();
         self.text = keep_text.then(String::new);
+        self.notify_first = None;
         self.first_token_seen = Arc::default();
     }
 
@@ -171,10 +174,17 @@ impl EventSink {
         self.clock.now()
     }
 
-    /// The harness begins to act on the request.
+    /// The harness begins to act on the request: the moment given with [`Self::begin`], else now. Once per attempt; the moment is
+    /// that of the first.
     pub fn started(&mut self) {
-        self.record.at.start = Some(self.clock.now());
+        let now = self.clock.now();
+        self.record.at.start.get_or_insert(now);
         self.record.attempts += 1;
+    }
+
+    /// Calls `notify` with the moment of the first token: other requests wait for it.
+    pub fn on_first_token(&mut self, notify: Box<dyn FnOnce(Nanos) + Send>) {
+        self.notify_first = Some(notify);
     }
 
     /// A connection is there.
@@ -214,6 +224,12 @@ impl EventSink {
         Stamp { at, read: self.read.number }
     }
 
+    /// More plaintext of a read that was stamped before (TLS: one read of ciphertext may hold several records).
+    #[inline]
+    pub fn continued(&mut self, bytes: usize) {
+        self.record.bytes_down += bytes as u64;
+    }
+
     /// The engine in this process handed something over.
     #[inline]
     pub fn handed_over(&mut self, at: Nanos) -> Stamp {
@@ -245,6 +261,9 @@ impl EventSink {
             self.read.has_first = true;
             self.previous = at;
             self.first_token_seen.store(true, Ordering::Relaxed);
+            if let Some(notify) = self.notify_first.take() {
+                notify(at);
+            }
         }
         if event.kind != TokenKind::Reasoning {
             self.record.at.first_visible.get_or_insert(at);

@@ -49,6 +49,32 @@ pub struct RunFacts {
     pub insecure: bool,
 }
 
+impl Default for RunFacts {
+    /// A run without a warm-up of which nothing else is known.
+    fn default() -> Self {
+        Self {
+            start: Nanos::ZERO,
+            stop: Nanos::ZERO,
+            warmup: Warmup::Time(Nanos::ZERO),
+            limit: Limit::default(),
+            concurrency: None,
+            scheduled: 0,
+            offered_rate_per_s: None,
+            exact_length: false,
+            classes: vec![],
+            slo: Slo::default(),
+            pricing: None,
+            accelerators: None,
+            geometry: None,
+            clipped: 0,
+            skipped: 0,
+            interrupted: false,
+            shares_host: false,
+            insecure: false,
+        }
+    }
+}
+
 /// Which number of a distribution.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Stat {
@@ -73,6 +99,9 @@ pub enum Stat {
 }
 
 impl Stat {
+    /// The numbers of a distribution, in the order of reports.
+    pub const DISTRIBUTION: [Self; 6] = [Self::P50, Self::P90, Self::P95, Self::P99, Self::Mean, Self::Max];
+
     /// Its name in files and tables.
     pub fn name(self) -> &'static str {
         ["p50", "p90", "p95", "p99", "mean", "max", "total", "rate", "value"][self as usize]
@@ -229,5 +258,11 @@ impl RunReport {
     /// A number over the whole run, by its name, statistic and population.
     pub fn get(&self, name: &str, stat: Stat, population: Population) -> Option<&MetricRow> {
         self.metrics.iter().find(|r| r.name == name && r.stat == stat && r.population == population && r.scope == Scope::default())
+    }
+
+    /// The number over the whole run of a metric that has only one: rates, shares, sums and gauges.
+    pub fn single(&self, name: &str) -> Option<&MetricRow> {
+        let mut rows = self.metrics.iter().filter(|r| r.name == name && r.scope == Scope::default());
+        rows.next().filter(|_| rows.next().is_none())
     }
 }

@@ -7,10 +7,11 @@
 use crate::arrival::ArrivalProcess;
 use crate::digest::{Digest, Digester};
 use crate::prompt::{BlockPrompt, Prompt};
-use crate::request::{LaneId, OutputLength, Request, RequestId, SessionId, ShardId};
+use crate::request::{LaneId, OutputLength, Request, RequestId, ShardId};
 use crate::rng::{Stream, mix};
-use crate::trace::{Edge, EdgeKind, Join, Moment, Trace};
+use crate::trace::{Edge, EdgeKind, Join, Moment, Trace, TraceRequest};
 use crate::units::Nanos;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// When a request is due.
@@ -132,8 +133,20 @@ pub struct Schedule {
     rule: Rule,
     /// For traces: how many children wait for each request.
     children: Arc<[u32]>,
-    /// For closed loops over traces: the units, as indices into the trace.
-    units: Arc<[Vec<u32>]>,
+    /// For open loops over traces with sessions or edges: for each request, the first of all that hang together with it.
+    homes: Arc<[u32]>,
+    /// For closed loops over traces.
+    units: Arc<Units>,
+}
+
+/// A trace as a closed loop takes it: sessions in order of their first request, requests without one alone. Requests are
+/// numbered in this order, so that the first n of a schedule are the first n units' and not what the trace interleaved.
+#[derive(Clone, Debug, Default)]
+struct Units {
+    /// Positions in the trace, unit by unit.
+    members: Vec<Vec<u32>>,
+    /// By position in the trace: position in the order of units.
+    ordinals: Vec<u32>,
 }
 
 /// What a schedule offers in all, before it runs.
@@ -198,12 +211,22 @@ impl Schedule {
         if endless && rule.limit.duration.is_none() && rule.limit.requests.is_none() {
             return Err("this schedule has no end; give --duration or --requests".into());
         }
-        let (children, units) = match &rule.source {
-            Source::Trace(trace) if trace.requests.is_empty() => return Err(format!("trace `{}` has no requests", trace.name)),
-            Source::Trace(trace) => (count_children(trace), if rule.load.is_closed() { units(trace) } else { vec![] }),
-            Source::Fixed { .. } => (vec![], vec![]),
-        };
-        Ok(Self { rule, children: children.into(), units: units.into() })
+        let (mut children, mut homes_of, mut units) = (vec![], vec![], Units::default());
+        if let Source::Trace(trace) = &rule.source {
+            if trace.requests.is_empty() {
+                return Err(format!("trace `{}` has no requests", trace.name));
+            }
+            if let Some(index) = points_forward(trace) {
+                return Err(format!("request {index} of trace `{}` waits for one that is not before it; import it again", trace.name));
+            }
+            children = count_children(trace);
+            if rule.load.is_closed() {
+                units = Units::new(trace);
+            } else {
+                homes_of = homes(trace);
+            }
+        }
+        Ok(Self { rule, children: children.into(), homes: homes_of.into(), units: Arc::new(units) })
     }
 
     /// The rule it was decided from.
@@ -211,15 +234,25 @@ impl Schedule {
         &self.rule
     }
 
-    /// The streams of one shard. Together the shards' streams are exactly the schedule: sessions hash to shards with their
-    /// absolute times kept, and lanes move whole, so splitting changes no arrival.
+    /// Whether any prompt continues a live conversation, so that answers must be kept.
+    pub fn uses_live(&self) -> bool {
+        matches!(&self.rule.source, Source::Trace(trace) if trace.requests.iter().any(|r| matches!(r.prompt, Prompt::Live { .. })))
+    }
+
+    /// The streams of one shard. Together the shards' streams are exactly the schedule: what hangs together (a session, a
+    /// request and those that wait for it) hashes to one shard with its absolute times kept, and lanes move whole, so splitting
+    /// changes no arrival and no shard waits for another.
     pub fn streams(&self, shard: ShardId, shards: u16) -> Vec<EntryStream> {
+        let shards = shards.max(1);
         match self.rule.load {
             Load::Closed { concurrency, think } => (0..concurrency)
                 .filter(|lane| lane % u32::from(shards) == u32::from(shard.0))
                 .map(|lane| Box::new(self.clone().lane(LaneId(lane), concurrency, think)) as EntryStream)
                 .collect(),
-            _ => vec![Box::new(self.clone().open().filter(move |e| shard_of(&e.request, shards) == shard))],
+            _ => {
+                let homes = self.homes.clone();
+                vec![Box::new(self.clone().open().filter(move |e| shard_of(e.request.id, &homes, shards) == shard))]
+            }
         }
     }
 
@@ -262,6 +295,7 @@ impl Schedule {
     /// Sums over an open loop, or over a closed one with a number of requests. `None` where only time ends it.
     pub fn totals(&self, ttft: Nanos, tpot: Nanos) -> Option<Totals> {
         let mut totals = Totals::default();
+        let mut lanes = 0;
         let mut moments: Vec<(Nanos, i32)> = vec![];
         let mut add = |entry: &Entry| {
             totals.requests += 1;
@@ -277,8 +311,15 @@ impl Schedule {
             if self.rule.limit.requests.is_none() && (self.rule.repeat || matches!(self.rule.source, Source::Fixed { .. })) {
                 return None;
             }
-            (0..concurrency).for_each(|lane| self.clone().lane(LaneId(lane), concurrency, think).for_each(|e| add(&e)));
-            totals.peak_concurrency = concurrency;
+            for lane in 0..concurrency {
+                let mut busy = false;
+                for entry in self.clone().lane(LaneId(lane), concurrency, think) {
+                    busy = true;
+                    add(&entry);
+                }
+                lanes += u32::from(busy);
+            }
+            totals.peak_concurrency = lanes;
         } else {
             self.clone().open().for_each(|e| add(&e));
             moments.sort_unstable();
@@ -304,37 +345,53 @@ impl Schedule {
         });
         let mut end = end.unwrap_or(Nanos::MAX);
         let mut opened = false;
+        // Roots at or after the end are left out, with all that waits for them; the children of earlier ones still follow.
+        let mut left_out: HashSet<RequestId> = HashSet::new();
+        let has_children = self.children.iter().any(|n| *n > 0);
+        let pass = self.children.len() as u64;
         std::iter::from_fn(move || {
-            let (mut entry, root) = self.entry(index)?;
-            if let Due::At(at) = &mut entry.due {
-                *at = if root { arrivals.next()? } else { *at };
-                opened |= match warmup {
-                    Warmup::Time(t) => *at >= t,
-                    Warmup::Requests(n) => entry.request.id.0 >= n,
+            loop {
+                if !left_out.is_empty() && index % pass == 0 {
+                    // A child waits for requests of its own pass only.
+                    return None;
+                }
+                let mut entry = self.entry(index)?;
+                index += 1;
+                opened |= matches!(warmup, Warmup::Requests(n) if entry.request.id.0 >= n);
+                let out = match &mut entry.due {
+                    Due::At(at) => {
+                        *at = arrivals.next()?;
+                        opened |= matches!(warmup, Warmup::Time(t) if *at >= t);
+                        if let (true, Warmup::Requests(_), Some(duration), Nanos::MAX) = (opened, warmup, self.rule.limit.duration, end) {
+                            end = *at + duration;
+                        }
+                        *at >= end
+                    }
+                    Due::After { edges, .. } => edges.iter().any(|e| left_out.contains(&e.request)),
                 };
-                if let (true, Warmup::Requests(_), Some(duration), Nanos::MAX) = (opened, warmup, self.rule.limit.duration, end) {
-                    end = *at + duration;
+                if out {
+                    if !has_children {
+                        return None;
+                    }
+                    left_out.insert(entry.request.id);
+                    continue;
                 }
-                if *at >= end {
-                    return None;
+                if opened {
+                    if self.rule.limit.requests.is_some_and(|limit| measured >= limit) {
+                        return None;
+                    }
+                    measured += 1;
                 }
+                return Some(entry);
             }
-            if opened {
-                if self.rule.limit.requests.is_some_and(|limit| measured >= limit) {
-                    return None;
-                }
-                measured += 1;
-            }
-            index += 1;
-            Some(entry)
         })
     }
 
-    /// The entry at `index` of the endless sequence of passes, with a placeholder due for roots; whether it is a root.
-    fn entry(&self, index: u64) -> Option<(Entry, bool)> {
+    /// The entry at `index` of the endless sequence of passes, with a placeholder due for roots.
+    fn entry(&self, index: u64) -> Option<Entry> {
         let id = RequestId(u32::try_from(index).ok()?);
         let Source::Trace(trace) = &self.rule.source else {
-            return Some((Entry { request: self.fixed(id), due: Due::At(Nanos::ZERO), lane: None, dependents: 0 }, true));
+            return Some(Entry { request: self.fixed(id), due: Due::At(Nanos::ZERO), lane: None, dependents: 0 });
         };
         let n = trace.requests.len() as u64;
         let (pass, position) = (index / n, (index % n) as usize);
@@ -355,8 +412,7 @@ impl Schedule {
                     .collect(),
             }
         };
-        let root = recorded.after.is_empty();
-        Some((Entry { request: self.traced(trace, position, id, pass as u32), due, lane: None, dependents: self.children[position] }, root))
+        Some(Entry { request: self.traced(trace, position, id, pass as u32), due, lane: None, dependents: self.children[position] })
     }
 
     fn traced(&self, trace: &Trace, position: usize, id: RequestId, pass: u32) -> Request {
@@ -401,7 +457,7 @@ impl Schedule {
             let (trace, roots) = (trace.clone(), roots.clone());
             (0..roots.len()).map(move |i| {
                 let at = trace.requests[roots[i] as usize].at.unwrap_or_default() - first;
-                (at + pass_length * i64::from(pass)).scale(factor)
+                (at + Nanos(pass_length.0.saturating_mul(i64::from(pass)))).scale(factor)
             })
         }))
     }
@@ -416,37 +472,33 @@ impl Schedule {
         });
         let mut unit = u64::from(lane.0);
         let mut inside = 0_usize;
-        let mut previous: Option<RequestId> = None;
+        let mut previous: Option<(RequestId, u32)> = None;
         std::iter::from_fn(move || {
-            let (id, request, more) = match &self.rule.source {
-                Source::Fixed { .. } => {
-                    let id = RequestId(u32::try_from(unit).ok()?);
-                    (id, self.fixed(id), false)
-                }
+            let (request, position, more) = match &self.rule.source {
+                Source::Fixed { .. } => (self.fixed(RequestId(u32::try_from(unit).ok()?)), 0, false),
                 Source::Trace(trace) => {
-                    let n = self.units.len() as u64;
+                    let n = self.units.members.len() as u64;
                     let pass = unit / n;
                     if pass > 0 && !self.rule.repeat {
                         return None;
                     }
-                    let members = &self.units[(unit % n) as usize];
-                    let position = members[inside];
-                    let id = RequestId(u32::try_from(pass * trace.requests.len() as u64 + u64::from(position)).ok()?);
-                    (id, self.traced(trace, position as usize, id, pass as u32), inside + 1 < members.len())
+                    let members = &self.units.members[(unit % n) as usize];
+                    (self.taken(trace, members[inside], pass)?, members[inside], inside + 1 < members.len())
                 }
             };
+            let id = request.id;
             if total.is_some_and(|total| id.0 >= total) {
                 return None;
             }
             let due = match previous {
                 None => Due::At(Nanos::ZERO),
-                Some(previous) if inside > 0 => self.turn_edge(previous, id, think),
-                Some(previous) => Due::After {
+                Some(previous) if inside > 0 => self.turn_edge(previous, position, think),
+                Some((previous, _)) => Due::After {
                     join: Join::All,
                     edges: vec![Edge { request: previous, on: Moment::End, gap: think, kind: EdgeKind::Order }],
                 },
             };
-            previous = Some(id);
+            previous = Some((id, position));
             if more {
                 inside += 1;
             } else {
@@ -457,11 +509,24 @@ impl Schedule {
         })
     }
 
+    /// The request at `position` of the trace as a closed loop takes it: numbered in the order of units.
+    fn taken(&self, trace: &Trace, position: u32, pass: u64) -> Option<Request> {
+        let base = u32::try_from(pass * trace.requests.len() as u64).ok()?;
+        let id = |position: u32| base.checked_add(self.units.ordinals[position as usize]);
+        let mut request = self.traced(trace, position as usize, RequestId(base.checked_add(position)?), pass as u32);
+        request.id = RequestId(id(position)?);
+        let mut prompt = &mut request.prompt;
+        while let Prompt::Live { of, add } = prompt {
+            of.0 = id(of.0 - base)?;
+            prompt = add;
+        }
+        Some(request)
+    }
+
     /// The edge from one turn of a session to the next inside a lane: the recorded gap, else the think time.
-    fn turn_edge(&self, previous: RequestId, id: RequestId, think: Nanos) -> Due {
+    fn turn_edge(&self, (previous, before): (RequestId, u32), position: u32, think: Nanos) -> Due {
         let Source::Trace(trace) = &self.rule.source else { unreachable!("only traces have sessions") };
-        let n = trace.requests.len() as u32;
-        let recorded = trace.requests[(id.0 % n) as usize].after.iter().find(|e| e.request.0 == previous.0 % n);
+        let recorded = trace.requests[position as usize].after.iter().find(|e| e.request.0 == before);
         let edge = match recorded {
             Some(e) => Edge { request: previous, gap: e.gap.scale(1.0 / self.rule.speed), ..*e },
             None => Edge { request: previous, on: Moment::End, gap: think, kind: EdgeKind::Needs },
@@ -470,10 +535,60 @@ impl Schedule {
     }
 }
 
-/// Which shard a request of an open loop belongs to: its session's, or its own.
-fn shard_of(request: &Request, shards: u16) -> ShardId {
-    let key = request.session.map_or(u64::from(request.id.0) | 1 << 40, |SessionId(s)| u64::from(s));
-    ShardId((mix(key) % u64::from(shards.max(1))) as u16)
+/// Which shard a request of an open loop belongs to: that of what it hangs together with.
+fn shard_of(id: RequestId, homes: &[u32], shards: u16) -> ShardId {
+    let n = homes.len() as u32;
+    let home = if n == 0 { id.0 } else { id.0 - id.0 % n + homes[(id.0 % n) as usize] };
+    ShardId((mix(u64::from(home) | 1 << 40) % u64::from(shards)) as u16)
+}
+
+/// The first request that waits for, or continues, one that is not before it.
+fn points_forward(trace: &Trace) -> Option<usize> {
+    let forward = |index: usize, of: RequestId| of.0 as usize >= index;
+    trace.requests.iter().enumerate().position(|(index, r)| {
+        r.after.iter().any(|e| forward(index, e.request)) || continued(&r.prompt).any(|of| forward(index, of))
+    })
+}
+
+/// The earlier requests whose live conversation a prompt continues.
+fn continued(prompt: &Prompt) -> impl Iterator<Item = RequestId> {
+    let mut rest = prompt;
+    std::iter::from_fn(move || {
+        let Prompt::Live { of, add } = rest else { return None };
+        rest = add;
+        Some(*of)
+    })
+}
+
+/// For each request the first one that it hangs together with, through its session, its edges or a live conversation. Empty
+/// when every request stands alone.
+fn homes(trace: &Trace) -> Vec<u32> {
+    let alone = |r: &TraceRequest| r.session.is_none() && r.after.is_empty() && !matches!(r.prompt, Prompt::Live { .. });
+    if trace.requests.iter().all(alone) {
+        return vec![];
+    }
+    let mut homes: Vec<u32> = (0..trace.requests.len() as u32).collect();
+    // Every link goes to a smaller position, so following them ends at the smallest of the group.
+    fn find(homes: &mut [u32], mut at: u32) -> u32 {
+        while homes[at as usize] != at {
+            homes[at as usize] = homes[homes[at as usize] as usize];
+            at = homes[at as usize];
+        }
+        at
+    }
+    let mut sessions = HashMap::new();
+    for (index, r) in trace.requests.iter().enumerate() {
+        let index = index as u32;
+        let first_of_session = r.session.map(|session| *sessions.entry(session).or_insert(index));
+        for other in r.after.iter().map(|e| e.request).chain(continued(&r.prompt)).map(|id| id.0).chain(first_of_session) {
+            let (a, b) = (find(&mut homes, index), find(&mut homes, other));
+            homes[a.max(b) as usize] = a.min(b);
+        }
+    }
+    for index in 0..homes.len() as u32 {
+        homes[index as usize] = find(&mut homes, index);
+    }
+    homes
 }
 
 fn count_children(trace: &Trace) -> Vec<u32> {
@@ -484,21 +599,26 @@ fn count_children(trace: &Trace) -> Vec<u32> {
     children
 }
 
-/// Sessions in order of their first request, requests without one alone.
-fn units(trace: &Trace) -> Vec<Vec<u32>> {
-    let mut units: Vec<Vec<u32>> = vec![];
-    let mut of_session = std::collections::HashMap::new();
-    for (index, request) in trace.requests.iter().enumerate() {
-        match request.session {
-            None => units.push(vec![index as u32]),
-            Some(session) => {
-                let unit = *of_session.entry(session).or_insert_with(|| {
-                    units.push(vec![]);
-                    units.len() - 1
-                });
-                units[unit].push(index as u32);
+impl Units {
+    fn new(trace: &Trace) -> Self {
+        let mut members: Vec<Vec<u32>> = vec![];
+        let mut of_session = HashMap::new();
+        for (index, request) in trace.requests.iter().enumerate() {
+            match request.session {
+                None => members.push(vec![index as u32]),
+                Some(session) => {
+                    let unit = *of_session.entry(session).or_insert_with(|| {
+                        members.push(vec![]);
+                        members.len() - 1
+                    });
+                    members[unit].push(index as u32);
+                }
             }
         }
+        let mut ordinals = vec![0; trace.requests.len()];
+        for (ordinal, position) in members.iter().flatten().enumerate() {
+            ordinals[*position as usize] = ordinal as u32;
+        }
+        Self { members, ordinals }
     }
-    units
 }

@@ -3,7 +3,7 @@
 //! Reading and writing files is `nomoat-workloads`; what we will do with a trace is [`crate::schedule`].
 
 use crate::digest::{Digest, Digester};
-use crate::prompt::Prompt;
+use crate::prompt::{BlockRange, Prompt};
 use crate::request::{OutputLength, Request, RequestId, SessionId};
 use crate::units::Nanos;
 use std::sync::Arc;
@@ -121,16 +121,18 @@ pub struct Fitted {
 impl Trace {
     /// Time from the first to the last recorded arrival.
     pub fn span(&self) -> Option<Nanos> {
-        let mut at = self.requests.iter().filter_map(|r| r.at);
-        let first = at.next()?;
-        Some(at.next_back().unwrap_or(first) - first)
+        let at = || self.requests.iter().filter_map(|r| r.at);
+        Some(at().max()? - at().min()?)
     }
 
-    /// Recorded arrivals per second over the span: (n − 1) / span. `None` without arrival times or with a span of zero.
+    /// Recorded arrivals of roots per second: (n − 1) / (last − first). `None` without arrival times or with all at once.
+    /// Children do not count: their recorded times are answers to what was measured then, not load that was offered.
     pub fn rate_per_s(&self) -> Option<f64> {
-        let n = self.requests.iter().filter(|r| r.at.is_some()).count();
-        let span = self.span()?.as_secs_f64();
-        (n > 1 && span > 0.0).then(|| (n - 1) as f64 / span)
+        let mut at = self.requests.iter().filter(|r| r.after.is_empty()).filter_map(|r| r.at);
+        let first = at.next()?;
+        let (n, last) = at.fold((1_u64, first), |(n, _), at| (n + 1, at));
+        let span = (last - first).as_secs_f64();
+        (span > 0.0).then(|| (n - 1) as f64 / span)
     }
 
     /// The request at `index` as one to be sent, numbered `id`, its blocks moved to `pass`'s own namespace.
@@ -189,13 +191,8 @@ impl Trace {
                     let parents: Option<Vec<Edge>> =
                         r.after.iter().map(|e| moved[e.request.0 as usize].map(|id| Edge { request: RequestId(id), ..*e })).collect();
                     match parents {
-                        Some(after) if !too_long(&r) => {
+                        Some(after) if !too_long(&r) && moves(&mut r.prompt, &moved) => {
                             r.after = after;
-                            if let Prompt::Live { of, .. } = &mut r.prompt
-                                && let Some(id) = moved[of.0 as usize]
-                            {
-                                *of = RequestId(id);
-                            }
                             moved.push(Some(kept.len() as u32));
                             kept.push(r);
                         }
@@ -266,9 +263,30 @@ fn rebase(prompt: &mut Prompt, by: u32, pass: u32) {
     }
 }
 
+/// Points a live conversation at where its earlier requests moved to; `false` when one of them was left out.
+fn moves(prompt: &mut Prompt, moved: &[Option<u32>]) -> bool {
+    let Prompt::Live { of, add } = prompt else { return true };
+    match moved[of.0 as usize] {
+        None => false,
+        Some(id) => {
+            *of = RequestId(id);
+            moves(add, moved)
+        }
+    }
+}
+
 fn cut(prompt: &mut Prompt, tokens: u32) {
     match prompt {
-        Prompt::Blocks(b) => b.tokens = tokens,
+        Prompt::Blocks(b) => {
+            b.tokens = tokens;
+            let mut left = tokens.div_ceil(b.block_tokens.max(1));
+            let kept = b.blocks.iter().map(|range| {
+                let count = range.count.min(left);
+                left -= count;
+                BlockRange { count, ..*range }
+            });
+            b.blocks = kept.filter(|range| range.count > 0).collect();
+        }
         Prompt::Ids(ids) => *ids = ids.iter().copied().take(tokens as usize).collect(),
         // A text is cut by words: at most one per token.
         Prompt::Text(text) => *text = text.split_whitespace().take(tokens as usize).collect::<Vec<_>>().join(" ").into(),

@@ -1,4 +1,10 @@
 //! Whether to believe a run. Each rule states a value, a limit and what to try.
+//!
+//! The codes are stable: V01 to V20 are the rules of a run, of a publication and of a history. Here are those that one run can be judged by
+//! from its records alone; files, hosts and repeats are judged where they are known.
+
+use crate::report::{Counts, RunFacts, Window};
+use crate::units::Nanos;
 
 /// How bad a broken rule is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -58,4 +64,301 @@ impl Validity {
     pub fn broken(&self, severity: Severity) -> impl Iterator<Item = &RuleResult> {
         self.rules.iter().filter(move |r| r.finding == Finding::Fail && r.severity == severity)
     }
+}
+
+/// V03: largest share of the measured requests that may fail.
+pub const MAX_ERROR_SHARE: f64 = 0.01;
+/// V05: dispatch lag that is always allowed at the 99th percentile.
+pub const MAX_LAG: Nanos = Nanos::from_millis(1);
+/// V05: dispatch lag that is allowed at the 99th percentile, as a part of the median TTFT, where that is more.
+pub const MAX_LAG_OF_TTFT: f64 = 0.01;
+/// V05: share of one core from which a thread of the harness counts as saturated.
+pub const MAX_THREAD: f64 = 0.80;
+/// V06: smallest share of the offered rate, or of the lanes' time, that must have been kept.
+pub const MIN_PACE: f64 = 0.98;
+/// V07: largest difference of two counts of the same tokens, as a part of the expected one.
+pub const MAX_TOKEN_ERROR: f64 = 0.01;
+
+/// What the rules judge by.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Evidence<'a> {
+    /// The facts of the run.
+    pub facts: &'a RunFacts,
+    /// How many of what.
+    pub counts: &'a Counts,
+    /// The measured window.
+    pub window: Window,
+    /// Records whose request has another record.
+    pub duplicates: u64,
+    /// 99th percentile of dispatch lag over every measured request that started, failed or not.
+    pub lag_p99: Option<Nanos>,
+    /// Median TTFT of the answered measured requests.
+    pub ttft_p50: Option<Nanos>,
+    /// Cores used by the busiest thread of the harness, mean over the window.
+    pub busiest_thread: Option<f64>,
+    /// Whether the load was offered as decided.
+    pub pace: Pace,
+    /// Lengths of the answers.
+    pub lengths: Lengths,
+    /// The engine's own count.
+    pub counter: Counter,
+    /// Clock events during the run.
+    pub clock_steps: u64,
+}
+
+/// Whether the load was offered as decided.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Pace {
+    /// Measured requests that started.
+    pub started: u64,
+    /// When the last of them did.
+    pub last_start: Option<Nanos>,
+    /// In a closed loop: time that requests were due and had not started, as a part of the lanes' time in the window.
+    pub late_share: Option<f64>,
+    /// In a closed loop: time between a lane's first due and its last end, think time included, as a part of the lanes' time
+    /// in the window.
+    pub held_share: Option<f64>,
+}
+
+/// Lengths of the complete measured answers whose tokens the endpoint counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Lengths {
+    /// How many answers.
+    pub requests: u64,
+    /// Their output tokens.
+    pub output: u64,
+    /// Tokens that were asked for.
+    pub wanted: u64,
+}
+
+/// What the engine says it generated against what its answers say.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Counter {
+    /// First and last reading of the engine's counter of generated tokens.
+    pub readings: Option<[(Nanos, f64); 2]>,
+    /// First start and last end of the run's requests, where any started.
+    pub engine: Option<(Nanos, Nanos)>,
+    /// Output tokens of the records of all phases, by the endpoint's word.
+    pub counted: u64,
+    /// Requests the engine may have generated for without saying how much: broken off, timed out, or without usage.
+    pub uncountable: u64,
+}
+
+/// Applies every rule that the evidence can speak to.
+pub fn judge(e: &Evidence<'_>) -> Validity {
+    let mut rules = vec![measured(e), errors(e), accounted(e), lag(e)];
+    rules.extend(thread(e));
+    rules.extend(shared_host(e));
+    rules.extend(if e.facts.concurrency.is_some() { closed_loop(e) } else { vec![open_loop(e)] });
+    rules.extend([lengths(e), counters(e)]);
+    rules.push(TOKENIZER.not_checked("not checked", "within 1 % of a tokenizer's count", "a tokenizer cross-check was not asked for"));
+    rules.extend(uncounted(e));
+    rules.extend(clock(e));
+    rules.extend(insecure(e));
+    rules.push(complete(e));
+    Validity { rules }
+}
+
+/// What a rule is.
+struct Rule {
+    code: &'static str,
+    rule: &'static str,
+    severity: Severity,
+}
+
+impl Rule {
+    const fn invalid(code: &'static str, rule: &'static str) -> Self {
+        Self { code, rule, severity: Severity::Invalid }
+    }
+
+    const fn flag(code: &'static str, rule: &'static str) -> Self {
+        Self { code, rule, severity: Severity::Flag }
+    }
+
+    fn result(&self, finding: Finding, value: impl Into<String>, limit: impl Into<String>, remedy: &str) -> RuleResult {
+        let Self { code, rule, severity } = *self;
+        RuleResult { code, rule, severity, finding, value: value.into(), limit: limit.into(), remedy: remedy.to_owned() }
+    }
+
+    fn check(&self, holds: bool, value: impl Into<String>, limit: impl Into<String>, remedy: &str) -> RuleResult {
+        let (finding, remedy) = if holds { (Finding::Pass, "") } else { (Finding::Fail, remedy) };
+        self.result(finding, value, limit, remedy)
+    }
+
+    fn not_checked(&self, why: impl Into<String>, limit: impl Into<String>, remedy: &str) -> RuleResult {
+        self.result(Finding::NotChecked, why, limit, remedy)
+    }
+}
+
+const MEASURED: Rule = Rule::invalid("V02", "something was measured");
+const ERRORS: Rule = Rule::invalid("V03", "few requests failed");
+const ACCOUNTED: Rule = Rule::invalid("V04", "every scheduled request has one record");
+const LAG: Rule = Rule::invalid("V05", "the harness was on time");
+const THREAD: Rule = Rule::invalid("V05", "no thread of the harness was saturated");
+const SHARED_HOST: Rule = Rule::flag("V05", "the engine has cores of its own");
+const OPEN_LOOP: Rule = Rule::invalid("V06", "requests started at the offered rate");
+const CLOSED_LOOP: Rule = Rule::invalid("V06", "lanes sent when they were due");
+const LANES_HELD: Rule = Rule::flag("V06", "lanes had work for the whole window");
+const LENGTHS: Rule = Rule::invalid("V07", "answers have the length that was asked for");
+const COUNTERS: Rule = Rule::invalid("V07", "usage agrees with the engine's counter");
+const TOKENIZER: Rule = Rule::invalid("V07", "usage agrees with a tokenizer");
+const UNCOUNTED: Rule = Rule::flag("V07", "output tokens are counted, not events");
+const CLOCK: Rule = Rule::flag("V08", "the clocks did not step");
+const INSECURE: Rule = Rule::flag("V13", "the endpoint's certificate was verified");
+const COMPLETE: Rule = Rule::invalid("V19", "the run is complete");
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
+fn measured(e: &Evidence<'_>) -> RuleResult {
+    let counts = e.counts;
+    let value = format!("{} of {} measured requests were answered", counts.ok, counts.measured);
+    let remedy = if counts.measured == 0 {
+        "no request was due in the window: shorten --warmup or lengthen --duration"
+    } else {
+        "look at the errors by kind, and try the endpoint with one request by hand"
+    };
+    MEASURED.check(counts.ok >= 1, value, "at least 1", remedy)
+}
+
+fn errors(e: &Evidence<'_>) -> RuleResult {
+    let limit = format!("at most {}, dropped, unrun and short ones included", percent(MAX_ERROR_SHARE));
+    if e.counts.measured == 0 {
+        return ERRORS.not_checked("no request was measured", limit, "shorten --warmup or lengthen --duration");
+    }
+    let share = e.counts.failed as f64 / e.counts.measured as f64;
+    let value = format!("{} of {} requests failed ({})", e.counts.failed, e.counts.measured, percent(share));
+    let remedy = "look at the errors by kind; lower the load, raise --timeout or --max-in-flight, or repair what the endpoint refuses";
+    ERRORS.check(share <= MAX_ERROR_SHARE, value, limit, remedy)
+}
+
+fn accounted(e: &Evidence<'_>) -> RuleResult {
+    let Counts { recorded, scheduled, .. } = *e.counts;
+    let value = format!("{recorded} records, {} of them for a request that has another", e.duplicates);
+    let remedy = "records were lost or doubled: keep the run's files and report it, with `nomoat recover` if the run was killed";
+    ACCOUNTED.check(recorded == scheduled && e.duplicates == 0, value, format!("{scheduled} records, none twice"), remedy)
+}
+
+fn lag(e: &Evidence<'_>) -> RuleResult {
+    let part = e.ttft_p50.map_or(Nanos::ZERO, |t| t.scale(MAX_LAG_OF_TTFT));
+    let limit = MAX_LAG.max(part);
+    let text = format!("p99 at most {limit} (the larger of {MAX_LAG} and {} of the median TTFT)", percent(MAX_LAG_OF_TTFT));
+    match e.lag_p99 {
+        None => LAG.not_checked("no measured request started", text, "look at the errors by kind"),
+        Some(lag) => {
+            let remedy = "lower --rate or --concurrency, use more --shards, or run the harness on a host of its own";
+            LAG.check(lag <= limit, format!("dispatch lag p99 {lag}"), text, remedy)
+        }
+    }
+}
+
+fn thread(e: &Evidence<'_>) -> Option<RuleResult> {
+    let busy = e.busiest_thread?;
+    let value = format!("the busiest thread used {} of a core", percent(busy));
+    Some(THREAD.check(busy < MAX_THREAD, value, format!("below {}", percent(MAX_THREAD)), "use more --shards, or lower the load"))
+}
+
+fn shared_host(e: &Evidence<'_>) -> Option<RuleResult> {
+    let remedy = "for numbers to publish, run the engine on another host or pin it to cores of its own";
+    e.facts.shares_host.then(|| SHARED_HOST.check(false, "engine and harness share this host's cores", "separate cores", remedy))
+}
+
+/// Every request is intended; it counts as offered in time if it started, and the rate is stretched by as much as the last start came
+/// after the window.
+fn open_loop(e: &Evidence<'_>) -> RuleResult {
+    let limit = format!("at least {} of the offered rate", percent(MIN_PACE));
+    let seconds = e.window.seconds();
+    let (Some(last), true) = (e.pace.last_start, seconds > 0.0 && e.counts.measured > 0) else {
+        return OPEN_LOOP.not_checked("the window has no length or nothing started", limit, "give --duration or more --requests");
+    };
+    let took = (last - e.window.start).as_secs_f64().max(seconds);
+    let achieved = e.pace.started as f64 / took;
+    let due = e.counts.measured as f64 / seconds;
+    // The schedule's own word on its rate holds too, as far as chance allows: a trace may have ended before the window.
+    let offered = e.facts.offered_rate_per_s.unwrap_or(due);
+    let expected = offered * seconds;
+    let ran_dry = (e.counts.measured as f64) < MIN_PACE * expected - 4.0 * libm::sqrt(expected);
+    let value = format!("{achieved:.3} requests/s started, {due:.3} requests/s due, {offered:.3} requests/s offered");
+    let remedy = if ran_dry {
+        "the schedule ended before the window: give --loop, or a shorter --duration"
+    } else {
+        "lower --rate, raise --max-in-flight, or use more --shards"
+    };
+    OPEN_LOOP.check(achieved >= MIN_PACE * due && !ran_dry, value, limit, remedy)
+}
+
+fn closed_loop(e: &Evidence<'_>) -> Vec<RuleResult> {
+    let limit = format!("at least {} of the lanes' time in the window", percent(MIN_PACE));
+    let (Some(late), Some(held)) = (e.pace.late_share, e.pace.held_share) else {
+        return vec![CLOSED_LOOP.not_checked("the window has no length", limit, "give --duration or more --requests")];
+    };
+    let on_time = format!("{} of the time no request was overdue", percent(1.0 - late));
+    let busy = format!("lanes had a request or a pause for {} of the time", percent(held));
+    vec![
+        CLOSED_LOOP.check(1.0 - late >= MIN_PACE, on_time, limit.clone(), "lower --concurrency or use more --shards"),
+        // Lanes that run out of work make the load lighter than its name, but that is the schedule's doing, and it is visible.
+        LANES_HELD.check(held >= MIN_PACE, busy, limit, "give --duration with --loop instead of a number of requests"),
+    ]
+}
+
+fn lengths(e: &Evidence<'_>) -> RuleResult {
+    let limit = format!("within {} of the tokens asked for", percent(MAX_TOKEN_ERROR));
+    let Lengths { requests, output, wanted } = e.lengths;
+    if !e.facts.exact_length {
+        return LENGTHS.not_checked("lengths were not forced", limit, "force them where the engine can (ignore_eos, min_tokens)");
+    }
+    if requests == 0 || wanted == 0 {
+        return LENGTHS.not_checked("no complete answer has a reported length", limit, "use an endpoint that reports usage");
+    }
+    let share = output.abs_diff(wanted) as f64 / wanted as f64;
+    let value = format!("{output} tokens for {wanted} in {requests} answers ({} apart)", percent(share));
+    let remedy = "the engine ends answers early or late: check that it honours ignore_eos and min_tokens, or do not force lengths";
+    LENGTHS.check(share <= MAX_TOKEN_ERROR, value, limit, remedy)
+}
+
+fn counters(e: &Evidence<'_>) -> RuleResult {
+    let limit = format!("within {} of the engine's counter", percent(MAX_TOKEN_ERROR));
+    let Counter { readings, engine, counted, uncountable } = e.counter;
+    let not_checked = |why: &str, remedy| COUNTERS.not_checked(why, limit.clone(), remedy);
+    let (Some([(first, from), (last, to)]), Some((start, end))) = (readings, engine) else {
+        return not_checked("the engine's counter of generated tokens was not read", "expose the engine's /metrics");
+    };
+    if uncountable > 0 {
+        return not_checked(&format!("{uncountable} requests were broken off or have no usage"), "repair what made them fail");
+    }
+    if first > start || last < end {
+        return not_checked("the counter was not read before the first and after the last request", "keep the engine's /metrics reachable");
+    }
+    if to < from {
+        return not_checked("the counter went backwards", "the engine was restarted during the run: run again");
+    }
+    let engine = to - from;
+    let share = (counted as f64 - engine).abs() / engine.max(1.0);
+    let value = format!("usage {counted} tokens, counter {engine:.0} ({} apart)", percent(share));
+    let remedy = "make sure that nobody else uses the engine during a run, and that all its replicas are scraped";
+    COUNTERS.check(share <= MAX_TOKEN_ERROR, value, limit, remedy)
+}
+
+fn uncounted(e: &Evidence<'_>) -> Option<RuleResult> {
+    let uncounted = e.counts.uncounted;
+    let value = format!("{uncounted} of {} answers have no token count; their events were counted", e.counts.ok);
+    let remedy = "use an endpoint that reports usage (stream_options.include_usage); until then their tokens are events";
+    (uncounted > 0).then(|| UNCOUNTED.check(false, value, "a count for every answer", remedy))
+}
+
+fn clock(e: &Evidence<'_>) -> Option<RuleResult> {
+    let value = format!("{} clock events", e.clock_steps);
+    let remedy = "see the run's events; let time synchronisation settle and run again";
+    (e.clock_steps > 0).then(|| CLOCK.check(false, value, "none", remedy))
+}
+
+fn insecure(e: &Evidence<'_>) -> Option<RuleResult> {
+    let remedy = "give --ca-file instead of --insecure";
+    e.facts.insecure.then(|| INSECURE.check(false, "verification was off", "verification on", remedy))
+}
+
+fn complete(e: &Evidence<'_>) -> RuleResult {
+    let value = if e.facts.interrupted { "partial run: it was stopped" } else { "it ran to its end" };
+    COMPLETE.check(!e.facts.interrupted, value, "it ran to its end", "run it again without stopping it")
 }

@@ -1,1 +1,27 @@
-//! Turns a schedule and a backend into request records.
+//! Turns a schedule and a backend into request records: one OS thread per shard with its own runtime, pacer and channels; a
+//! preparer ahead of due; a collector behind bounded channels; a sampler beside.
+//!
+//! Not here: which engine it talks to, what a metric is, where files live.
+
+mod clock;
+mod collect;
+mod flight;
+mod host;
+mod pacer;
+mod run;
+mod sampler;
+mod shard;
+mod stop;
+mod supply;
+mod waiting;
+mod window;
+
+pub use clock::{MonotonicClock, WallAnchor};
+pub use collect::{Progress, RecordSink};
+pub use host::HostFacts;
+pub use run::{DriveError, Outcome, Plan, run};
+pub use shard::Timeouts;
+pub use stop::{Stop, StopHandle};
+
+#[cfg(test)]
+mod simulated;

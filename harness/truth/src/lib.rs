@@ -1,1 +1,47 @@
-//! A scripted OpenAI-compatible server whose true timings are known.
+//! A scripted OpenAI-compatible streaming server that logs when it really wrote each token.
+//!
+//! What the harness reports is held against what happened here. So that one bug cannot cancel itself, nothing is shared with
+//! the measuring side: own request parsing, own encoder, own timers, own log; of the rest of the project it knows only
+//! [`nomoat_core::units::Nanos`] and, for [`compare`], the request record.
+//!
+//! It generates no language, enforces no KV capacity, batches nothing and queues nothing: a [`Script`] says when each token
+//! leaves, a [`Fault`] what goes wrong, and [`LogRow`]s say what was done. Pipelining, HTTP/2, TLS and chunked request bodies
+//! are left out on purpose.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), nomoat_truth::TruthError> {
+//! use nomoat_truth::{Config, Script, Truth};
+//! let script = Script::parse("ttft=20ms,itl=5ms,jitter=uniform:0.2")?;
+//! let truth = Truth::start(Config { script, ..Config::default() })?;
+//! let url = format!("http://{}", truth.addr());
+//! // … drive load against `url` …
+//! let rows = truth.log();
+//! # Ok(())
+//! # }
+//! ```
+
+mod ask;
+mod clock;
+mod compare;
+mod conn;
+mod encode;
+mod error;
+mod fault;
+mod generate;
+mod gauges;
+mod log;
+mod routes;
+mod row;
+mod script;
+mod server;
+mod text;
+mod timeline;
+mod timer;
+
+pub use compare::{ErrorReport, Errors, Split, compare};
+pub use error::TruthError;
+pub use fault::Fault;
+pub use log::LogState;
+pub use row::{LogRow, Outcome, read_log};
+pub use script::{Freeze, Jitter, ReasoningField, Script, Stall};
+pub use server::{Config, Truth};

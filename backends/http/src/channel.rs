@@ -1,0 +1,229 @@
+//! The measured path: one HTTP/1.1 connection, one request at a time. Bytes are stamped by the transport, framed and decoded in
+//! place, and told to the sink.
+
+use crate::body::{BodyDecoder, BodyError, Head, MAX_HEAD};
+use crate::protocol::Protocol;
+use crate::stream::{Flow, StreamDecoder};
+use crate::transport::{ConnectError, Route, Transport};
+use nomoat_core::backend::{BoxFuture, Channel, Payload, Prepared};
+use nomoat_core::event::{EventSink, Finish, RequestError, Stamp};
+use nomoat_core::record::{Connection, ErrorCode, Status};
+use nomoat_core::units::Nanos;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+const BUFFER: usize = 64 << 10;
+/// Longer than this for TCP and TLS together is a failure of its own kind.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the framing may take to end after the stream has said that it is done. Costs the connection, not the answer.
+const AFTER_DONE: Duration = Duration::from_secs(1);
+
+/// A connection that is opened when first needed and kept while the peer allows.
+pub(crate) struct HttpChannel {
+    route: Arc<Route>,
+    connection: Option<Transport>,
+    buffer: Box<[u8]>,
+    decoder: StreamDecoder,
+}
+
+/// How a response failed to come.
+enum Broken {
+    /// The peer closed a kept connection before a single byte: it may be tried once more on a new one.
+    Stale,
+    Failed(RequestError),
+}
+
+impl From<RequestError> for Broken {
+    fn from(error: RequestError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+const fn broken(status: Status, code: ErrorCode) -> Broken {
+    Broken::Failed(RequestError::new(status, code))
+}
+
+impl HttpChannel {
+    pub fn new(route: Arc<Route>, protocol: &'static dyn Protocol) -> Self {
+        Self { route, connection: None, buffer: vec![0; BUFFER].into_boxed_slice(), decoder: StreamDecoder::new(protocol) }
+    }
+
+    async fn connect(&self) -> Result<Transport, RequestError> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.route.connect()).await {
+            Ok(Ok(transport)) => Ok(transport),
+            Ok(Err(ConnectError::Refused(_))) => Err(RequestError::new(Status::Connect, ErrorCode::Refused)),
+            Ok(Err(ConnectError::Tls(_))) => Err(RequestError::new(Status::Connect, ErrorCode::Tls)),
+            Err(_) => Err(RequestError::new(Status::Connect, ErrorCode::ConnectTimeout)),
+        }
+    }
+
+    async fn exchange(&mut self, bytes: &[u8], events: &mut EventSink) -> Result<Finish, RequestError> {
+        events.started();
+        // Taken while in use: if this future is dropped, the connection goes with it, which is how the peer hears of it.
+        let kept = self.connection.take().filter(Transport::is_idle);
+        let mut reused = kept.is_some();
+        let mut transport = match kept {
+            Some(transport) => transport,
+            None => self.connect().await?,
+        };
+        loop {
+            events.connected(if reused { Connection::Reused } else { Connection::New });
+            let result = match transport.write_all(bytes).await {
+                Ok(()) => {
+                    events.sent(bytes.len() as u64);
+                    self.receive(&mut transport, events, reused).await
+                }
+                Err(_) if reused => Err(Broken::Stale),
+                Err(_) => Err(broken(Status::Connect, ErrorCode::SendFailed)),
+            };
+            match result {
+                Ok((finish, keep)) => {
+                    self.connection = keep.then_some(transport);
+                    return Ok(finish);
+                }
+                Err(Broken::Stale) => {
+                    // Counted as a second attempt; the clock runs on from the first.
+                    events.started();
+                    reused = false;
+                    transport = self.connect().await?;
+                }
+                Err(Broken::Failed(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads one response. Gives the finish and whether the connection can be kept.
+    async fn receive(&mut self, transport: &mut Transport, events: &mut EventSink, reused: bool) -> Result<(Finish, bool), Broken> {
+        let mut reads = Reads::default();
+        let mut filled = 0;
+        let (head, mut body_at, mut stamp) = loop {
+            let (n, stamp) = match reads.next(transport, &mut self.buffer[filled..], events).await {
+                Ok(read) => read,
+                Err(_) if reused && filled == 0 => return Err(Broken::Stale),
+                Err(_) => return Err(broken(Status::Connect, ErrorCode::Reset)),
+            };
+            if n == 0 {
+                return Err(if reused && filled == 0 { Broken::Stale } else { broken(Status::Connect, ErrorCode::Reset) });
+            }
+            filled += n;
+            match Head::parse(&self.buffer[..filled]) {
+                Ok(Some((head, length))) => break (head, length, stamp),
+                Ok(None) if filled < self.buffer.len().min(MAX_HEAD) => {}
+                Ok(None) => return Err(broken(Status::Protocol, ErrorCode::TooLarge)),
+                Err(_) => return Err(broken(Status::Protocol, ErrorCode::BadHead)),
+            }
+        };
+        events.headers(stamp, Some(head.status));
+        refuse(&head)?;
+        self.decoder.reset();
+        self.decoder.expect_json(head.is_type("application/json"));
+        let mut body = BodyDecoder::new(head.framing);
+        let mut done = false;
+        loop {
+            let decoder = &mut self.decoder;
+            body.feed(&self.buffer[body_at..filled], &mut |piece: &[u8]| {
+                done |= decoder.feed(piece, stamp, events).map_err(Failed::Decode)? == Flow::Done;
+                Ok::<_, Failed>(())
+            })
+            .map_err(|e| Broken::Failed(e.into()))?;
+            if body.is_done() {
+                break;
+            }
+            body_at = 0;
+            let read = reads.next(transport, &mut self.buffer, events);
+            let read = if done {
+                match tokio::time::timeout(AFTER_DONE, read).await {
+                    Ok(read) => read,
+                    Err(_) => return Ok((self.decoder.end(events)?, false)),
+                }
+            } else {
+                read.await
+            };
+            match read {
+                Ok((0, _)) | Err(_) if done => return Ok((self.decoder.end(events)?, false)),
+                Ok((0, _)) => {
+                    if body.close().is_err() {
+                        return Err(broken(Status::Truncated, ErrorCode::NoTerminator));
+                    }
+                    return Ok((self.decoder.end(events)?, false));
+                }
+                Ok((n, at)) => (filled, stamp) = (n, at),
+                Err(_) => return Err(broken(Status::Truncated, ErrorCode::Reset)),
+            }
+        }
+        Ok((self.decoder.end(events)?, head.keep_alive))
+    }
+}
+
+impl Channel for HttpChannel {
+    fn generate<'a>(&'a mut self, request: &'a Prepared, events: &'a mut EventSink) -> BoxFuture<'a, Result<Finish, RequestError>> {
+        Box::pin(async move {
+            match &request.payload {
+                Payload::Wire { bytes, .. } => self.exchange(bytes, events).await,
+                Payload::Ids(_) => {
+                    events.started();
+                    Err(RequestError::new(Status::Client, ErrorCode::Prepare))
+                }
+            }
+        })
+    }
+}
+
+/// What the decoding of a piece may end in.
+enum Failed {
+    Body(BodyError),
+    Decode(RequestError),
+}
+
+impl From<BodyError> for Failed {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
+    }
+}
+
+impl From<Failed> for RequestError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Body(_) => Self::new(Status::Protocol, ErrorCode::BadChunk),
+            Failed::Decode(error) => error,
+        }
+    }
+}
+
+/// A status or an encoding that nothing can be measured on.
+fn refuse(head: &Head) -> Result<(), Broken> {
+    match head.status {
+        200..=299 => {}
+        429 => return Err(broken(Status::Rejected, ErrorCode::Http4xx)),
+        400..=499 => return Err(broken(Status::Http, ErrorCode::Http4xx)),
+        500..=599 => return Err(broken(Status::Http, ErrorCode::Http5xx)),
+        _ => return Err(broken(Status::Http, ErrorCode::HttpOther)),
+    }
+    match head.encoding.as_deref() {
+        None | Some("identity" | "") => Ok(()),
+        // Compressed streams are held back by whoever compresses: their times are not the engine's.
+        Some(_) => Err(broken(Status::Protocol, ErrorCode::Encoded)),
+    }
+}
+
+/// Numbers the reads of the socket, so that several pieces of plaintext from one read of ciphertext keep one stamp.
+#[derive(Default)]
+struct Reads {
+    last: Option<(u64, Stamp)>,
+}
+
+impl Reads {
+    async fn next(&mut self, transport: &mut Transport, buffer: &mut [u8], events: &mut EventSink) -> io::Result<(usize, Stamp)> {
+        let (n, at, number): (usize, Nanos, u64) = transport.read(buffer).await?;
+        let stamp = match self.last {
+            Some((seen, stamp)) if seen == number => {
+                events.continued(n);
+                stamp
+            }
+            _ => events.arrived_at(n, at),
+        };
+        self.last = Some((number, stamp));
+        Ok((n, stamp))
+    }
+}

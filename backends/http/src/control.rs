@@ -1,0 +1,81 @@
+//! Everything that is not timed: models, versions, health, metrics, the pre-flight. One short-lived connection per exchange, over
+//! the same transport as the measured path, so that proxies, certificates and addresses are the same for both.
+
+use crate::body::{BodyDecoder, BodyError, Head};
+use crate::transport::{ConnectError, Route};
+use std::time::Duration;
+
+/// A whole response.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub status: u16,
+    pub head: Head,
+    pub body: Vec<u8>,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub(crate) enum ControlError {
+    /// Nobody there, or nobody who speaks.
+    Unreachable(String),
+    /// TLS failed.
+    Tls(String),
+    /// Not HTTP, or too much of it.
+    Garbled(String),
+}
+
+impl From<BodyError> for ControlError {
+    fn from(error: BodyError) -> Self {
+        Self::Garbled(error.to_string())
+    }
+}
+
+/// Sends `request` (a complete HTTP/1.1 request) and reads the whole response, at most `limit` bytes of body, within `timeout`.
+pub(crate) async fn exchange(route: &Route, request: &[u8], limit: usize, timeout: Duration) -> Result<Answer, ControlError> {
+    match tokio::time::timeout(timeout, talk(route, request, limit)).await {
+        Ok(result) => result,
+        Err(_) => Err(ControlError::Unreachable(format!("no answer within {} s", timeout.as_secs()))),
+    }
+}
+
+async fn talk(route: &Route, request: &[u8], limit: usize) -> Result<Answer, ControlError> {
+    let mut transport = route.connect().await.map_err(|e| match e {
+        ConnectError::Refused(why) => ControlError::Unreachable(why),
+        ConnectError::Tls(why) => ControlError::Tls(why),
+    })?;
+    let lost = |e: std::io::Error| ControlError::Unreachable(format!("the connection broke: {e}"));
+    transport.write_all(request).await.map_err(lost)?;
+    let mut bytes = vec![];
+    let mut chunk = vec![0; 64 << 10];
+    let (head, length) = loop {
+        let (n, _, _) = transport.read(&mut chunk).await.map_err(lost)?;
+        if n == 0 {
+            return Err(ControlError::Garbled("the connection was closed without an HTTP response".into()));
+        }
+        bytes.extend_from_slice(&chunk[..n]);
+        if let Some(parsed) = Head::parse(&bytes)? {
+            break parsed;
+        }
+    };
+    let mut decoder = BodyDecoder::new(head.framing);
+    let mut body = vec![];
+    let mut take = |decoder: &mut BodyDecoder, bytes: &[u8]| {
+        decoder.feed(bytes, &mut |piece: &[u8]| {
+            if body.len() + piece.len() > limit {
+                return Err(ControlError::Garbled(format!("the response is longer than {limit} bytes")));
+            }
+            body.extend_from_slice(piece);
+            Ok(())
+        })
+    };
+    take(&mut decoder, &bytes[length..])?;
+    while !decoder.is_done() {
+        let (n, _, _) = transport.read(&mut chunk).await.map_err(lost)?;
+        if n == 0 {
+            decoder.close()?;
+            break;
+        }
+        take(&mut decoder, &chunk[..n])?;
+    }
+    Ok(Answer { status: head.status, head, body })
+}

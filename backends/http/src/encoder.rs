@@ -1,0 +1,144 @@
+//! Requests as bytes: head and body, made ahead of due.
+
+use crate::protocol::{Ask, Input, Message, Protocol, Role};
+use crate::url::Endpoint;
+use nomoat_core::backend::{Encoder, LiveTurn, Payload};
+use nomoat_core::prompt::{Alphabet, Prompt, words};
+use nomoat_core::request::{OutputLength, Request};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// A text that never reaches a file, a log or a message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` secret.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+/// The token ids that a generated prompt may use: above the control tokens and bytes of every common vocabulary, and below the end
+/// of the smallest one.
+pub(crate) const IDS: Alphabet = Alphabet { first: 300, size: 1024 };
+
+/// Everything a request's bytes depend on besides the request.
+#[derive(Clone)]
+pub(crate) struct HttpEncoder {
+    pub protocol: &'static dyn Protocol,
+    pub endpoint: Endpoint,
+    pub path: String,
+    pub absolute: bool,
+    pub headers: Vec<(String, Secret)>,
+    pub model: String,
+    pub token_ids: bool,
+    pub exact: bool,
+    pub usage: bool,
+    pub temperature: Option<f64>,
+    pub extra: Map<String, Value>,
+    pub seed: u64,
+    pub tag: String,
+}
+
+impl HttpEncoder {
+    /// A complete request: `method path`, the common headers, the user's, and a body.
+    pub fn wire(&self, method: &str, path: &str, id: &str, body: &[u8]) -> (Vec<u8>, usize) {
+        let mut bytes = Vec::with_capacity(body.len() + 512);
+        let target = if self.absolute { format!("http://{}{path}", self.endpoint.authority()) } else { path.to_owned() };
+        bytes.extend_from_slice(format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nUser-Agent: nomoat/{}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n", self.endpoint.authority(), env!("CARGO_PKG_VERSION")).as_bytes());
+        if !id.is_empty() {
+            bytes.extend_from_slice(format!("X-Request-Id: {id}\r\n").as_bytes());
+        }
+        for (name, value) in &self.headers {
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(value.reveal().as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+        }
+        if method == "POST" {
+            bytes.extend_from_slice(format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()).as_bytes());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        let body_at = bytes.len();
+        bytes.extend_from_slice(body);
+        (bytes, body_at)
+    }
+
+    /// The body for a prompt that is already text or ids.
+    pub fn body(&self, prompt: Input<'_>, output_tokens: u32, exact: bool) -> Result<Vec<u8>, String> {
+        let mut body = Vec::new();
+        let ask = Ask {
+            model: &self.model,
+            prompt,
+            max_tokens: output_tokens,
+            exact: exact && self.exact,
+            stream: true,
+            include_usage: self.usage,
+            continuous_usage: false,
+            temperature: self.temperature,
+            extra: Some(&self.extra),
+        };
+        self.protocol.encode(&ask, &mut body).map_err(|e| e.to_string())?;
+        Ok(body)
+    }
+
+    fn text(&self, prompt: &Prompt, out: &mut String) -> Result<(), String> {
+        match prompt {
+            Prompt::Text(text) => out.push_str(text),
+            Prompt::Blocks(blocks) => {
+                let mut indices = Vec::new();
+                blocks.expand(self.seed, Alphabet::WORDS, &mut indices);
+                words(&indices, out);
+            }
+            Prompt::Ids(_) => return Err("recorded token ids cannot go to an endpoint that takes text".into()),
+            Prompt::Live { add, .. } => self.text(add, out)?,
+        }
+        Ok(())
+    }
+}
+
+impl Encoder for HttpEncoder {
+    fn encode(&self, request: &Request, history: &[LiveTurn]) -> Result<Payload, String> {
+        let exact = request.length == OutputLength::Exact;
+        let (mut ids, mut text) = (Vec::new(), String::new());
+        let prompt = match &request.prompt {
+            Prompt::Ids(recorded) if self.token_ids => {
+                ids.extend_from_slice(recorded);
+                Input::Ids(&ids)
+            }
+            Prompt::Blocks(blocks) if self.token_ids => {
+                blocks.expand(self.seed, IDS, &mut ids);
+                Input::Ids(&ids)
+            }
+            prompt => {
+                self.text(prompt, &mut text)?;
+                Input::Text(&text)
+            }
+        };
+        let mut messages = Vec::new();
+        let prompt = if history.is_empty() {
+            prompt
+        } else {
+            for turn in history {
+                messages.push(Message { role: Role::User, text: &turn.prompt });
+                messages.push(Message { role: Role::Assistant, text: &turn.answer });
+            }
+            messages.push(Message { role: Role::User, text: &text });
+            Input::Messages(&messages)
+        };
+        let body = self.body(prompt, request.output_tokens, exact)?;
+        let (bytes, body_at) = self.wire("POST", &self.path, &format!("{}-{}", self.tag, request.id.0), &body);
+        Ok(Payload::Wire { bytes, body_at })
+    }
+}

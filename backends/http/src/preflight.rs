@@ -1,0 +1,58 @@
+//! One real one-token generation outside the records: is it the dialect, does it generate, which settings does it accept.
+
+use crate::backend::said;
+use crate::control::{ControlError, exchange};
+use crate::encoder::HttpEncoder;
+use crate::protocol::Input;
+use crate::stream::StreamDecoder;
+use crate::transport::Route;
+use nomoat_core::clock::ManualClock;
+use nomoat_core::event::EventSink;
+use nomoat_core::record::{CountSource, RequestRecord};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most bytes that one token may take.
+const LIMIT: usize = 1 << 20;
+
+/// How an attempt went.
+pub(crate) enum Attempt {
+    Accepted { notes: Vec<String> },
+    Refused { status: u16, said: String },
+}
+
+/// Sends one request as `encoder` would and decodes what comes as the measured path would.
+pub(crate) async fn preflight(route: &Route, encoder: &HttpEncoder, timeout: Duration) -> Result<Attempt, ControlError> {
+    let ids = HttpEncoder::probe_ids();
+    let prompt = if encoder.token_ids { Input::Ids(&ids) } else { Input::Text(" hello") };
+    let body = encoder.body(prompt, 1, true).map_err(ControlError::Garbled)?;
+    let (request, _) = encoder.wire("POST", &encoder.path, &format!("{}-probe", encoder.tag), &body);
+    let answer = exchange(route, &request, LIMIT, timeout).await?;
+    if answer.status != 200 {
+        return Ok(Attempt::Refused { status: answer.status, said: said(&answer.body) });
+    }
+    let mut sink = EventSink::new(Arc::new(ManualClock::default()), Arc::default());
+    sink.begin(RequestRecord::default(), false);
+    let mut decoder = StreamDecoder::new(encoder.protocol);
+    decoder.expect_json(answer.head.is_type("application/json"));
+    let stamp = sink.arrived(answer.body.len(), None);
+    let outcome = match decoder.feed(&answer.body, stamp, &mut sink) {
+        Ok(_) => decoder.end(&mut sink),
+        Err(error) => Err(error),
+    };
+    let (record, _) = sink.finish(outcome, false);
+    if let Err(error) = outcome {
+        return Ok(Attempt::Refused { status: 200, said: format!("{} ({})", said(&answer.body), error.code.name()) });
+    }
+    let mut notes = vec![];
+    if record.at.first_token.is_none() && record.tokens.output.unwrap_or(0) == 0 {
+        return Ok(Attempt::Refused { status: 200, said: ": a complete stream without a token".into() });
+    }
+    if answer.head.is_type("application/json") {
+        notes.push("the endpoint answered a streaming request in one piece: TTFT is its whole time".into());
+    }
+    if record.tokens.output_source == CountSource::Chunks {
+        notes.push("the endpoint reports no usage: output tokens are counted in events".into());
+    }
+    Ok(Attempt::Accepted { notes })
+}

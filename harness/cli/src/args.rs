@@ -1,0 +1,339 @@
+//! The command line as data. The only place that knows the argument parser; every value is checked where it is used, so that a
+//! flag and a configuration file meet the same check.
+
+use clap::{Args, Parser, Subcommand};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Honest measurement of LLM inference.
+#[derive(Parser, Debug)]
+#[command(name = "nomoat", version, max_term_width = 110, disable_help_subcommand = true)]
+#[command(about = "Measures LLM inference: TTFT, TPOT, cost per token and KV memory, under a replayed trace, with the instrument's own error beside them")]
+#[command(after_help = "Start with `nomoat run`: the built-in engine under a bundled trace, half a minute. Then `nomoat run --url http://HOST:PORT`.")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Measure an engine under a workload (alias: bench)
+    #[command(visible_alias = "bench")]
+    Run(Box<RunArgs>),
+    /// Fold a finished run's records again and print its report
+    Report(ReportArgs),
+    /// Turn what a killed run left behind into a finished, partial run
+    Recover(RecoverArgs),
+    /// A scripted server whose true timings are known, and the comparison with what was measured
+    Truth(TruthArgs),
+    /// Convert, check and describe traces
+    Trace(TraceArgs),
+    /// Print the definition of every metric
+    Metrics(MetricsArgs),
+}
+
+/// Every key may stand in a file given with -f, under the same name; flags win.
+#[derive(Args, Serialize, Deserialize, Default, Debug, Clone, PartialEq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct RunArgs {
+    /// Read keys from a TOML file, or repeat a run from its manifest.json
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
+
+    /// local: the built-in CPU engine; http: an endpoint (inferred from --url)
+    #[arg(long, value_name = "local|http", help_heading = "What to measure")]
+    pub backend: Option<String>,
+    /// Address of an OpenAI-compatible endpoint
+    #[arg(long, alias = "base-url", alias = "target", help_heading = "What to measure")]
+    pub url: Option<String>,
+    /// Model to ask for; not needed when the endpoint lists one
+    #[arg(long, help_heading = "What to measure")]
+    pub model: Option<String>,
+    /// Route to post to; its end tells the dialect (default: completions with token ids, else chat)
+    #[arg(long, value_name = "PATH", help_heading = "What to measure")]
+    pub endpoint: Option<String>,
+    /// Name of the environment variable that holds the API key
+    #[arg(long, value_name = "NAME", help_heading = "What to measure")]
+    pub api_key_env: Option<String>,
+    /// A further request header; its value is written nowhere
+    #[arg(long, value_name = "NAME: VALUE", help_heading = "What to measure")]
+    #[serde(skip_serializing)]
+    pub header: Vec<String>,
+    /// JSON object merged into every request body, last
+    #[arg(long, value_name = "JSON", help_heading = "What to measure")]
+    pub extra_body: Option<String>,
+    /// Sampling temperature (default: 0, greedy)
+    #[arg(long, help_heading = "What to measure")]
+    pub temperature: Option<f64>,
+    /// Trust the certificates in this PEM file as well
+    #[arg(long, value_name = "FILE", help_heading = "What to measure")]
+    pub ca_file: Option<PathBuf>,
+    /// Do not verify TLS certificates; flags the run
+    #[arg(long, help_heading = "What to measure")]
+    #[serde(skip_serializing_if = "is_false")]
+    pub insecure: bool,
+    /// Reach the endpoint through this HTTP proxy; the environment's proxies are not used
+    #[arg(long, value_name = "URL", help_heading = "What to measure")]
+    pub proxy: Option<String>,
+    /// Wait up to this long for the endpoint to be ready
+    #[arg(long, value_name = "TIME", help_heading = "What to measure")]
+    pub wait_ready: Option<String>,
+    /// Where the engine's metrics are (default: /metrics beside the API, if it is there)
+    #[arg(long, value_name = "URL", help_heading = "What to measure")]
+    pub metrics_url: Option<String>,
+    /// Longest prompt plus answer in tokens, where the endpoint does not tell
+    #[arg(long, value_name = "TOKENS", help_heading = "What to measure")]
+    pub context: Option<u32>,
+    /// Shape of the built-in engine's model
+    #[arg(long, value_name = "NAME", help_heading = "What to measure")]
+    pub preset: Option<String>,
+
+    /// Trace to replay: a canonical, Azure CSV or Mooncake JSONL file (default: the bundled chat trace)
+    #[arg(long, value_name = "FILE", help_heading = "Workload")]
+    pub trace: Option<PathBuf>,
+    /// Format of the trace, instead of looking at it
+    #[arg(long, value_name = "NAME", help_heading = "Workload")]
+    pub trace_format: Option<String>,
+    /// Without a trace: prompts of this many tokens
+    #[arg(long, alias = "isl", value_name = "N", help_heading = "Workload")]
+    pub input_tokens: Option<u32>,
+    /// Without a trace: answers of this many tokens
+    #[arg(long, alias = "osl", value_name = "N", help_heading = "Workload")]
+    pub output_tokens: Option<u32>,
+    /// exact: force the length where the engine allows it; cap: let it stop earlier
+    #[arg(long, value_name = "exact|cap", help_heading = "Workload")]
+    pub output_length: Option<String>,
+    /// Requests longer than the context
+    #[arg(long, value_name = "refuse|skip|clip", help_heading = "Workload")]
+    pub overlong: Option<String>,
+    /// Start the trace again when it ends, each pass with prompts of its own
+    #[arg(long = "loop", help_heading = "Workload")]
+    #[serde(rename = "loop", skip_serializing_if = "is_false")]
+    pub repeat: bool,
+    /// Seed of everything random
+    #[arg(long, help_heading = "Workload")]
+    pub seed: Option<u64>,
+
+    /// Divide recorded times and gaps by this
+    #[arg(long, value_name = "FACTOR", help_heading = "Load")]
+    pub speed: Option<f64>,
+    /// Requests per second; with a trace, its recorded arrivals are scaled to this mean
+    #[arg(long, alias = "request-rate", value_name = "R", help_heading = "Load")]
+    pub rate: Option<f64>,
+    /// Law of arrivals; replaces a trace's recorded ones
+    #[arg(long, value_name = "constant|poisson|gamma", help_heading = "Load")]
+    pub arrivals: Option<String>,
+    /// Coefficient of variation of gamma gaps
+    #[arg(long, value_name = "CV", help_heading = "Load")]
+    pub cv: Option<f64>,
+    /// The same as --cv, the way vLLM writes it: 1/cv²
+    #[arg(long, value_name = "B", help_heading = "Load")]
+    pub burstiness: Option<f64>,
+    /// Closed loop: this many requests at any time
+    #[arg(long, value_name = "C", help_heading = "Load")]
+    pub concurrency: Option<u32>,
+    /// Closed loop: pause between an answer and the next request
+    #[arg(long, value_name = "TIME", help_heading = "Load")]
+    pub think: Option<String>,
+    /// Concurrencies to go through when no load is given
+    #[arg(long, value_name = "C,C,…", help_heading = "Load")]
+    pub ladder: Option<String>,
+    /// Length of the measured window
+    #[arg(long, value_name = "TIME", help_heading = "Load")]
+    pub duration: Option<String>,
+    /// Number of measured requests
+    #[arg(long, alias = "num-prompts", value_name = "N", help_heading = "Load")]
+    pub requests: Option<u32>,
+    /// What comes before the window: a time (2s) or a number of requests (100)
+    #[arg(long, value_name = "TIME|N", help_heading = "Load")]
+    pub warmup: Option<String>,
+    /// Open loop: at most this many in flight; what is due waits, its clock running
+    #[arg(long, value_name = "N", help_heading = "Load")]
+    pub max_concurrency: Option<u32>,
+    /// Above this many in flight a due request is dropped, and counted
+    #[arg(long, value_name = "N", help_heading = "Load")]
+    pub max_in_flight: Option<u32>,
+    /// Longest time for one request
+    #[arg(long, value_name = "TIME", help_heading = "Load")]
+    pub timeout: Option<String>,
+    /// Longest time to a first token
+    #[arg(long, value_name = "TIME", help_heading = "Load")]
+    pub first_token_timeout: Option<String>,
+    /// Load-generating threads (default: cores less one)
+    #[arg(long, value_name = "N", help_heading = "Load")]
+    pub shards: Option<u16>,
+
+    /// Service level for goodput, such as ttft=500ms,tpot=50ms
+    #[arg(long, value_name = "LIMITS", help_heading = "What it is worth")]
+    pub slo: Option<String>,
+    /// The same in milliseconds, the way vLLM writes it: ttft:500 tpot:50
+    #[arg(long, value_name = "METRIC:MS", num_args = 1.., help_heading = "What it is worth")]
+    pub goodput: Vec<String>,
+    /// Price of the whole pool behind the endpoint, idle parts included
+    #[arg(long, value_name = "USD", help_heading = "What it is worth")]
+    pub usd_per_hour: Option<f64>,
+    /// Price per million tokens: in=0.15,out=0.60,cached=0.075
+    #[arg(long, value_name = "LIST", help_heading = "What it is worth")]
+    pub price: Option<String>,
+    /// What is behind the endpoint: h200:8
+    #[arg(long, value_name = "NAME:COUNT", help_heading = "What it is worth")]
+    pub accelerators: Option<String>,
+    /// A TOML file that says more of it: parallelism, precision, engine arguments, image digest, region
+    #[arg(long, value_name = "FILE", help_heading = "What it is worth")]
+    pub system: Option<PathBuf>,
+    /// The model's config.json, for theoretical KV bytes per token
+    #[arg(long, value_name = "FILE", help_heading = "What it is worth")]
+    pub model_config: Option<PathBuf>,
+    /// Type of the KV cache, where it is not the model's own: bf16, fp16, fp8, f32
+    #[arg(long, value_name = "TYPE", help_heading = "What it is worth")]
+    pub kv_dtype: Option<String>,
+
+    /// Note on this run, kept in its manifest
+    #[arg(long, value_name = "K=V", help_heading = "Output")]
+    pub label: Vec<String>,
+    /// Folder of run directories
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    #[serde(skip_serializing)]
+    pub out: Option<PathBuf>,
+    /// table, markdown, csv or json (json prints summary.json)
+    #[arg(long, value_name = "FORMAT", help_heading = "Output")]
+    #[serde(skip_serializing)]
+    pub format: Option<String>,
+    /// No progress, only the report
+    #[arg(long, help_heading = "Output")]
+    #[serde(skip_serializing_if = "is_false")]
+    pub quiet: bool,
+    /// Print what would be sent, without connecting
+    #[arg(long, help_heading = "Output")]
+    #[serde(skip)]
+    pub dry_run: bool,
+    /// Outcomes that shall exit with 0: invalid, slo, partial
+    #[arg(long, value_name = "LIST", help_heading = "Output")]
+    pub exit_zero_on: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// The run's directory
+    pub run: PathBuf,
+    /// table, markdown, csv or json
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: String,
+}
+
+#[derive(Args, Debug)]
+pub struct RecoverArgs {
+    /// The run's directory
+    pub run: PathBuf,
+    /// table, markdown, csv or json
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: String,
+}
+
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct TruthArgs {
+    #[command(subcommand)]
+    pub command: Option<TruthCommand>,
+    #[command(flatten)]
+    pub serve: TruthServeArgs,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum TruthCommand {
+    /// Hold a run's stamps against the server's log
+    Compare(TruthCompareArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct TruthServeArgs {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8100")]
+    pub listen: String,
+    /// What it does: key=value,… (ttft=50ms,itl=10ms,jitter=0.2,tokens-per-chunk=1,fault=…)
+    #[arg(long, value_name = "SCRIPT", default_value = "")]
+    pub script: String,
+    /// Append what it did to this file, one JSON line per request
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Serving threads
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub threads: usize,
+}
+
+#[derive(Args, Debug)]
+pub struct TruthCompareArgs {
+    /// The run's directory
+    pub run: PathBuf,
+    /// The server's log
+    #[arg(long, value_name = "FILE")]
+    pub log: PathBuf,
+    /// table or json
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: String,
+}
+
+#[derive(Args, Debug)]
+pub struct TraceArgs {
+    #[command(subcommand)]
+    pub command: TraceCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum TraceCommand {
+    /// Convert a trace to the canonical format
+    Import {
+        /// The trace
+        input: PathBuf,
+        /// Where to write (default: stdout)
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+        /// Its format, instead of looking at it
+        #[arg(long, value_name = "NAME")]
+        from: Option<String>,
+        /// Seed for what the format leaves open
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
+    /// Read a trace and say what is wrong with it
+    Check {
+        /// The trace
+        input: PathBuf,
+        /// Its format, instead of looking at it
+        #[arg(long, value_name = "NAME")]
+        from: Option<String>,
+    },
+    /// Counts, rate, lengths and prefix reuse of a trace
+    Stats {
+        /// The trace
+        input: PathBuf,
+        /// Its format, instead of looking at it
+        #[arg(long, value_name = "NAME")]
+        from: Option<String>,
+    },
+    /// Generate the chat trace that is bundled, or one like it
+    Make {
+        /// Seed
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Number of requests
+        #[arg(long)]
+        requests: Option<u32>,
+        /// Where to write (default: stdout)
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct MetricsArgs {
+    /// table, markdown, csv or json
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: String,
+}

@@ -1,0 +1,143 @@
+//! Flags and files meet here: a file's keys are the flag names, flags win, unknown keys are errors.
+
+use crate::args::RunArgs;
+use crate::exit::Failure;
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// The flags with the keys of their `-f` file underneath.
+pub fn resolve(flags: RunArgs) -> Result<RunArgs, Failure> {
+    let Some(path) = flags.file.clone() else { return Ok(flags) };
+    let mut keys = read(&path)?;
+    // Flags that are not written to a manifest still win over a file.
+    let (header, out, format, dry_run) = (flags.header.clone(), flags.out.clone(), flags.format.clone(), flags.dry_run);
+    for (key, value) in to_map(&flags) {
+        keys.insert(key, value);
+    }
+    let mut merged = from_map(keys).map_err(|e| Failure::usage(format!("reading {}: {e}", path.display())))?;
+    if !header.is_empty() {
+        merged.header = header;
+    }
+    merged.out = out.or(merged.out);
+    merged.format = format.or(merged.format);
+    merged.dry_run = dry_run;
+    Ok(merged)
+}
+
+/// The keys of a configuration, without those that are not set.
+pub fn to_map(args: &RunArgs) -> Map<String, Value> {
+    let Ok(Value::Object(map)) = serde_json::to_value(args) else { return Map::new() };
+    map.into_iter().filter(|(_, v)| !v.is_null() && v.as_array().is_none_or(|a| !a.is_empty())).collect()
+}
+
+fn from_map(keys: Map<String, Value>) -> Result<RunArgs, String> {
+    let names: Vec<String> = match serde_json::to_value(RunArgs { repeat: true, quiet: true, insecure: true, ..RunArgs::default() }) {
+        Ok(Value::Object(all)) => all.keys().cloned().chain(["header", "out", "format"].map(String::from)).collect(),
+        _ => vec![],
+    };
+    for key in keys.keys() {
+        if !names.iter().any(|name| name == key) {
+            let known: Vec<&str> = names.iter().map(String::as_str).collect();
+            return Err(format!("unknown key `{key}`{}", nearest(key, &known)));
+        }
+    }
+    serde_json::from_value(Value::Object(keys)).map_err(|e| e.to_string())
+}
+
+fn read(path: &Path) -> Result<Map<String, Value>, Failure> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::usage(format!("reading {shown}: {e}")))?;
+    let value: Value = if path.extension().is_some_and(|e| e == "json") {
+        serde_json::from_str(&text).map_err(|e| Failure::usage(format!("reading {shown}: {e}")))?
+    } else {
+        toml::from_str(&text).map_err(|e| Failure::usage(format!("reading {shown}: {e}")))?
+    };
+    // A manifest holds the resolved configuration of its run.
+    let value = if value.get("schema").is_some() {
+        let config = value.pointer("/command/config").cloned();
+        config.ok_or_else(|| Failure::usage(format!("{shown} is a manifest without command.config; it cannot repeat its run")))?
+    } else {
+        value
+    };
+    match value {
+        Value::Object(map) => Ok(map),
+        _ => Err(Failure::usage(format!("{shown} is not a table of keys"))),
+    }
+}
+
+/// One of a few words, or an error that suggests the nearest.
+pub fn choose<'a>(flag: &str, value: &str, words: &[&'a str]) -> Result<&'a str, Failure> {
+    words
+        .iter()
+        .find(|w| **w == value)
+        .copied()
+        .ok_or_else(|| Failure::usage(format!("{flag} `{value}` is not one of {}{}", words.join(", "), nearest(value, words))))
+}
+
+/// "; did you mean `x`?" for the nearest of some words, if one is near.
+pub fn nearest(value: &str, words: &[&str]) -> String {
+    let best = words.iter().map(|w| (distance(value, w), w)).min();
+    match best {
+        Some((distance, word)) if distance <= value.len().max(word.len()) / 2 => format!("; did you mean `{word}`?"),
+        _ => String::new(),
+    }
+}
+
+/// Levenshtein distance in bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let substitute = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_file(name: &str, text: &str, flags: RunArgs) -> Result<RunArgs, Failure> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        resolve(RunArgs { file: Some(path), ..flags })
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let flags = RunArgs { rate: Some(5.0), ..RunArgs::default() };
+        let args = with_file("bench.toml", "rate = 2.0\nduration = \"10s\"\nloop = true\nlabel = [\"a=b\"]", flags).unwrap();
+        assert_eq!((args.rate, args.duration.as_deref(), args.repeat, args.label.len()), (Some(5.0), Some("10s"), true, 1));
+    }
+
+    #[test]
+    fn a_manifest_repeats_its_run() {
+        let args = with_file("manifest.json", r#"{"schema":"run-manifest/1","command":{"config":{"seed":7,"rate":3.5}}}"#, RunArgs::default()).unwrap();
+        assert_eq!((args.seed, args.rate), (Some(7), Some(3.5)));
+    }
+
+    #[test]
+    fn unknown_keys_are_errors() {
+        let error = with_file("bench.toml", "duraton = \"10s\"", RunArgs::default()).unwrap_err();
+        assert!(error.message.contains("unknown key `duraton`; did you mean `duration`?"), "{error}");
+        let error = with_file("bench.toml", "rate = \"fast\"", RunArgs::default()).unwrap_err();
+        assert!(error.message.contains("fast"), "{error}");
+    }
+
+    #[test]
+    fn every_key_goes_round() {
+        let args = RunArgs { rate: Some(1.0), quiet: true, repeat: true, label: vec!["a=b".into()], ..RunArgs::default() };
+        assert_eq!(from_map(to_map(&args)).unwrap(), args);
+    }
+
+    #[test]
+    fn near_words() {
+        let error = choose("--arrivals", "poison", &["constant", "poisson", "gamma"]).unwrap_err();
+        assert_eq!(error.message, "--arrivals `poison` is not one of constant, poisson, gamma; did you mean `poisson`?");
+    }
+}

@@ -1,0 +1,176 @@
+//! One measured run, from a load to a finished run directory.
+
+use crate::exit::Failure;
+use crate::manifest;
+use crate::progress;
+use crate::setup::Setup;
+use crate::target::Engine;
+use nomoat_core::event::Live;
+use nomoat_core::fold::fold;
+use nomoat_core::record::RequestRecord;
+use nomoat_core::report::{RunFacts, RunReport};
+use nomoat_core::request::OutputLength;
+use nomoat_core::schedule::{Due, Load, Schedule, Source, Warmup};
+use nomoat_core::trace::Fitted;
+use nomoat_core::units::Nanos;
+use nomoat_drive::{Outcome, Plan, RecordSink, Stop, StopHandle};
+use nomoat_results::spool::SpoolWriter;
+use nomoat_results::{Format, Manifest, RunDir, TableContext, render};
+use std::sync::Arc;
+
+/// How often an engine's own metrics are read.
+const SAMPLE_EVERY: Nanos = Nanos::from_millis(250);
+
+/// Runs loads against one engine.
+pub struct Bench<'a> {
+    setup: &'a Setup,
+    engine: &'a Engine,
+    group: String,
+    stop_handle: StopHandle,
+    stop: Stop,
+}
+
+/// A finished run.
+pub struct Measured {
+    /// Its directory.
+    pub dir: RunDir,
+    /// What it says.
+    pub report: RunReport,
+    /// What was run.
+    pub manifest: Manifest,
+}
+
+impl<'a> Bench<'a> {
+    /// A bench for `engine`; its runs share a group.
+    pub fn new(setup: &'a Setup, engine: &'a Engine, stop_handle: StopHandle, stop: Stop) -> Self {
+        Self { setup, engine, group: uuid::Uuid::now_v7().to_string(), stop_handle, stop }
+    }
+
+    /// Measures under one load.
+    pub fn measure(&self, load: Load) -> Result<Measured, Failure> {
+        let (setup, engine) = (self.setup, self.engine);
+        let (schedule, fitted) = setup.schedule(load, engine.can.context_tokens)?;
+        let facts = self.facts(&schedule, fitted.as_ref());
+        let run_id = uuid::Uuid::now_v7().to_string();
+        let dir = RunDir::create(&setup.out, &run_id).map_err(Failure::usage_of)?;
+        let words = setup.load_words(load);
+        let mut manifest = manifest::begin(setup, engine, &schedule, &words, &run_id, &self.group, &facts);
+        dir.write_manifest(&manifest).map_err(Failure::internal)?;
+        let sink = Spool(dir.spool().map_err(Failure::internal)?);
+        let outcome = self.drive(&schedule, sink, &words)?;
+        let facts = RunFacts { start: outcome.start, stop: outcome.stop, scheduled: outcome.scheduled, interrupted: outcome.interrupted, ..facts };
+        manifest::end(&mut manifest, &outcome, &facts);
+        let finished = dir.finish(manifest, &outcome.samples, &outcome.events, |f, r, s, e| fold(f, r, s, e)).map_err(Failure::internal)?;
+        Ok(Measured { dir, report: finished.report, manifest: finished.manifest })
+    }
+
+    fn drive(&self, schedule: &Schedule, sink: Spool, words: &str) -> Result<Outcome, Failure> {
+        let setup = self.setup;
+        let plan = Plan {
+            schedule: schedule.clone(),
+            shards: setup.shards,
+            max_in_flight: setup.max_in_flight,
+            max_concurrency: setup.args.max_concurrency,
+            timeouts: setup.timeouts,
+            sample_every: SAMPLE_EVERY,
+        };
+        let live = Arc::new(Live::default());
+        let distributions = Arc::default();
+        let shown = progress::start(!setup.args.quiet, words, live.clone(), Arc::clone(&distributions)).map_err(Failure::internal)?;
+        let outcome = nomoat_drive::run(&plan, &self.engine.backend, Box::new(sink), &live, distributions, (&self.stop_handle, self.stop.clone()));
+        shown.finish();
+        outcome.map_err(Failure::internal)
+    }
+
+    /// What the fold must know, as far as it is known before the run.
+    fn facts(&self, schedule: &Schedule, fitted: Option<&Fitted>) -> RunFacts {
+        let (setup, engine, rule) = (self.setup, self.engine, schedule.rule());
+        RunFacts {
+            start: Nanos::ZERO,
+            stop: Nanos::ZERO,
+            warmup: rule.warmup,
+            limit: rule.limit,
+            concurrency: if let Load::Closed { concurrency, .. } = rule.load { Some(concurrency) } else { None },
+            scheduled: 0,
+            offered_rate_per_s: offered(schedule),
+            exact_length: engine.can.exact_length && setup.length != Some(OutputLength::Cap) && asks_exactly(schedule),
+            classes: fitted.map_or_else(|| vec!["default".into()], |f| f.trace.classes.clone()),
+            slo: setup.slo,
+            pricing: setup.pricing,
+            accelerators: setup.accelerators.as_ref().map(|a| a.1),
+            geometry: engine.can.geometry,
+            clipped: fitted.map_or(0, |f| f.clipped),
+            skipped: fitted.map_or(0, |f| f.skipped),
+            interrupted: false,
+            shares_host: engine.info.shares_host,
+            insecure: setup.args.insecure,
+        }
+    }
+}
+
+/// Requests per second that an open loop asks for between its first and its last measured due; `None` for closed loops and for
+/// schedules of fewer than two roots.
+fn offered(schedule: &Schedule) -> Option<f64> {
+    let rule = schedule.rule();
+    if rule.load.is_closed() {
+        return None;
+    }
+    let warm = |id: u32, at: Nanos| match rule.warmup {
+        Warmup::Time(t) => at < t,
+        Warmup::Requests(n) => id < n,
+    };
+    let (mut n, mut first, mut last) = (0_u64, None, Nanos::ZERO);
+    for stream in schedule.streams(nomoat_core::request::ShardId(0), 1) {
+        for entry in stream {
+            if let Due::At(at) = entry.due
+                && !warm(entry.request.id.0, at)
+            {
+                n += 1;
+                first.get_or_insert(at);
+                last = at;
+            }
+        }
+    }
+    let start = match (rule.warmup, first) {
+        (Warmup::Time(t), _) => t,
+        (Warmup::Requests(_), first) => first?,
+    };
+    let end = rule.limit.duration.map_or(last, |d| start + d);
+    let seconds = (end - start).as_secs_f64();
+    (n > 1 && seconds > 0.0).then(|| n as f64 / seconds)
+}
+
+fn asks_exactly(schedule: &Schedule) -> bool {
+    match &schedule.rule().source {
+        Source::Trace(trace) => schedule.rule().length == Some(OutputLength::Exact) || trace.requests.iter().all(|r| r.length == OutputLength::Exact),
+        Source::Fixed { .. } => true,
+    }
+}
+
+impl Measured {
+    /// What stands around the report's table.
+    pub fn context(&self, next: &str) -> TableContext {
+        manifest::context(&self.manifest, self.dir.path(), next)
+    }
+
+    /// The report in one of the formats; JSON is `summary.json` itself.
+    pub fn render(&self, format: Format, next: &str) -> Result<String, Failure> {
+        if format == Format::Json {
+            return self.dir.summary_text().map_err(Failure::internal);
+        }
+        Ok(render(&self.report, &self.context(next), format))
+    }
+}
+
+/// The spool as the collector's sink.
+struct Spool(SpoolWriter);
+
+impl RecordSink for Spool {
+    fn push(&mut self, record: &RequestRecord) -> std::io::Result<()> {
+        self.0.push(record).map_err(std::io::Error::other)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush().map_err(std::io::Error::other)
+    }
+}

@@ -1,0 +1,98 @@
+//! `nomoat run`: settings, engine, schedule, load, report.
+
+use crate::args::RunArgs;
+use crate::config;
+use crate::exit::{Exit, Failure};
+use crate::measure::{Bench, Measured};
+use crate::setup::{Mode, Setup};
+use crate::{advice, ctrl_c, preview, target};
+use nomoat_core::report::RunReport;
+use nomoat_core::schedule::Load;
+use nomoat_core::units::Nanos;
+use nomoat_results::Format;
+
+/// Runs the subcommand.
+pub fn run(flags: RunArgs) -> Result<Exit, Failure> {
+    let args = config::resolve(flags)?;
+    let dry_run = args.dry_run;
+    let mut setup = Setup::new(args)?;
+    if dry_run {
+        print!("{}", preview::preview(&setup)?);
+        return Ok(Exit::Ok);
+    }
+    let (stop_handle, stop) = ctrl_c::install()?;
+    let engine = target::connect(&mut setup)?;
+    let loads = match setup.mode.clone() {
+        Mode::Single(load) => vec![load],
+        Mode::Ladder(rungs) => rungs.into_iter().map(|concurrency| Load::Closed { concurrency, think: Nanos::ZERO }).collect(),
+        Mode::Probed => vec![target::probed_load(&mut setup, &engine)?],
+    };
+    let bench = Bench::new(&setup, &engine, stop_handle, stop.clone());
+    let mut measured: Vec<(Load, Measured)> = vec![];
+    for load in loads {
+        if stop.asked() {
+            break;
+        }
+        let one = bench.measure(load)?;
+        measured.push((load, one));
+    }
+    let text = render(&setup, &engine, &measured)?;
+    print!("{text}");
+    let exit = measured.iter().fold(Exit::Ok, |exit, (_, m)| exit.worst(outcome(&m.report, &setup)));
+    Ok(if setup.zero_on.contains(&exit) { Exit::Ok } else { exit })
+}
+
+fn render(setup: &Setup, engine: &target::Engine, measured: &[(Load, Measured)]) -> Result<String, Failure> {
+    let next = advice::next(setup, engine, measured);
+    if let [(_, one)] = measured {
+        return one.render(setup.format, &next);
+    }
+    if setup.format == Format::Json {
+        // One summary after the other would be no JSON; a ladder is a list of them.
+        let summaries: Result<Vec<String>, Failure> = measured.iter().map(|(_, m)| m.render(Format::Json, "")).collect();
+        return Ok(format!("[\n{}\n]\n", summaries?.iter().map(|s| s.trim_end()).collect::<Vec<_>>().join(",\n")));
+    }
+    let labels: Vec<String> = measured.iter().map(|(load, _)| label(*load)).collect();
+    let rungs: Vec<(&str, &RunReport)> = labels.iter().zip(measured).map(|(label, (_, m))| (label.as_str(), &m.report)).collect();
+    let Some((_, last)) = measured.last() else { return Ok(String::new()) };
+    let mut context = last.context(&next);
+    context.title.load = "closed loops, one after the other".into();
+    Ok(nomoat_results::render_ladder(&rungs, &context, setup.format))
+}
+
+fn label(load: Load) -> String {
+    match load {
+        Load::Closed { concurrency, .. } => format!("C = {concurrency}"),
+        Load::Rescaled { rate_per_s } | Load::Arrivals { rate_per_s, .. } => format!("{rate_per_s:.2}/s"),
+        Load::Replay => "replay".into(),
+    }
+}
+
+/// The exit code that a report alone decides.
+pub fn outcome(report: &RunReport, setup: &Setup) -> Exit {
+    let mut exit = verdict(report);
+    let missed = report.get("goodput_share", nomoat_core::report::Stat::Rate, nomoat_core::report::Population::All).and_then(|r| r.value).is_some_and(|share| share < SLO_SHARE);
+    if !setup.slo.is_empty() && missed {
+        exit = exit.worst(Exit::SloMissed);
+    }
+    exit
+}
+
+/// The share of intended requests that must meet the service level for it to count as met.
+pub const SLO_SHARE: f64 = 0.99;
+
+/// The exit code of the verdict.
+pub fn verdict(report: &RunReport) -> Exit {
+    let interrupted = report.validity.rules.iter().any(|r| r.code == "V19" && r.finding == nomoat_core::validity::Finding::Fail);
+    let mut exit = Exit::Ok;
+    if interrupted {
+        exit = exit.worst(Exit::Interrupted);
+    }
+    if report.counts.ok == 0 {
+        exit = exit.worst(Exit::NothingMeasured);
+    }
+    if !report.validity.is_valid() {
+        exit = exit.worst(Exit::Invalid);
+    }
+    exit
+}

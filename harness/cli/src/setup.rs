@@ -1,0 +1,439 @@
+//! Settings checked and made into nouns, before anything connects.
+
+use crate::args::RunArgs;
+use crate::config::choose;
+use crate::exit::{Exit, Failure};
+use crate::geometry;
+use nomoat_core::arrival::ArrivalProcess;
+use nomoat_core::cost::Pricing;
+use nomoat_core::kv::KvGeometry;
+use nomoat_core::request::OutputLength;
+use nomoat_core::schedule::{Limit, Load, Rule, Schedule, Source, Warmup};
+use nomoat_core::slo::Slo;
+use nomoat_core::trace::{Fitted, Overlong, Trace};
+use nomoat_core::units::Nanos;
+use nomoat_drive::Timeouts;
+use nomoat_results::Format;
+use nomoat_workloads::ImportOptions;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Seed when none is given: runs are comparable unless the user asks otherwise.
+pub const DEFAULT_SEED: u64 = 20_261_123;
+/// Concurrencies of the ladder.
+const LADDER: &str = "1,8,64";
+/// Length of one rung.
+const RUNG: Nanos = Nanos::from_secs(20);
+/// What comes before a rung's window.
+const RUNG_WARMUP: Nanos = Nanos::from_secs(2);
+/// Measured requests of the embedded default: at its highest rate, about half a minute.
+const DEFAULT_REQUESTS: u32 = 540;
+/// Warm-up of the embedded default.
+const DEFAULT_WARMUP: Nanos = Nanos::from_secs(2);
+/// Window of a workload that has no end of its own.
+const DEFAULT_DURATION: Nanos = Nanos::from_secs(30);
+const DEFAULT_TIMEOUT: Nanos = Nanos::from_secs(600);
+const DEFAULT_MAX_IN_FLIGHT: u32 = 10_000;
+
+/// What decides the load.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Mode {
+    /// One run.
+    Single(Load),
+    /// One closed loop after the other.
+    Ladder(Vec<u32>),
+    /// The embedded default: the rate is found by a probe.
+    Probed,
+}
+
+/// Checked settings of a run.
+pub struct Setup {
+    pub args: RunArgs,
+    pub trace: Option<Arc<Trace>>,
+    pub shape: Option<(u32, u32)>,
+    pub mode: Mode,
+    pub speed: f64,
+    pub warmup: Warmup,
+    pub limit: Limit,
+    pub repeat: bool,
+    pub length: Option<OutputLength>,
+    pub overlong: Overlong,
+    pub seed: u64,
+    pub timeouts: Timeouts,
+    pub wait_ready: Option<Nanos>,
+    pub max_in_flight: u32,
+    pub shards: u16,
+    pub slo: Slo,
+    pub pricing: Option<Pricing>,
+    pub accelerators: Option<(String, u32)>,
+    pub declared: Map<String, Value>,
+    pub geometry: Option<KvGeometry>,
+    pub extra_body: Map<String, Value>,
+    pub headers: Vec<(String, String)>,
+    pub api_key: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    pub out: PathBuf,
+    pub format: Format,
+    pub zero_on: Vec<Exit>,
+}
+
+impl Setup {
+    /// Whether the engine in this process is measured.
+    pub fn is_local(&self) -> bool {
+        self.args.backend.as_deref() == Some("local")
+    }
+
+    /// Checks `args`.
+    pub fn new(mut args: RunArgs) -> Result<Self, Failure> {
+        let inferred = if args.url.is_some() { "http" } else { "local" };
+        let backend = choose("--backend", args.backend.as_deref().unwrap_or(inferred), &["local", "http"])?.to_owned();
+        if backend == "http" && args.url.is_none() {
+            return Err(Failure::usage("--backend http needs --url http://HOST:PORT"));
+        }
+        if backend == "local" && args.url.is_some() {
+            return Err(Failure::usage("--backend local measures the engine in this process; it takes no --url"));
+        }
+        args.backend = Some(backend);
+        let seed = *args.seed.get_or_insert(DEFAULT_SEED);
+        let shape = shape(&args)?;
+        let trace = trace(&args, shape, seed)?;
+        let mode = mode(&args, trace.as_deref())?;
+        let bundled = args.trace.is_none() && shape.is_none();
+        let (warmup, limit, repeat) = window(&args, &mode, bundled)?;
+        let price = pricing(&args)?;
+        let (accelerators, declared) = system(&args)?;
+        let (kv_dtype, config) = (args.kv_dtype.as_deref(), args.model_config.as_deref());
+        if kv_dtype.is_some() && config.is_none() {
+            return Err(Failure::usage("--kv-dtype says how the cache of --model-config FILE is kept; give that too"));
+        }
+        Ok(Self {
+            trace,
+            shape,
+            speed: args.speed.unwrap_or(1.0),
+            warmup,
+            limit,
+            repeat,
+            mode,
+            length: args.output_length.as_deref().map(|w| choose("--output-length", w, &["exact", "cap"])).transpose()?.map(|w| if w == "cap" { OutputLength::Cap } else { OutputLength::Exact }),
+            overlong: match choose("--overlong", args.overlong.as_deref().unwrap_or("refuse"), &["refuse", "skip", "clip"])? {
+                "skip" => Overlong::Skip,
+                "clip" => Overlong::Clip,
+                _ => Overlong::Refuse,
+            },
+            seed,
+            timeouts: Timeouts { total: time("--timeout", args.timeout.as_deref())?.unwrap_or(DEFAULT_TIMEOUT), first_token: time("--first-token-timeout", args.first_token_timeout.as_deref())? },
+            wait_ready: time("--wait-ready", args.wait_ready.as_deref())?,
+            max_in_flight: args.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT),
+            shards: match args.shards {
+                Some(0) => return Err(Failure::usage("--shards must be at least 1")),
+                Some(n) => n,
+                None => default_shards(),
+            },
+            slo: slo(&args)?,
+            pricing: price,
+            accelerators,
+            declared,
+            geometry: config.map(|path| geometry::read(path, kv_dtype)).transpose()?,
+            extra_body: extra_body(&args)?,
+            headers: headers(&args)?,
+            api_key: api_key(&args)?,
+            labels: labels(&args)?,
+            out: args.out.clone().unwrap_or_else(|| PathBuf::from("runs")),
+            format: format(args.format.as_deref().unwrap_or("table"))?,
+            zero_on: zero_on(&args)?,
+            args,
+        })
+    }
+
+    /// The schedule under `load`, fitted to what the engine can hold.
+    pub fn schedule(&self, load: Load, context: Option<u32>) -> Result<(Schedule, Option<Fitted>), Failure> {
+        let fitted = match (&self.trace, context) {
+            (Some(trace), Some(context)) => Some(trace.fit(context, self.overlong).map_err(Failure::usage)?),
+            (Some(trace), None) => Some(Fitted { trace: trace.clone(), clipped: 0, skipped: 0 }),
+            (None, Some(context)) => {
+                let (input, output) = self.shape.unwrap_or_default();
+                if input + output > context {
+                    return Err(Failure::usage(format!("prompts of {input} and answers of {output} tokens do not fit the engine's context of {context} tokens; lower --input-tokens or --output-tokens")));
+                }
+                None
+            }
+            (None, None) => None,
+        };
+        let source = match (&fitted, self.shape) {
+            (Some(fitted), _) => Source::Trace(fitted.trace.clone()),
+            (None, shape) => {
+                let (input_tokens, output_tokens) = shape.unwrap_or_default();
+                Source::Fixed { input_tokens, output_tokens }
+            }
+        };
+        let rule = Rule { source, load, speed: self.speed, warmup: self.warmup, limit: self.limit, repeat: self.repeat, length: self.length, seed: self.seed };
+        Ok((Schedule::new(rule).map_err(Failure::usage)?, fitted))
+    }
+
+    /// The load in words, with the original rate where it was changed.
+    pub fn load_words(&self, load: Load) -> String {
+        let recorded = self.trace.as_ref().and_then(|t| t.rate_per_s()).map_or(String::new(), |r| format!(" (recorded {r:.2}/s)"));
+        match load {
+            Load::Replay if (self.speed - 1.0).abs() < f64::EPSILON => format!("recorded arrivals{recorded}"),
+            Load::Replay => format!("recorded arrivals at speed {}{recorded}", self.speed),
+            Load::Rescaled { rate_per_s } => format!("recorded arrivals scaled to {rate_per_s:.3}/s{recorded}"),
+            Load::Arrivals { process: ArrivalProcess::Gamma { cv }, rate_per_s } => format!("gamma arrivals at {rate_per_s:.3}/s, cv {cv:.3} (burstiness {:.3}){recorded}", 1.0 / (cv * cv)),
+            Load::Arrivals { process, rate_per_s } => format!("{} arrivals at {rate_per_s:.3}/s{recorded}", process.name()),
+            Load::Closed { concurrency, think } if think.0 > 0 => format!("closed loop of {concurrency}, think time {think}"),
+            Load::Closed { concurrency, .. } => format!("closed loop of {concurrency}"),
+        }
+    }
+}
+
+/// Cores less one, at least one.
+fn default_shards() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    cores.saturating_sub(1).clamp(1, 64) as u16
+}
+
+fn shape(args: &RunArgs) -> Result<Option<(u32, u32)>, Failure> {
+    match (args.input_tokens, args.output_tokens) {
+        (None, None) => Ok(None),
+        (Some(_), _) | (_, Some(_)) if args.trace.is_some() => Err(Failure::usage("a trace has lengths of its own; --input-tokens and --output-tokens go without --trace")),
+        (Some(0), _) | (_, Some(0)) => Err(Failure::usage("--input-tokens and --output-tokens must be at least 1")),
+        (Some(input), Some(output)) => Ok(Some((input, output))),
+        (Some(_), None) => Err(Failure::usage("--input-tokens needs --output-tokens beside it")),
+        (None, Some(_)) => Err(Failure::usage("--output-tokens needs --input-tokens beside it")),
+    }
+}
+
+fn trace(args: &RunArgs, shape: Option<(u32, u32)>, seed: u64) -> Result<Option<Arc<Trace>>, Failure> {
+    if shape.is_some() {
+        return Ok(None);
+    }
+    let trace = match &args.trace {
+        Some(path) => nomoat_workloads::open(path, args.trace_format.as_deref(), &ImportOptions { seed, ..ImportOptions::default() }),
+        None => nomoat_workloads::bundled_chat(),
+    };
+    trace.map(|t| Some(Arc::new(t))).map_err(|e| Failure::usage(e.to_string()))
+}
+
+fn mode(args: &RunArgs, trace: Option<&Trace>) -> Result<Mode, Failure> {
+    let closed = args.concurrency.is_some();
+    let open = args.rate.is_some() || args.arrivals.is_some() || args.cv.is_some() || args.burstiness.is_some();
+    if closed && open {
+        return Err(Failure::usage("--concurrency is a closed loop and --rate, --arrivals, --cv are an open one; choose one, or cap an open loop with --max-concurrency"));
+    }
+    if args.think.is_some() && !closed {
+        return Err(Failure::usage("--think is the pause of a closed loop; it needs --concurrency"));
+    }
+    if args.max_concurrency == Some(0) {
+        return Err(Failure::usage("--max-concurrency must be at least 1"));
+    }
+    if let Some(concurrency) = args.concurrency {
+        return Ok(Mode::Single(Load::Closed { concurrency, think: time("--think", args.think.as_deref())?.unwrap_or_default() }));
+    }
+    if open {
+        return Ok(Mode::Single(open_load(args, trace)?));
+    }
+    let replay = args.trace.is_some() || args.speed.is_some();
+    if args.ladder.is_some() || (!replay && args.url.is_some()) {
+        let text = args.ladder.as_deref().unwrap_or(LADDER);
+        let rungs: Result<Vec<u32>, _> = text.split(',').map(|c| c.trim().parse::<u32>().ok().filter(|c| *c > 0)).map(|c| c.ok_or(())).collect();
+        let rungs = rungs.map_err(|()| Failure::usage(format!("--ladder `{text}` is not a list of concurrencies; write 1,8,64")))?;
+        return Ok(Mode::Ladder(rungs));
+    }
+    if replay {
+        return Ok(Mode::Single(Load::Replay));
+    }
+    if trace.is_none() {
+        return Err(Failure::usage("prompts of one shape have no arrivals of their own; give --rate R or --concurrency C"));
+    }
+    Ok(Mode::Probed)
+}
+
+fn open_load(args: &RunArgs, trace: Option<&Trace>) -> Result<Load, Failure> {
+    let cv = match (args.cv, args.burstiness) {
+        (Some(_), Some(_)) => return Err(Failure::usage("--cv and --burstiness say the same (burstiness = 1/cv²); give one")),
+        (Some(cv), None) => Some(cv),
+        (None, Some(b)) if b > 0.0 => Some(1.0 / b.sqrt()),
+        (None, Some(b)) => return Err(Failure::usage(format!("--burstiness must be positive, not {b}"))),
+        (None, None) => None,
+    };
+    let law = args.arrivals.as_deref().map(|w| choose("--arrivals", w, &["constant", "poisson", "gamma"])).transpose()?;
+    let process = match (law, cv) {
+        (Some("gamma") | None, Some(cv)) => Some(ArrivalProcess::Gamma { cv }),
+        (Some("gamma"), None) => return Err(Failure::usage("--arrivals gamma needs --cv CV (or --burstiness)")),
+        (Some(other), Some(_)) => return Err(Failure::usage(format!("--cv and --burstiness shape gamma gaps; they do not go with --arrivals {other}"))),
+        (Some("constant"), None) => Some(ArrivalProcess::Constant),
+        (Some(_), None) => Some(ArrivalProcess::Poisson),
+        (None, None) => None,
+    };
+    let recorded = trace.and_then(Trace::rate_per_s);
+    match (process, args.rate, recorded) {
+        (Some(process), Some(rate_per_s), _) => Ok(Load::Arrivals { process, rate_per_s }),
+        (Some(process), None, Some(rate)) => Ok(Load::Arrivals { process, rate_per_s: rate * args.speed.unwrap_or(1.0) }),
+        (Some(_), None, None) => Err(Failure::usage("--arrivals needs --rate R: there is no recorded rate")),
+        (None, Some(rate_per_s), Some(_)) => Ok(Load::Rescaled { rate_per_s }),
+        (None, Some(rate_per_s), None) => Ok(Load::Arrivals { process: ArrivalProcess::Poisson, rate_per_s }),
+        (None, None, _) => Err(Failure::usage("an open loop needs --rate R")),
+    }
+}
+
+fn window(args: &RunArgs, mode: &Mode, bundled: bool) -> Result<(Warmup, Limit, bool), Failure> {
+    let warmup = match args.warmup.as_deref() {
+        None => None,
+        Some(text) => Some(match text.parse::<u32>() {
+            Ok(n) => Warmup::Requests(n),
+            Err(_) => Warmup::Time(Nanos::parse(text).map_err(|e| Failure::usage(format!("--warmup {e}; a bare number is a number of requests")))?),
+        }),
+    };
+    if args.requests == Some(0) {
+        return Err(Failure::usage("--requests must be at least 1"));
+    }
+    let mut limit = Limit { duration: time("--duration", args.duration.as_deref())?, requests: args.requests };
+    let unlimited = limit == Limit::default();
+    let mut repeat = args.repeat;
+    let warmup = match mode {
+        Mode::Ladder(_) => {
+            limit.duration = if unlimited { Some(RUNG) } else { limit.duration };
+            repeat |= args.trace.is_none();
+            warmup.unwrap_or(Warmup::Time(RUNG_WARMUP))
+        }
+        Mode::Probed => {
+            limit.requests = if unlimited { Some(DEFAULT_REQUESTS) } else { limit.requests };
+            repeat |= limit.duration.is_some() || limit.requests.is_some_and(|n| n > DEFAULT_REQUESTS);
+            warmup.unwrap_or(Warmup::Time(DEFAULT_WARMUP))
+        }
+        Mode::Single(load) => {
+            // A workload without an end of its own gets one, and the bundled sample goes on as long as it is asked to.
+            if unlimited && (args.trace.is_none() || load.is_closed() || repeat) {
+                limit.duration = Some(DEFAULT_DURATION);
+            }
+            repeat |= bundled;
+            warmup.unwrap_or(Warmup::Time(Nanos::ZERO))
+        }
+    };
+    Ok((warmup, limit, repeat))
+}
+
+fn time(flag: &str, text: Option<&str>) -> Result<Option<Nanos>, Failure> {
+    text.map(|t| Nanos::parse(t).map_err(|e| Failure::usage(format!("{flag} {e}")))).transpose()
+}
+
+fn slo(args: &RunArgs) -> Result<Slo, Failure> {
+    if !args.goodput.is_empty() && args.slo.is_some() {
+        return Err(Failure::usage("--slo and --goodput say the same; give one"));
+    }
+    if let Some(text) = &args.slo {
+        return Slo::parse(text).map_err(|e| Failure::usage(format!("--slo {e}")));
+    }
+    let parts: Result<Vec<String>, Failure> = args
+        .goodput
+        .iter()
+        .map(|part| match part.split_once(':') {
+            Some((name, ms)) if ms.parse::<f64>().is_ok() => Ok(format!("{name}={ms}ms")),
+            _ => Err(Failure::usage(format!("--goodput `{part}` is not METRIC:MILLISECONDS; write ttft:500 tpot:50"))),
+        })
+        .collect();
+    Slo::parse(&parts?.join(",")).map_err(|e| Failure::usage(format!("--goodput {e}")))
+}
+
+fn pricing(args: &RunArgs) -> Result<Option<Pricing>, Failure> {
+    let positive = |flag: &str, value: f64| if value.is_finite() && value >= 0.0 { Ok(value) } else { Err(Failure::usage(format!("{flag} must be an amount in USD, not {value}"))) };
+    match (args.usd_per_hour, &args.price) {
+        (Some(_), Some(_)) => Err(Failure::usage("--usd-per-hour prices a pool and --price prices tokens; give one")),
+        (Some(usd), None) => Ok(Some(Pricing::Pool { usd_per_hour: positive("--usd-per-hour", usd)? })),
+        (None, None) => Ok(None),
+        (None, Some(text)) => {
+            let (mut input, mut cached, mut output) = (None, None, None);
+            for part in text.split(',').filter(|p| !p.trim().is_empty()) {
+                let wrong = || Failure::usage(format!("--price `{part}` is not a price; write in=0.15,out=0.60,cached=0.075 (USD per million tokens)"));
+                let (class, usd) = part.split_once('=').ok_or_else(wrong)?;
+                let usd = Some(positive("--price", usd.trim().parse().map_err(|_| wrong())?)?);
+                match choose("--price", class.trim(), &["in", "out", "cached"])? {
+                    "in" => input = usd,
+                    "out" => output = usd,
+                    _ => cached = usd,
+                }
+            }
+            match (input, output) {
+                (Some(input), Some(output)) => Ok(Some(Pricing::PerToken { input, cached, output })),
+                _ => Err(Failure::usage("--price needs in= and out=; a class without a price is not free")),
+            }
+        }
+    }
+}
+
+type Declared = (Option<(String, u32)>, Map<String, Value>);
+
+fn system(args: &RunArgs) -> Result<Declared, Failure> {
+    let mut declared = Map::new();
+    if let Some(path) = &args.system {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).map_err(|e| Failure::usage(format!("reading --system {shown}: {e}")))?;
+        declared = toml::from_str(&text).map_err(|e| Failure::usage(format!("reading --system {shown}: {e}")))?;
+    }
+    let text = args.accelerators.clone().or_else(|| declared.get("accelerators").and_then(Value::as_str).map(str::to_owned));
+    let accelerators = text
+        .map(|text| {
+            let parsed = text.rsplit_once(':').and_then(|(name, count)| Some((name.trim().to_owned(), count.trim().parse::<u32>().ok().filter(|c| *c > 0)?)));
+            parsed.filter(|(name, _)| !name.is_empty()).ok_or_else(|| Failure::usage(format!("--accelerators `{text}` is not NAME:COUNT; write h200:8")))
+        })
+        .transpose()?;
+    Ok((accelerators, declared))
+}
+
+fn extra_body(args: &RunArgs) -> Result<Map<String, Value>, Failure> {
+    match args.extra_body.as_deref().map(serde_json::from_str) {
+        None => Ok(Map::new()),
+        Some(Ok(Value::Object(map))) => Ok(map),
+        Some(Ok(_)) => Err(Failure::usage("--extra-body must be a JSON object, such as '{\"top_k\":1}'")),
+        Some(Err(e)) => Err(Failure::usage(format!("--extra-body is not JSON: {e}"))),
+    }
+}
+
+fn headers(args: &RunArgs) -> Result<Vec<(String, String)>, Failure> {
+    args.header
+        .iter()
+        .map(|h| match h.split_once(':') {
+            Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
+            // Not shown: it may be a key.
+            None => Err(Failure::usage("a --header has no colon; write --header 'Name: value'")),
+        })
+        .collect()
+}
+
+fn api_key(args: &RunArgs) -> Result<Option<String>, Failure> {
+    let Some(name) = &args.api_key_env else { return Ok(None) };
+    match std::env::var(name) {
+        Ok(key) if !key.trim().is_empty() => Ok(Some(key)),
+        _ => Err(Failure::usage(format!("--api-key-env: the environment variable `{name}` is not set or is empty"))),
+    }
+}
+
+fn labels(args: &RunArgs) -> Result<BTreeMap<String, String>, Failure> {
+    args.label
+        .iter()
+        .map(|l| l.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).ok_or_else(|| Failure::usage(format!("--label `{l}` is not K=V"))))
+        .collect()
+}
+
+/// The output format by its name.
+pub fn format(word: &str) -> Result<Format, Failure> {
+    Ok(match choose("--format", word, &["table", "markdown", "csv", "json"])? {
+        "markdown" => Format::Markdown,
+        "csv" => Format::Csv,
+        "json" => Format::Json,
+        _ => Format::Table,
+    })
+}
+
+fn zero_on(args: &RunArgs) -> Result<Vec<Exit>, Failure> {
+    let known = [Exit::Invalid, Exit::SloMissed, Exit::Partial, Exit::NothingMeasured, Exit::Interrupted];
+    let names: Vec<&str> = known.iter().map(|e| e.name()).collect();
+    let words = args.exit_zero_on.as_deref().unwrap_or_default().split(',').map(str::trim).filter(|w| !w.is_empty());
+    words
+        .map(|word| {
+            let name = choose("--exit-zero-on", word, &names)?;
+            Ok(known[names.iter().position(|n| *n == name).unwrap_or_default()])
+        })
+        .collect()
+}

@@ -1,0 +1,220 @@
+//! The fold: records, samples and events of a run become its report.
+//!
+//! Pure and order-free: sums are of integers, and whatever depends on order is first put into schedule order, so the same
+//! records give the same bits however they arrive. One pass over the records; of each request a row of durations is kept, of
+//! its chunks only what may still matter. It reads no clock and no file, and compares no runs.
+
+pub(crate) mod gaps;
+pub(crate) mod gauges;
+pub(crate) mod latency;
+pub(crate) mod money;
+pub(crate) mod rates;
+pub(crate) mod row;
+mod rules;
+mod window;
+
+use crate::metric::{Compute, METRICS, MetricDef};
+use crate::record::{Connection, CountSource, ErrorCode, Phase, RequestRecord, Status};
+use crate::report::{Counts, MetricRow, Population, RunFacts, RunReport, Scope, Stat};
+use crate::sample::{RunEvent, Sample};
+use crate::units::Nanos;
+use crate::validity;
+use gaps::{EXACT_LIMIT, Gaps};
+use gauges::Gauges;
+use latency::Columns;
+use row::{Run, Tally};
+use rules::Account;
+use std::borrow::Borrow;
+use window::{Arrivals, Frame};
+
+/// Folds a run. The records may come in any order, owned or borrowed.
+pub fn fold<R: Borrow<RequestRecord>>(
+    facts: &RunFacts,
+    records: impl IntoIterator<Item = R>,
+    samples: &[Sample],
+    events: &[RunEvent],
+) -> RunReport {
+    let mut pass = Pass::new(facts);
+    for record in records {
+        pass.add(record.borrow());
+    }
+    pass.finish(samples, events)
+}
+
+/// What is kept while records come in.
+struct Pass<'a> {
+    facts: &'a RunFacts,
+    frame: Frame<'a>,
+    arrivals: Arrivals,
+    counts: Counts,
+    by_status: [u64; Status::ALL.len()],
+    by_error: [u64; ErrorCode::ALL.len()],
+    columns: Columns,
+    itl: Gaps,
+    icl: Gaps,
+    /// One per class; a single one when there are no classes.
+    tallies: Vec<Tally>,
+    bill: crate::cost::Bill,
+    last_end: Option<Nanos>,
+    account: Account,
+}
+
+impl<'a> Pass<'a> {
+    fn new(facts: &'a RunFacts) -> Self {
+        let classes = facts.classes.len().max(1);
+        let counts = Counts { scheduled: facts.scheduled, clipped: facts.clipped, skipped: facts.skipped, ..Counts::default() };
+        Self {
+            facts,
+            frame: Frame::new(facts),
+            arrivals: Arrivals::default(),
+            counts,
+            by_status: [0; _],
+            by_error: [0; _],
+            columns: Columns::default(),
+            itl: Gaps::new(classes, EXACT_LIMIT),
+            icl: Gaps::new(classes, EXACT_LIMIT),
+            tallies: vec![Tally::default(); classes],
+            bill: crate::cost::Bill::default(),
+            last_end: None,
+            account: Account::default(),
+        }
+    }
+
+    fn add(&mut self, record: &RequestRecord) {
+        self.frame.see(record);
+        self.arrivals.add(&self.frame, record);
+        self.account.add(self.facts, record);
+        self.last_end = self.last_end.max(record.at.end);
+        self.counts.recorded += 1;
+        match record.phase {
+            Phase::Warmup => self.counts.warmup += 1,
+            Phase::Drain => self.counts.drain += 1,
+            Phase::Measure => self.measure(record),
+        }
+    }
+
+    fn measure(&mut self, record: &RequestRecord) {
+        let counts = &mut self.counts;
+        counts.measured += 1;
+        counts.sent += u64::from(record.at.sent.is_some());
+        counts.failed += u64::from(!record.is_ok());
+        self.by_status[record.status as usize] += 1;
+        if let Some(error) = record.error {
+            self.by_error[error as usize] += 1;
+        }
+        self.columns.add(record);
+        self.bill.add(&record.tokens, record.is_ok());
+
+        // A class the trace does not name is counted with the last one rather than lost.
+        let class = usize::from(record.class).min(self.tallies.len() - 1);
+        let tally = &mut self.tallies[class];
+        tally.measured += 1;
+        if !self.facts.slo.is_empty() && self.facts.slo.met(record) {
+            tally.good += 1;
+            tally.good_output += u64::from(record.tokens.output.unwrap_or(0));
+        }
+        if record.is_ok() {
+            let tokens = &record.tokens;
+            let known = |count: Option<u32>| u64::from(count.unwrap_or(0));
+            counts.ok += 1;
+            counts.input_tokens += known(tokens.input);
+            counts.cached_tokens += known(tokens.cache_read);
+            counts.input_wanted += u64::from(tokens.wanted_input);
+            counts.output_tokens += known(tokens.output);
+            counts.output_wanted += u64::from(tokens.wanted);
+            counts.uncounted += u64::from(tokens.output_source == CountSource::Chunks);
+            tally.ok += 1;
+            tally.chunks += record.chunk_tokens.len() as u64;
+            tally.coalesced += u64::from(record.coalesced);
+            tally.first_coalesced += u64::from(record.first_coalesced);
+            gaps::itl(record, |value, count| self.itl.add(class, value, count));
+            gaps::icl(record, |value| self.icl.add(class, value, 1));
+        }
+    }
+
+    fn finish(mut self, samples: &[Sample], events: &[RunEvent]) -> RunReport {
+        let (window, ended) = self.frame.window();
+        self.counts.by_status = occurred(Status::ALL, self.by_status);
+        self.counts.by_error = occurred(ErrorCode::ALL, self.by_error);
+        let run = Run {
+            facts: self.facts,
+            window,
+            ended,
+            counts: self.counts,
+            tally: Tally::sum(&self.tallies),
+            arrived: self.arrivals.finish(window),
+            bill: self.bill,
+            last_end: self.last_end,
+            gauges: Gauges::new(self.facts, window, samples, events),
+        };
+        let validity = validity::judge(&rules::evidence(&run, &self.columns, self.account, events));
+        let metrics = rows(&run, &self.columns, [&self.itl, &self.icl], &self.tallies);
+        RunReport { window, counts: run.counts, metrics, validity }
+    }
+}
+
+/// The counts that are not zero.
+fn occurred<T, const N: usize>(all: [T; N], counts: [u64; N]) -> Vec<(T, u64)> {
+    all.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
+}
+
+/// The rows of every metric: over the whole run, over each class where there are several, and TTFT over each kind of
+/// connection where both occur.
+fn rows(run: &Run<'_>, columns: &Columns, gaps: [&Gaps; 2], tallies: &[Tally]) -> Vec<MetricRow> {
+    let in_order = columns.in_order();
+    let mut rows = vec![];
+    let whole = Part { scope: Scope::default(), class: None, requests: &in_order, tally: &run.tally };
+    METRICS.iter().enumerate().for_each(|(i, metric)| rows.extend(whole.rows(i, metric, run, columns, gaps)));
+    if tallies.len() > 1 {
+        for (class, (name, tally)) in run.facts.classes.iter().zip(tallies).enumerate() {
+            let requests = columns.of_class(&in_order, class, tallies.len());
+            let scope = Scope { class: Some(name.clone()), ..Scope::default() };
+            let part = Part { scope, class: Some(class), requests: &requests, tally };
+            METRICS.iter().enumerate().for_each(|(i, metric)| rows.extend(part.rows(i, metric, run, columns, gaps)));
+        }
+    }
+    let kinds = [Connection::New, Connection::Reused].map(|kind| (kind, columns.on(&in_order, kind)));
+    if kinds.iter().all(|(_, requests)| !requests.is_empty()) {
+        let ttft = METRICS.iter().enumerate().find(|(_, m)| m.name == "ttft");
+        for ((kind, requests), (i, metric)) in kinds.iter().zip(ttft.into_iter().cycle()) {
+            let scope = Scope { connection: Some(*kind), ..Scope::default() };
+            rows.extend(Part { scope, class: None, requests, tally: &run.tally }.rows(i, metric, run, columns, gaps));
+        }
+    }
+    rows
+}
+
+/// A part of a run that has rows of its own.
+struct Part<'a> {
+    scope: Scope,
+    /// Index of its class; `None` for all of them.
+    class: Option<usize>,
+    /// Its rows in the columns, in schedule order.
+    requests: &'a [u32],
+    tally: &'a Tally,
+}
+
+impl Part<'_> {
+    fn rows(&self, index: usize, metric: &MetricDef, run: &Run<'_>, columns: &Columns, [itl, icl]: [&Gaps; 2]) -> Vec<MetricRow> {
+        let row = |cell: row::Cell, stat, population| cell.row(metric.name, metric.unit, stat, population, &self.scope);
+        let distribution = |population, cells: Vec<row::Cell>| {
+            Stat::DISTRIBUTION.into_iter().zip(cells).map(move |(stat, cell)| row(cell, stat, population))
+        };
+        match metric.compute {
+            Compute::Service(_) | Compute::Instrument(_) => {
+                columns.cells(index, self.requests).into_iter().flat_map(|(population, cells)| distribution(population, cells)).collect()
+            }
+            Compute::Itl => distribution(Population::Ok, itl.cells(self.class)).collect(),
+            Compute::Icl => distribution(Population::Ok, icl.cells(self.class)).collect(),
+            Compute::Interactivity => {
+                let tpot = METRICS.iter().position(|m| m.name == "tpot").map_or(index, |i| i);
+                let [(population, cells), _] = columns.cells(tpot, self.requests);
+                let of = Stat::DISTRIBUTION.into_iter().zip(&cells).filter(|(stat, _)| matches!(stat, Stat::P50 | Stat::P99));
+                of.map(|(stat, cell)| row(latency::interactivity(cell), stat, population)).collect()
+            }
+            Compute::Part(stat, population, of) => vec![row(of(run, self.tally), stat, population)],
+            Compute::Whole(stat, population, of) if self.class.is_none() => vec![row(of(run), stat, population)],
+            Compute::Whole(..) => vec![],
+        }
+    }
+}

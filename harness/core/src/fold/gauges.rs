@@ -1,0 +1,181 @@
+//! Readings over time: KV memory, the harness's busiest thread, the engine's own token counter.
+//!
+//! The three figures of KV memory (theoretical, allocated, occupied) are never mixed: where one is derived from another, the
+//! row says so.
+
+use super::row::{Cell, Run};
+use crate::report::{RunFacts, Window};
+use crate::sample::{RunEvent, Sample, names};
+use crate::units::Nanos;
+
+const NO_GAUGE: &str = "the endpoint exposes no KV gauge";
+
+/// Theoretical bytes of KV cache per token, from the model's shape.
+pub fn kv_bytes_per_token(run: &Run<'_>) -> Cell {
+    match run.facts.geometry {
+        Some(geometry) => Cell::of(geometry.bytes_per_token(), 1, "formula"),
+        None => Cell::none("formula", 0, "the shape of the model's KV cache is not known: it is in the model's config.json"),
+    }
+}
+
+/// Bytes of KV cache the engine has allocated: its capacity, the latest reading up to the end of the window.
+pub fn kv_allocated_bytes(run: &Run<'_>) -> Cell {
+    let gauges = &run.gauges;
+    match gauges.capacity {
+        Some(Capacity { bytes, derived }) => {
+            Cell::of(bytes, 1, if derived { "formula" } else { "gauge" }).note(derived.then(|| DERIVED.to_owned()))
+        }
+        None => Cell::none("gauge", 0, gauges.missing.clone()),
+    }
+}
+
+/// Bytes of KV cache in use, mean over the window; each reading holds until the next.
+pub fn kv_occupied_mean_bytes(run: &Run<'_>) -> Cell {
+    occupied(run, |used| used.mean)
+}
+
+/// Bytes of KV cache in use, largest reading of the window.
+pub fn kv_occupied_peak_bytes(run: &Run<'_>) -> Cell {
+    occupied(run, |used| Some(used.peak))
+}
+
+/// Share of the KV cache in use, largest reading of the window.
+pub fn kv_occupied_peak_frac(run: &Run<'_>) -> Cell {
+    let gauges = &run.gauges;
+    match (gauges.used_fraction, gauges.used_bytes, gauges.capacity) {
+        (Some(used), ..) => Cell::of(used.peak, used.readings, "gauge"),
+        (None, Some(used), Some(capacity)) => Cell::of(used.peak / capacity.bytes, used.readings, "gauge"),
+        (None, Some(used), None) => Cell::none("gauge", used.readings, "the endpoint does not say how large its KV cache is"),
+        (None, None, _) => Cell::none("gauge", 0, gauges.missing.clone()),
+    }
+}
+
+const DERIVED: &str = "derived: capacity in tokens × theoretical bytes per token";
+
+fn occupied(run: &Run<'_>, of: fn(&Held) -> Option<f64>) -> Cell {
+    let gauges = &run.gauges;
+    let (used, scale, derived) = match (gauges.used_bytes, gauges.used_fraction, gauges.capacity) {
+        (Some(used), ..) => (used, 1.0, false),
+        (None, Some(used), Some(capacity)) => (used, capacity.bytes, capacity.derived),
+        (None, Some(used), None) => {
+            return Cell::none("gauge", used.readings, "only a share of the KV cache is known: the endpoint does not say how large it is");
+        }
+        (None, None, _) => return Cell::none("gauge", 0, gauges.missing.clone()),
+    };
+    match of(&used) {
+        Some(value) => Cell::of(value * scale, used.readings, "gauge").note(derived.then(|| DERIVED.to_owned())),
+        None => Cell::none("gauge", used.readings, "no reading held for any part of the window"),
+    }
+}
+
+/// What the readings of a run say.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Gauges {
+    capacity: Option<Capacity>,
+    used_bytes: Option<Held>,
+    used_fraction: Option<Held>,
+    /// Why there is no gauge, when there is none.
+    missing: String,
+    /// Cores used by the harness's busiest thread, mean over the window.
+    pub busiest_thread: Option<f64>,
+    /// First and last reading of the engine's counter of generated tokens.
+    pub generated: Option<[(Nanos, f64); 2]>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Capacity {
+    bytes: f64,
+    /// From its capacity in tokens.
+    derived: bool,
+}
+
+/// A gauge over the window.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Held {
+    /// Weighted by time; `None` when no reading held for any time of the window.
+    mean: Option<f64>,
+    peak: f64,
+    readings: u64,
+}
+
+impl Gauges {
+    /// Reads the samples of a run.
+    pub fn new(facts: &RunFacts, window: Window, samples: &[Sample], events: &[RunEvent]) -> Self {
+        let held = |name| Held::over(&series(samples, name), window);
+        let failed = events.iter().filter(|e| e.code == "telemetry_failed").min_by_key(|e| (e.at, e.detail.as_str()));
+        Self {
+            capacity: Capacity::of(facts, window, samples),
+            used_bytes: held(names::KV_USED_BYTES),
+            used_fraction: held(names::KV_USED_FRACTION),
+            missing: failed.map_or_else(|| NO_GAUGE.to_owned(), |e| format!("the endpoint's metrics could not be read: {}", e.detail)),
+            busiest_thread: held(names::HARNESS_THREAD).and_then(|h| h.mean),
+            generated: ends(&series(samples, names::GENERATION_TOKENS)),
+        }
+    }
+}
+
+impl Capacity {
+    fn of(facts: &RunFacts, window: Window, samples: &[Sample]) -> Option<Self> {
+        // A capacity is often read once, before the window: it is then still the one that holds.
+        let latest = |name| {
+            let series = series(samples, name);
+            series.iter().rev().find(|(at, _)| *at <= window.end).or(series.first()).map(|(_, value)| *value).filter(|v| *v > 0.0)
+        };
+        let reported = latest(names::KV_CAPACITY_BYTES).map(|bytes| Self { bytes, derived: false });
+        reported.or_else(|| Some(Self { bytes: latest(names::KV_CAPACITY_TOKENS)? * facts.geometry?.bytes_per_token(), derived: true }))
+    }
+}
+
+impl Held {
+    fn over(series: &[(Nanos, f64)], window: Window) -> Option<Self> {
+        let before = series.partition_point(|(at, _)| *at <= window.start).saturating_sub(1);
+        let until = series.partition_point(|(at, _)| *at <= window.end);
+        let inside = series.get(before..until).filter(|s| !s.is_empty())?;
+        let ends = inside.iter().skip(1).map(|(at, _)| *at).chain([window.end]);
+        let (mut area, mut time) = (0.0, 0.0);
+        for ((at, value), end) in inside.iter().zip(ends) {
+            let seconds = (end - (*at).max(window.start)).as_secs_f64().max(0.0);
+            area += value * seconds;
+            time += seconds;
+        }
+        let peak = inside.iter().map(|(_, value)| *value).fold(f64::NEG_INFINITY, f64::max);
+        Some(Self { mean: (time > 0.0).then(|| area / time), peak, readings: inside.len() as u64 })
+    }
+}
+
+/// The readings of one canonical name in order of time.
+fn series(samples: &[Sample], name: &str) -> Vec<(Nanos, f64)> {
+    let of_name = samples.iter().filter(|s| s.metric == name && s.labels.is_empty() && s.value.is_finite());
+    let mut series: Vec<_> = of_name.map(|s| (s.at, s.value)).collect();
+    series.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    series
+}
+
+fn ends(series: &[(Nanos, f64)]) -> Option<[(Nanos, f64); 2]> {
+    match series {
+        [first, .., last] => Some([*first, *last]),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_holds_until_the_next() {
+        let s = Nanos::from_secs;
+        let check = |series: &[(i64, f64)], window: (i64, i64), expect: Option<(Option<f64>, f64, u64)>| {
+            let series: Vec<_> = series.iter().map(|(at, v)| (s(*at), *v)).collect();
+            let held = Held::over(&series, Window { start: s(window.0), end: s(window.1) });
+            assert_eq!(held.map(|h| (h.mean, h.peak, h.readings)), expect, "{series:?} in {window:?}");
+        };
+        check(&[], (0, 10), None);
+        check(&[(0, 4.0)], (0, 10), Some((Some(4.0), 4.0, 1)));
+        check(&[(0, 4.0), (5, 8.0)], (0, 10), Some((Some(6.0), 8.0, 2)));
+        check(&[(-9, 100.0), (-5, 4.0), (8, 9.0), (20, 50.0)], (0, 10), Some((Some(5.0), 9.0, 2))); // it holds into the window
+        check(&[(5, 2.0)], (0, 10), Some((Some(2.0), 2.0, 1))); // nothing is known before it
+        check(&[(11, 2.0)], (0, 10), None);
+        check(&[(3, 2.0)], (3, 3), Some((None, 2.0, 1)));
+    }
+}

@@ -1,0 +1,66 @@
+//! What a run cost, and per what. The sums are of [`crate::cost`].
+
+use super::rates::{NO_SLO, no_window};
+use super::row::{Cell, Run};
+use crate::cost::{NO_PRICE, Pricing};
+
+/// Cost of the window: the whole pool's price for its length, or the billed tokens of its requests, failed ones included
+/// where their usage is known.
+pub fn usd_total(run: &Run<'_>) -> Cell {
+    match usd(run) {
+        Ok(usd) => Cell::of(usd, run.counts.measured, "formula"),
+        Err(why) => Cell::none("formula", run.counts.measured, why),
+    }
+}
+
+/// Cost per million output tokens: a pool's by the tokens that arrived in the window, an API's by the tokens billed.
+pub fn usd_per_mtok_out(run: &Run<'_>) -> Cell {
+    per_million(run, if is_pool(run) { run.arrived.output } else { run.bill.output }, "no output token arrived in the window")
+}
+
+/// Cost per million tokens, prompt and output together: a pool's by the tokens of the window, an API's by the tokens billed.
+pub fn usd_per_mtok_total(run: &Run<'_>) -> Cell {
+    if is_pool(run) && run.arrived.input_unknown > 0 {
+        let why = format!("{} requests do not report their prompt tokens", run.arrived.input_unknown);
+        return Cell::none("formula", 0, why);
+    }
+    let tokens = if is_pool(run) { run.arrived.output + run.arrived.input } else { run.bill.total() };
+    per_million(run, tokens, "no token arrived in the window")
+}
+
+/// Cost per million output tokens of the window's requests that met the service level.
+pub fn usd_per_mtok_good_out(run: &Run<'_>) -> Cell {
+    if run.facts.pricing.is_some() && run.facts.slo.is_empty() {
+        return Cell::none("formula", 0, NO_SLO);
+    }
+    per_million(run, run.tally.good_output, "no request met the service level")
+}
+
+/// Cost by the number of answered requests of the window.
+pub fn usd_per_request(run: &Run<'_>) -> Cell {
+    divide(run, run.counts.ok, 1.0, "no request was answered")
+}
+
+fn is_pool(run: &Run<'_>) -> bool {
+    matches!(run.facts.pricing, Some(Pricing::Pool { .. }))
+}
+
+fn usd(run: &Run<'_>) -> Result<f64, String> {
+    let pricing = run.facts.pricing.ok_or(NO_PRICE)?;
+    match no_window(run) {
+        Some(why) if is_pool(run) => Err(why.into()),
+        _ => pricing.usd(run.window.seconds(), &run.bill),
+    }
+}
+
+fn per_million(run: &Run<'_>, tokens: u64, none: &str) -> Cell {
+    divide(run, tokens, 1e6, none)
+}
+
+fn divide(run: &Run<'_>, by: u64, unit: f64, none: &str) -> Cell {
+    match usd(run) {
+        Err(why) => Cell::none("formula", by, why),
+        Ok(_) if by == 0 => Cell::none("formula", 0, none),
+        Ok(usd) => Cell::of(usd / by as f64 * unit, by, "formula"),
+    }
+}

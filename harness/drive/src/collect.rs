@@ -1,0 +1,98 @@
+//! Where records go: a thread behind a bounded channel that hands each to the caller's sink and keeps the live figures.
+
+use crate::stop::StopHandle;
+use nomoat_core::hist::Hist;
+use nomoat_core::record::{Phase, RequestRecord};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Records that may wait for the collector. Beyond it a shard waits, and the lag shows.
+const WAITING_RECORDS: usize = 1 << 16;
+/// How often a sink is asked to make its records safe: what a kill may lose.
+const FLUSH_EVERY: Duration = Duration::from_millis(400);
+
+/// Takes every record as it completes.
+pub trait RecordSink: Send {
+    /// Takes one.
+    ///
+    /// # Errors
+    /// Why it could not be kept; the run stops.
+    fn push(&mut self, record: &RequestRecord) -> std::io::Result<()>;
+
+    /// Makes all records so far survive the death of this process.
+    ///
+    /// # Errors
+    /// Why it could not.
+    fn flush(&mut self) -> std::io::Result<()>;
+}
+
+/// Live distributions for the progress line.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// TTFT of answered requests, from due.
+    pub ttft: Hist,
+    /// Dispatch lag.
+    pub lag: Hist,
+}
+
+/// The collector's end of its channel.
+pub(crate) struct Collector {
+    thread: JoinHandle<std::io::Result<u64>>,
+}
+
+impl Collector {
+    /// Starts the collector; shards send into the returned sender.
+    pub fn start(sink: Box<dyn RecordSink>, progress: Arc<Mutex<Progress>>, stop: StopHandle) -> std::io::Result<(Self, SyncSender<RequestRecord>)> {
+        let (sender, receiver) = sync_channel(WAITING_RECORDS);
+        let thread = std::thread::Builder::new().name("collect".into()).spawn(move || {
+            let result = collect(sink, &receiver, &progress);
+            if result.is_err() {
+                // Records that cannot be kept are not worth making.
+                stop.stop();
+            }
+            result
+        })?;
+        Ok((Self { thread }, sender))
+    }
+
+    /// Waits until every sender is gone and every record is in; gives their number.
+    pub fn finish(self) -> std::io::Result<u64> {
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn collect(mut sink: Box<dyn RecordSink>, records: &Receiver<RequestRecord>, progress: &Mutex<Progress>) -> std::io::Result<u64> {
+    let mut count = 0;
+    let mut flushed = Instant::now();
+    loop {
+        match records.recv_timeout(FLUSH_EVERY) {
+            Ok(record) => {
+                sink.push(&record)?;
+                count += 1;
+                if record.phase == Phase::Measure {
+                    let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let (true, Some(ttft)) = (record.is_ok(), record.ttft()) {
+                        progress.ttft.add(ttft.0, 1);
+                    }
+                    if let Some(lag) = record.dispatch_lag() {
+                        progress.lag.add(lag.0, 1);
+                    }
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                sink.flush()?;
+                return Ok(count);
+            }
+        }
+        if flushed.elapsed() >= FLUSH_EVERY {
+            sink.flush()?;
+            flushed = Instant::now();
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A run from its plan to its outcome.
+
+use crate::clock::{MonotonicClock, WallAnchor};
+use crate::collect::{Collector, Progress, RecordSink};
+use crate::pacer::Pacer;
+use crate::sampler::Sampler;
+use crate::shard::{Shard, ShardConfig, ShardEnd, Timeouts, waits_for_first_tokens};
+use crate::stop::{Stop, StopHandle};
+use crate::supply::{Maker, Supply};
+use crate::window::WindowState;
+use nomoat_core::backend::Backend;
+use nomoat_core::clock::Clock;
+use nomoat_core::event::Live;
+use nomoat_core::request::ShardId;
+use nomoat_core::sample::{RunEvent, Sample};
+use nomoat_core::schedule::{Load, Schedule};
+use nomoat_core::units::Nanos;
+use std::sync::{Arc, Mutex};
+
+/// From "every shard is ready" to the first due.
+const LEAD: Nanos = Nanos::from_millis(3);
+
+/// What to run.
+#[derive(Clone)]
+pub struct Plan {
+    /// The schedule.
+    pub schedule: Schedule,
+    /// Load-generating threads.
+    pub shards: u16,
+    /// Requests in flight above which a due request is dropped, over all shards.
+    pub max_in_flight: u32,
+    /// Requests in flight above which a due request waits, its clock running, over all shards.
+    pub max_concurrency: Option<u32>,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+    /// How often the engine's own metrics are read.
+    pub sample_every: Nanos,
+}
+
+/// What came of it, beside the records.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Start of the schedule on the run's clock.
+    pub start: Nanos,
+    /// When the last record was in.
+    pub stop: Nanos,
+    /// Requests whose due came.
+    pub scheduled: u64,
+    /// Records kept.
+    pub recorded: u64,
+    /// Sum of digests of the bytes offered: equal for equal offers, in any order.
+    pub offered: u64,
+    /// Readings of host, harness and engine.
+    pub samples: Vec<Sample>,
+    /// What happened to the run.
+    pub events: Vec<RunEvent>,
+    /// Both clocks before and after.
+    pub anchors: [WallAnchor; 2],
+    /// Whether it was stopped.
+    pub interrupted: bool,
+}
+
+/// Why a run broke, which is our own failure.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// A thread, timer or runtime could not be made.
+    #[error("starting {what}: {source}")]
+    Start {
+        /// Which.
+        what: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Records could not be kept.
+    #[error("writing records: {0}; the disk may be full")]
+    Records(std::io::Error),
+}
+
+/// Runs a plan against a backend. Every record goes to `sink` as it completes; `live` and `progress` may be read meanwhile.
+///
+/// # Errors
+/// Our own failures only: what the engine does wrong is in the records.
+pub fn run(plan: &Plan, backend: &Arc<dyn Backend>, sink: Box<dyn RecordSink>, live: &Arc<Live>, progress: Arc<Mutex<Progress>>, stopping: (&StopHandle, Stop)) -> Result<Outcome, DriveError> {
+    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock);
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |source| DriveError::Start { what, source }
+    };
+    let (stopper, stop) = stopping;
+    let (collector, records) = Collector::start(sink, progress, stopper.clone()).map_err(failed("the collector"))?;
+    let sampler = Sampler::start(backend.telemetry(), clock.clone(), plan.sample_every).map_err(failed("the sampler"))?;
+    let before = WallAnchor::now();
+    let start = clock.now() + LEAD;
+    let rule = plan.schedule.rule();
+    let window = Arc::new(WindowState::new(start, rule.warmup, rule.limit));
+    let mut threads = vec![];
+    for index in 0..plan.shards {
+        let shard = ShardId(index);
+        let (schedule, shards) = (plan.schedule.clone(), plan.shards);
+        let streams = schedule.streams(shard, shards);
+        let config = ShardConfig {
+            shard,
+            backend: backend.clone(),
+            encoder: backend.encoder(),
+            clock: clock.clone(),
+            records: records.clone(),
+            live: live.clone(),
+            window: window.clone(),
+            start,
+            timeouts: plan.timeouts,
+            max_in_flight: share(plan.max_in_flight, index, shards),
+            max_concurrency: plan.max_concurrency.map_or(usize::MAX, |c| share(c, index, shards)),
+            stop: stop.clone(),
+            uses_live: schedule.uses_live(),
+            uses_first_token: waits_for_first_tokens(&schedule),
+            lanes: if matches!(rule.load, Load::Closed { .. }) { streams.len() } else { 0 },
+        };
+        let body = move || -> std::io::Result<ShardEnd> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let supply = Supply::threaded(index, Maker::new(streams, config.encoder.clone()))?;
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, async move { Ok(Shard::run(config, supply, Pacer::precise()?).await) })
+        };
+        threads.push(std::thread::Builder::new().name(format!("shard-{index}")).spawn(body).map_err(failed("a shard"))?);
+    }
+    drop(records);
+    let (mut scheduled, mut offered) = (0, 0_u64);
+    let mut broken = None;
+    for thread in threads {
+        match thread.join() {
+            Ok(Ok(end)) => {
+                scheduled += end.scheduled;
+                offered = offered.wrapping_add(end.offered);
+            }
+            Ok(Err(error)) => broken = Some(error),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+    let stop_at = clock.now();
+    let (samples, mut events) = sampler.finish();
+    let recorded = collector.finish().map_err(DriveError::Records)?;
+    if let Some(error) = broken {
+        return Err(failed("a shard's runtime")(error));
+    }
+    let interrupted = stop.asked();
+    if interrupted {
+        events.push(RunEvent { at: stop_at, code: "stopped", detail: "the run was stopped before its schedule ended".into() });
+    }
+    Ok(Outcome { start, stop: stop_at, scheduled, recorded, offered, samples, events, anchors: [before, WallAnchor::now()], interrupted })
+}
+
+/// One shard's part of a bound, at least one.
+fn share(total: u32, index: u16, shards: u16) -> usize {
+    let (total, index, shards) = (total as usize, usize::from(index), usize::from(shards.max(1)));
+    (total / shards + usize::from(index < total % shards)).max(1)
+}

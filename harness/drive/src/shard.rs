@@ -1,0 +1,417 @@
+//! One shard: takes prepared requests, waits for their due, sends them off, hears of their end.
+
+use crate::flight::{Flight, Slot, fly};
+use crate::pacer::Pacer;
+use crate::stop::Stop;
+use crate::supply::{ASKS_AHEAD, BYTES_AHEAD, Item, REQUESTS_AHEAD, Ready, Supply};
+use crate::waiting::{Progressed, Ready as Release, Waiting, count_unsent};
+use crate::window::WindowState;
+use nomoat_core::backend::{Backend, Encoder, LiveTurn, Payload, Prepared};
+use nomoat_core::clock::Clock;
+use nomoat_core::event::{EventSink, Live, unsent};
+use nomoat_core::prompt::Prompt;
+use nomoat_core::record::{ErrorCode, Moments, RequestRecord, Status, Tokens};
+use nomoat_core::request::{RequestId, ShardId};
+use nomoat_core::schedule::{Due, Schedule};
+use nomoat_core::trace::Moment;
+use nomoat_core::units::Nanos;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use tokio::sync::mpsc;
+
+/// How long a request may take, from its start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    /// To its end.
+    pub total: Nanos,
+    /// To its first token.
+    pub first_token: Option<Nanos>,
+}
+
+/// What a shard is given.
+pub(crate) struct ShardConfig {
+    pub shard: ShardId,
+    pub backend: Arc<dyn Backend>,
+    pub encoder: Arc<dyn Encoder>,
+    pub clock: Arc<dyn Clock>,
+    pub records: SyncSender<RequestRecord>,
+    pub live: Arc<Live>,
+    pub window: Arc<WindowState>,
+    pub start: Nanos,
+    pub timeouts: Timeouts,
+    /// Requests in flight above which a due request is dropped.
+    pub max_in_flight: usize,
+    /// Requests in flight above which a due request waits for a free slot, its clock running.
+    pub max_concurrency: usize,
+    pub stop: Stop,
+    pub uses_live: bool,
+    /// Whether some request waits for another's first token.
+    pub uses_first_token: bool,
+    /// Lanes of this shard; 0 for an open loop.
+    pub lanes: usize,
+}
+
+/// What a shard did.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ShardEnd {
+    /// Requests whose due came.
+    pub scheduled: u64,
+    /// Sum of digests of the bytes offered, wrapping: order does not matter.
+    pub offered: u64,
+}
+
+/// A request whose due is known.
+struct Timed {
+    due: Nanos,
+    stream: usize,
+    ready: Box<Ready>,
+}
+
+impl PartialEq for Timed {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+impl Eq for Timed {}
+impl PartialOrd for Timed {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Timed {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+impl Timed {
+    fn key(&self) -> (Nanos, RequestId) {
+        (self.due, self.ready.entry.request.id)
+    }
+}
+
+/// The exchanges up to and with a request, for those that continue it.
+struct History {
+    turns: Vec<LiveTurn>,
+    /// How many requests have yet to continue it.
+    left: u32,
+}
+
+/// News of a request in flight.
+enum News {
+    FirstToken(RequestId, Nanos),
+    Ended { id: RequestId, slot: Box<Slot>, end: Nanos, first_token: Option<Nanos>, failed: bool, exchange: Option<LiveTurn> },
+}
+
+/// A shard at work.
+pub(crate) struct Shard {
+    config: ShardConfig,
+    supply: Supply,
+    streams_open: usize,
+    due: BinaryHeap<Reverse<Timed>>,
+    waiting: Waiting<(usize, Box<Ready>)>,
+    backlog: VecDeque<(Nanos, Box<Ready>, RequestRecord)>,
+    slots: Vec<Box<Slot>>,
+    in_flight: usize,
+    histories: HashMap<RequestId, History>,
+    /// Requests asked of an open loop's stream and not yet delivered.
+    asked: usize,
+    news: mpsc::UnboundedSender<News>,
+    end: ShardEnd,
+}
+
+impl Shard {
+    /// Runs the shard to its end. Must run inside a `LocalSet`.
+    pub async fn run(config: ShardConfig, supply: Supply, mut pacer: Pacer) -> ShardEnd {
+        let (news, mut heard) = mpsc::unbounded_channel();
+        let streams = config.lanes.max(1);
+        let mut shard = Self {
+            config,
+            supply,
+            streams_open: streams,
+            due: BinaryHeap::new(),
+            waiting: Waiting::new(),
+            backlog: VecDeque::new(),
+            slots: vec![],
+            in_flight: 0,
+            histories: HashMap::new(),
+            asked: 0,
+            news,
+            end: ShardEnd::default(),
+        };
+        (0..shard.config.lanes).for_each(|lane| shard.supply.ask(lane));
+        shard.top_up();
+        let mut stop = shard.config.stop.clone();
+        let clock = shard.config.clock.clone();
+        while !shard.is_done() {
+            let next_due = shard.due.peek().map(|Reverse(t)| t.due);
+            tokio::select! {
+                biased;
+                () = pacer.until(next_due.unwrap_or_default(), &*clock), if next_due.is_some() => shard.dispatch_due(),
+                Some(news) = heard.recv() => shard.hear(news),
+                item = shard.supply.next(), if shard.streams_open > 0 => shard.accept(item),
+                () = stop.wait(), if shard.has_unsent() => shard.drop_unsent(),
+            }
+        }
+        shard.end
+    }
+
+    fn is_done(&self) -> bool {
+        self.in_flight == 0 && self.backlog.is_empty() && self.due.is_empty() && self.streams_open == 0 && self.waiting.len() == 0
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.streams_open > 0 || !self.due.is_empty() || !self.backlog.is_empty() || self.waiting.len() > 0
+    }
+
+    /// The run stops: what was not sent never will be, and is no record: it was not due yet, or its due is after the stop.
+    fn drop_unsent(&mut self) {
+        self.streams_open = 0;
+        self.due.clear();
+        self.waiting.clear();
+        let now = self.config.clock.now();
+        for (_, _, record) in std::mem::take(&mut self.backlog) {
+            self.record_unsent(record, Status::Cancelled, ErrorCode::Stopped, now);
+        }
+    }
+
+    fn accept(&mut self, item: Option<Item>) {
+        match item {
+            // The preparer died; its panic surfaces when the supply is dropped.
+            None => self.streams_open = 0,
+            Some(Item::End) => self.streams_open -= 1,
+            Some(Item::Ready { stream, ready }) => {
+                self.asked = self.asked.saturating_sub(1);
+                self.waiting.announce(ready.entry.request.id, ready.entry.dependents);
+                match &ready.entry.due {
+                    Due::At(at) => self.due.push(Reverse(Timed { due: self.config.start + *at, stream, ready })),
+                    Due::After { join, edges } => {
+                        let (join, edges) = (*join, edges.clone());
+                        let released = self.waiting.add((stream, ready), join, edges);
+                        self.release(released.into_iter().collect());
+                    }
+                }
+                self.top_up();
+            }
+        }
+    }
+
+    fn release(&mut self, mut released: Vec<((usize, Box<Ready>), Release)>) {
+        while let Some(((stream, ready), release)) = released.pop() {
+            match release {
+                Release::At(due) => self.due.push(Reverse(Timed { due, stream, ready })),
+                Release::NotRun => {
+                    let now = self.config.clock.now();
+                    let id = ready.entry.request.id;
+                    let phase = self.config.window.phase(id, now);
+                    self.supply.took(ready.bytes());
+                    if let Some(phase) = phase {
+                        let record = RequestRecord { phase, ..self.blank(&ready, now) };
+                        self.end.scheduled += 1;
+                        self.record_unsent(record, Status::NotRun, ErrorCode::Parent, now);
+                    }
+                    match (self.config.lanes, phase) {
+                        (0, _) => self.top_up(),
+                        (_, Some(_)) => self.supply.ask(stream),
+                        (_, None) => self.streams_open -= 1,
+                    }
+                    released.extend(self.waiting.note(id, |p| {
+                        p.end = Some(now);
+                        p.failed = true;
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Asks an open loop's stream for more, as far as the bounds allow: at least one ahead, whatever its size.
+    fn top_up(&mut self) {
+        if self.config.lanes > 0 || self.streams_open == 0 {
+            return;
+        }
+        while self.asked < ASKS_AHEAD && self.asked + self.due.len() < REQUESTS_AHEAD && (self.supply.held() <= BYTES_AHEAD || self.asked + self.due.len() == 0) {
+            self.supply.ask(0);
+            self.asked += 1;
+        }
+    }
+
+    fn dispatch_due(&mut self) {
+        // One look at the clock per wake: everything that is due by now goes, in order.
+        let now = self.config.clock.now();
+        while self.due.peek().is_some_and(|Reverse(t)| t.due <= now) {
+            if let Some(Reverse(timed)) = self.due.pop() {
+                self.dispatch(timed);
+            }
+        }
+    }
+
+    fn dispatch(&mut self, timed: Timed) {
+        let Timed { due, stream, ready } = timed;
+        let id = ready.entry.request.id;
+        self.supply.took(ready.bytes());
+        let Some(phase) = self.config.window.phase(id, due) else {
+            // The window closed before it: its lane or its conversation ends here.
+            if self.config.lanes > 0 {
+                self.streams_open -= 1;
+            }
+            let released = self.waiting.note(id, |p| {
+                p.end = Some(due);
+                p.failed = false;
+            });
+            self.release(released);
+            return;
+        };
+        self.end.scheduled += 1;
+        if let Some(digest) = ready.digest {
+            self.end.offered = self.end.offered.wrapping_add(u64::from_le_bytes(digest.0[..8].try_into().expect("8 of 32 bytes")));
+        }
+        if self.config.lanes > 0 {
+            self.supply.ask(stream);
+        } else {
+            self.top_up();
+        }
+        let start = self.config.clock.now();
+        let mut record = RequestRecord { phase, ..self.blank(&ready, due) };
+        if self.in_flight + self.backlog.len() >= self.config.max_in_flight {
+            self.record_unsent(record, Status::Dropped, ErrorCode::InFlightBound, start);
+            let released = self.waiting.note(id, |p| {
+                p.end = Some(start);
+                p.failed = true;
+            });
+            self.release(released);
+            return;
+        }
+        record.at.start = Some(start);
+        let released = self.waiting.note(id, |p| p.start = Some(start));
+        self.release(released);
+        if self.in_flight >= self.config.max_concurrency {
+            self.backlog.push_back((due, ready, record));
+        } else {
+            self.send(*ready, record);
+        }
+    }
+
+    fn send(&mut self, ready: Ready, record: RequestRecord) {
+        let Ready { entry, payload, .. } = ready;
+        let history = self.history(&entry.request.prompt);
+        let payload = payload.unwrap_or_else(|| self.config.encoder.encode(&entry.request, &history));
+        let id = entry.request.id;
+        let keep_text = self.config.uses_live && entry.dependents > 0;
+        if keep_text {
+            self.histories.insert(id, History { turns: history, left: entry.dependents });
+        }
+        let payload: Payload = match payload {
+            Ok(payload) => payload,
+            Err(_) => {
+                let now = self.config.clock.now();
+                self.record_unsent(record, Status::Client, ErrorCode::Prepare, now);
+                let released = self.waiting.note(id, |p| {
+                    p.end = Some(now);
+                    p.failed = true;
+                });
+                self.release(released);
+                return;
+            }
+        };
+        self.in_flight += 1;
+        self.config.live.in_flight.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut slot = self
+            .slots
+            .pop()
+            .unwrap_or_else(|| Box::new(Slot { channel: None, sink: EventSink::new(self.config.clock.clone(), self.config.live.clone()) }));
+        let (news, records, backend) = (self.news.clone(), self.config.records.clone(), self.config.backend.clone());
+        let (shard, timeouts, mut stop) = (self.config.shard, self.config.timeouts, self.config.stop.clone());
+        let notify_first: Option<Box<dyn FnOnce(Nanos) + Send>> = (self.config.uses_first_token && entry.dependents > 0).then(|| {
+            let news = news.clone();
+            Box::new(move |at| drop(news.send(News::FirstToken(id, at)))) as Box<dyn FnOnce(Nanos) + Send>
+        });
+        let said = keep_text.then(|| spoken(&entry.request.prompt));
+        let flight = Flight { prepared: Prepared { request: entry.request, payload }, record, keep_text, notify_first };
+        tokio::task::spawn_local(async move {
+            let (record, answer) = fly(&mut slot, flight, &backend, shard, timeouts, &mut stop).await;
+            let exchange = said.zip(answer).map(|(prompt, answer)| LiveTurn { prompt, answer });
+            let ended = News::Ended { id, slot, end: record.at.end.unwrap_or(record.at.due), first_token: record.at.first_token, failed: !record.is_ok(), exchange };
+            // A collector that is gone has failed and stops the run; there is nobody left to tell.
+            let _ = records.send(record);
+            let _ = news.send(ended);
+        });
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::FirstToken(id, at) => {
+                let released = self.waiting.note(id, |p| p.first_token = Some(at));
+                self.release(released);
+            }
+            News::Ended { id, slot, end, first_token, failed, exchange } => {
+                self.in_flight -= 1;
+                self.config.live.in_flight.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+                self.slots.push(slot);
+                if let (Some(exchange), Some(history)) = (exchange, self.histories.get_mut(&id)) {
+                    history.turns.push(exchange);
+                }
+                let released = self.waiting.note(id, |p: &mut Progressed| {
+                    p.first_token = first_token;
+                    p.end = Some(end);
+                    p.failed = failed;
+                });
+                self.release(released);
+                if self.in_flight < self.config.max_concurrency
+                    && let Some((_, ready, record)) = self.backlog.pop_front()
+                {
+                    self.send(*ready, record);
+                }
+            }
+        }
+    }
+
+    /// The conversation so far, oldest first, for a prompt that continues one. Kept until the last of its continuations took it.
+    fn history(&mut self, prompt: &Prompt) -> Vec<LiveTurn> {
+        let Prompt::Live { of, .. } = prompt else { return vec![] };
+        let Some(history) = self.histories.get_mut(of) else { return vec![] };
+        history.left = history.left.saturating_sub(1);
+        if history.left > 0 {
+            return history.turns.clone();
+        }
+        self.histories.remove(of).map_or_else(Vec::new, |h| h.turns)
+    }
+
+    fn blank(&self, ready: &Ready, due: Nanos) -> RequestRecord {
+        let r = &ready.entry.request;
+        RequestRecord {
+            request: r.id,
+            session: r.session,
+            turn: r.turn,
+            lane: ready.entry.lane,
+            shard: self.config.shard,
+            class: r.class,
+            priority: r.priority,
+            at: Moments { due, ..Moments::default() },
+            tokens: Tokens { wanted: r.output_tokens, wanted_input: r.input_tokens, ..Tokens::default() },
+            ..RequestRecord::default()
+        }
+    }
+
+    fn record_unsent(&self, record: RequestRecord, status: Status, code: ErrorCode, at: Nanos) {
+        count_unsent(&self.config.live);
+        let _ = self.config.records.send(unsent(record, status, code, at));
+    }
+}
+
+/// What the user side says in a prompt, as far as it is text.
+fn spoken(prompt: &Prompt) -> String {
+    match prompt {
+        Prompt::Text(text) => text.to_string(),
+        Prompt::Live { add, .. } => spoken(add),
+        Prompt::Blocks(_) | Prompt::Ids(_) => String::new(),
+    }
+}
+
+/// Whether a schedule has edges on first tokens.
+pub(crate) fn waits_for_first_tokens(schedule: &Schedule) -> bool {
+    match &schedule.rule().source {
+        nomoat_core::schedule::Source::Trace(trace) => trace.requests.iter().flat_map(|r| &r.after).any(|e| e.on == Moment::FirstToken),
+        nomoat_core::schedule::Source::Fixed { .. } => false,
+    }
+}

@@ -1,0 +1,316 @@
+//! Whole runs in simulated time, with answers that are known beforehand.
+
+use crate::collect::RecordSink;
+use crate::pacer::Pacer;
+use crate::shard::{Shard, ShardConfig, Timeouts};
+use crate::stop::StopHandle;
+use crate::supply::{Maker, Supply};
+use crate::window::WindowState;
+use nomoat_core::arrival::ArrivalProcess;
+use nomoat_core::backend::{Backend, BackendError, BackendInfo, BoxFuture, Capabilities, Channel, Encoder, EngineVersion, LiveTurn, Payload, Prepared, Telemetry};
+use nomoat_core::clock::Clock;
+use nomoat_core::event::{EventSink, Finish, Live, RequestError, TokenEvent, TokenKind};
+use nomoat_core::fold::fold;
+use nomoat_core::record::{Connection, ErrorCode, Phase, RequestRecord, Status};
+use nomoat_core::report::{Population, RunFacts, RunReport, Stat};
+use nomoat_core::request::{OutputLength, Request, RequestId, SessionId, ShardId};
+use nomoat_core::schedule::{Limit, Load, Rule, Schedule, Source, Warmup};
+use nomoat_core::slo::Slo;
+use nomoat_core::trace::{Edge, EdgeKind, Join, Moment, Trace, TraceRequest};
+use nomoat_core::units::Nanos;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+/// The runtime's paused time as the run's clock.
+struct PausedClock(tokio::time::Instant);
+
+impl Clock for PausedClock {
+    fn now(&self) -> Nanos {
+        Nanos((tokio::time::Instant::now() - self.0).as_nanos() as i64)
+    }
+}
+
+#[derive(Clone)]
+struct SimBackend(Arc<Sim>);
+
+/// Serves every request in a fixed time, but takes up nothing while it is stalled; fails those it is told to.
+struct Sim {
+    clock: Arc<PausedClock>,
+    service: Nanos,
+    stall: (Nanos, Nanos),
+    fails: Vec<u32>,
+}
+
+impl Backend for SimBackend {
+    fn info(&self) -> BackendInfo {
+        BackendInfo { kind: "sim", dialect: "sim".into(), target: "sim".into(), shares_host: false }
+    }
+    fn version(&self) -> BoxFuture<'_, Result<EngineVersion, BackendError>> {
+        Box::pin(async { Ok(EngineVersion::default()) })
+    }
+    fn probe(&self) -> BoxFuture<'_, Result<Capabilities, BackendError>> {
+        Box::pin(async { Ok(Capabilities::default()) })
+    }
+    fn encoder(&self) -> Arc<dyn Encoder> {
+        Arc::new(Nothing)
+    }
+    fn open(&self, _: ShardId) -> BoxFuture<'_, Result<Box<dyn Channel>, BackendError>> {
+        let sim = self.clone();
+        Box::pin(async move { Ok(Box::new(sim) as Box<dyn Channel>) })
+    }
+    fn telemetry(&self) -> Option<Box<dyn Telemetry>> {
+        None
+    }
+}
+
+struct Nothing;
+
+impl Encoder for Nothing {
+    fn encode(&self, _: &Request, _: &[LiveTurn]) -> Result<Payload, String> {
+        Ok(Payload::Ids(vec![]))
+    }
+}
+
+impl Channel for SimBackend {
+    fn generate<'a>(&'a mut self, request: &'a Prepared, events: &'a mut EventSink) -> BoxFuture<'a, Result<Finish, RequestError>> {
+        Box::pin(async move {
+            events.started();
+            events.connected(Connection::New);
+            events.sent(0);
+            let Sim { clock, service, stall: (from, to), fails } = &*self.0;
+            let (now, from, to) = (clock.now(), *from, *to);
+            // What comes inside the stall is served after it.
+            let done = if now >= from && now < to { to + *service } else { now + *service };
+            tokio::time::sleep((done - now).to_std()).await;
+            if fails.contains(&request.request.id.0) {
+                return Err(RequestError::new(Status::Http, ErrorCode::Http5xx));
+            }
+            let stamp = events.arrived(1, None);
+            for _ in 0..request.request.output_tokens {
+                events.token(stamp, TokenEvent { kind: TokenKind::Visible, text: b"x", tokens: Some(1) });
+            }
+            Ok(Finish::default())
+        })
+    }
+}
+
+struct Case {
+    rule: Rule,
+    service: Nanos,
+    stall: (Nanos, Nanos),
+    fails: Vec<u32>,
+    max_in_flight: usize,
+    max_concurrency: usize,
+    timeout: Nanos,
+}
+
+impl Case {
+    fn new(source: Source, load: Load, limit: Limit) -> Self {
+        let rule = Rule { source, load, speed: 1.0, warmup: Warmup::Time(Nanos::ZERO), limit, repeat: false, length: None, seed: 1 };
+        Self { rule, service: Nanos::from_millis(50), stall: (Nanos::MAX, Nanos::MAX), fails: vec![], max_in_flight: usize::MAX, max_concurrency: usize::MAX, timeout: Nanos::from_secs(100) }
+    }
+
+    /// Runs the case on one shard and gives its records, in order of requests.
+    fn run(self) -> Vec<RequestRecord> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let local = tokio::task::LocalSet::new();
+        let (records, received) = sync_channel(1 << 16);
+        let (_stop_handle, stop) = StopHandle::new();
+        let rule = self.rule.clone();
+        let schedule = Schedule::new(self.rule).unwrap();
+        let end = local.block_on(&runtime, async move {
+            let clock = Arc::new(PausedClock(tokio::time::Instant::now()));
+            let sim = SimBackend(Arc::new(Sim { clock: clock.clone(), service: self.service, stall: self.stall, fails: self.fails }));
+            let backend: Arc<dyn Backend> = Arc::new(sim);
+            let streams = schedule.streams(ShardId(0), 1);
+            let config = ShardConfig {
+                shard: ShardId(0),
+                encoder: backend.encoder(),
+                backend: backend.clone(),
+                clock,
+                records,
+                live: Arc::new(Live::default()),
+                window: Arc::new(WindowState::new(Nanos::ZERO, rule.warmup, rule.limit)),
+                start: Nanos::ZERO,
+                timeouts: Timeouts { total: self.timeout, first_token: None },
+                max_in_flight: self.max_in_flight,
+                max_concurrency: self.max_concurrency,
+                stop,
+                uses_live: false,
+                uses_first_token: crate::shard::waits_for_first_tokens(&schedule),
+                lanes: if rule.load.is_closed() { streams.len() } else { 0 },
+            };
+            let supply = Supply::inline(Maker::new(streams, backend.encoder()));
+            Shard::run(config, supply, Pacer::Runtime).await
+        });
+        let mut records: Vec<RequestRecord> = received.into_iter().collect();
+        records.sort_by_key(|r| r.request);
+        assert_eq!(records.len() as u64, end.scheduled, "every request whose due came has a record");
+        records
+    }
+}
+
+fn report(records: Vec<RequestRecord>, limit: Limit) -> RunReport {
+    let facts = RunFacts {
+        start: Nanos::ZERO,
+        stop: Nanos::from_secs(200),
+        warmup: Warmup::Time(Nanos::ZERO),
+        limit,
+        concurrency: None,
+        scheduled: records.len() as u64,
+        offered_rate_per_s: Some(100.0),
+        exact_length: true,
+        classes: vec!["default".into()],
+        slo: Slo::default(),
+        pricing: None,
+        accelerators: None,
+        geometry: None,
+        clipped: 0,
+        skipped: 0,
+        interrupted: false,
+        shares_host: false,
+        insecure: false,
+    };
+    fold(&facts, records.into_iter(), &[], &[])
+}
+
+fn fixed() -> Source {
+    Source::Fixed { input_tokens: 8, output_tokens: 2 }
+}
+
+fn seconds(s: i64) -> Limit {
+    Limit { duration: Some(Nanos::from_secs(s)), requests: None }
+}
+
+/// A stall of ten seconds in a run of a hundred: whoever counts from the moment of sending, or waits before sending, sees almost
+/// nothing of it. 10 % of the requests are due in the stall and wait between 10.05 and 0.05 s, so p95 = 5.05 s and p99 = 9.05 s.
+#[test]
+fn a_stall_is_seen_in_full() {
+    let load = Load::Arrivals { process: ArrivalProcess::Constant, rate_per_s: 100.0 };
+    let mut case = Case::new(fixed(), load, seconds(100));
+    case.stall = (Nanos::from_secs(40), Nanos::from_secs(50));
+    let records = case.run();
+    assert_eq!(records.len(), 10_000);
+    let report = report(records, seconds(100));
+    let ttft = |stat| report.get("ttft", stat, Population::Ok).and_then(|r| r.value).unwrap() / 1e9;
+    // The runtime's timer has steps of a millisecond.
+    for (stat, expect) in [(Stat::P50, 0.050), (Stat::P95, 5.05), (Stat::P99, 9.05)] {
+        assert!((ttft(stat) - expect).abs() < 0.02, "{stat:?}: {} instead of {expect}", ttft(stat));
+    }
+    let lag = report.get("dispatch_lag", Stat::P99, Population::Ok).and_then(|r| r.value).unwrap();
+    assert!(lag < 2e6, "nothing was held back: lag p99 {lag} ns");
+}
+
+#[test]
+fn over_the_bound_requests_are_dropped_and_recorded() {
+    let load = Load::Arrivals { process: ArrivalProcess::Constant, rate_per_s: 100.0 };
+    let mut case = Case::new(fixed(), load, seconds(1));
+    case.service = Nanos::from_millis(500);
+    case.max_in_flight = 10;
+    let records = case.run();
+    let dropped = records.iter().filter(|r| r.status == Status::Dropped).count();
+    assert_eq!((records.len(), dropped), (100, 80), "two batches of ten are served in a second");
+    assert!(records.iter().filter(|r| r.status == Status::Dropped).all(|r| r.at.start.is_none() && r.error == Some(ErrorCode::InFlightBound)));
+}
+
+#[test]
+fn a_cap_makes_requests_wait_with_their_clock_running() {
+    let load = Load::Arrivals { process: ArrivalProcess::Constant, rate_per_s: 100.0 };
+    let mut case = Case::new(fixed(), load, seconds(1));
+    case.service = Nanos::from_millis(100);
+    case.max_concurrency = 5;
+    let records = case.run();
+    assert!(records.iter().all(RequestRecord::is_ok), "nothing is dropped");
+    let last = records.last().unwrap().ttft().unwrap();
+    // 100 requests at 50 a second take two seconds; the last was due after one.
+    assert!((last.as_secs_f64() - 1.01).abs() < 0.05, "{last}");
+    assert!(records.iter().all(|r| r.dispatch_lag().unwrap() < Nanos::from_millis(3)), "waiting is not our lag");
+}
+
+#[test]
+fn lanes_go_on_after_an_end_and_after_a_failure() {
+    let load = Load::Closed { concurrency: 2, think: Nanos::from_millis(30) };
+    let mut case = Case::new(fixed(), load, Limit { duration: None, requests: Some(8) });
+    case.fails = vec![2];
+    let records = case.run();
+    assert_eq!(records.len(), 8);
+    let due = |i: usize| (records[i].at.due.0 + 500_000) / 1_000_000;
+    assert_eq!(records.iter().map(|r| r.lane.unwrap().0).collect::<Vec<_>>(), [0, 1, 0, 1, 0, 1, 0, 1]);
+    let near = |i: usize, ms: i64| assert!((due(i) - ms).abs() <= 3, "request {i} is due at {} ms, not {ms}", due(i));
+    [(0, 0), (1, 0), (2, 80), (3, 80), (5, 160), (7, 240)].into_iter().for_each(|(i, ms)| near(i, ms));
+    // Request 2 failed at 130 ms: its lane goes on 100 ms later, not after the 30 ms of thinking.
+    near(4, 230);
+}
+
+#[test]
+fn timeouts_are_rows() {
+    let load = Load::Arrivals { process: ArrivalProcess::Constant, rate_per_s: 10.0 };
+    let mut case = Case::new(fixed(), load, seconds(1));
+    case.stall = (Nanos::ZERO, Nanos::from_secs(50));
+    case.timeout = Nanos::from_secs(2);
+    let records = case.run();
+    assert_eq!(records.len(), 10);
+    assert!(records.iter().all(|r| r.status == Status::Timeout && r.error == Some(ErrorCode::TotalTimeout) && r.at.sent.is_some()));
+}
+
+fn conversation() -> Arc<Trace> {
+    let request = |at_ms: i64, session: u32, turn: u16, after: Vec<Edge>| TraceRequest {
+        at: Some(Nanos::from_millis(at_ms)),
+        after,
+        join: Join::All,
+        session: Some(SessionId(session)),
+        turn,
+        class: 0,
+        priority: 0,
+        prompt: nomoat_core::prompt::Prompt::Ids(Arc::new([1, 2])),
+        input_tokens: 2,
+        output_tokens: 2,
+        length: OutputLength::Exact,
+    };
+    let edge = |request: u32, on| Edge { request: RequestId(request), on, gap: Nanos::from_millis(20), kind: EdgeKind::Needs };
+    let requests = vec![
+        request(0, 0, 0, vec![]),
+        request(10, 1, 0, vec![]),
+        request(70, 0, 1, vec![edge(0, Moment::End)]),
+        request(80, 1, 1, vec![edge(1, Moment::End)]),
+        request(140, 1, 2, vec![edge(3, Moment::End)]),
+        request(150, 0, 2, vec![edge(2, Moment::FirstToken)]),
+    ];
+    Arc::new(Trace { name: "made up".into(), source: nomoat_core::digest::Digest::of(b""), licence: None, classes: vec!["default".into()], losses: vec![], requests })
+}
+
+#[test]
+fn turns_follow_their_turns_and_pass_on_failure() {
+    let mut case = Case::new(Source::Trace(conversation()), Load::Replay, Limit::default());
+    case.fails = vec![1];
+    let records = case.run();
+    let status: Vec<Status> = records.iter().map(|r| r.status).collect();
+    assert_eq!(status, [Status::Ok, Status::Http, Status::Ok, Status::NotRun, Status::NotRun, Status::Ok]);
+    assert!(records.iter().all(|r| r.phase == Phase::Measure));
+    for (child, parent) in [(2, 0), (5, 2)] {
+        let gap = records[child].at.due - records[parent].at.first_token.unwrap();
+        assert!((gap - Nanos::from_millis(20)).0.abs() <= 3_000_000, "request {child} came {gap} after");
+    }
+}
+
+/// Keeps nothing; for the trait's sake.
+struct Null;
+
+impl RecordSink for Null {
+    fn push(&mut self, _: &RequestRecord) -> std::io::Result<()> {
+        Err(std::io::Error::other("disk full"))
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_sink_that_fails_stops_the_run() {
+    let (handle, stop) = StopHandle::new();
+    let (collector, records) = crate::collect::Collector::start(Box::new(Null), Arc::default(), handle).unwrap();
+    records.send(RequestRecord::default()).unwrap();
+    drop(records);
+    assert!(collector.finish().unwrap_err().to_string().contains("disk full"));
+    assert!(stop.asked());
+}
