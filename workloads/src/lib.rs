@@ -1,1 +1,25 @@
-//! Trace format, importers and generators.
+//! Trace format, importers and generators: from files and laws to [`nomoat_core::trace::Trace`], and back to a file.
+//!
+//! [`open`] reads a trace in any format of [`IMPORTERS`]; [`write_canonical`] writes the one format that keeps everything
+//! (FORMAT.md beside this crate's manifest); [`GENERATORS`] make traces from laws; [`stats`] says what a trace is like.
+//!
+//! Not here: when requests are sent ([`nomoat_core::schedule`]), what tokens a prompt is made of ([`nomoat_core::prompt`]),
+//! clocks, sockets, and any random number without a named stream from a seed.
+
+mod canonical;
+mod diagnose;
+mod error;
+mod generate;
+mod import;
+mod lines;
+mod sample;
+mod stats;
+mod suggest;
+
+pub use canonical::write_canonical;
+pub use error::TraceError;
+pub use generate::chat::{ChatOptions, chat};
+pub use generate::{GENERATORS, Generator};
+pub use import::{IMPORTERS, ImportOptions, Importer, open};
+pub use sample::{CHAT_SAMPLE, bundled_chat};
+pub use stats::{BlockStats, LengthStats, TraceStats, stats};

@@ -117,7 +117,6 @@ impl HttpChannel {
         events.headers(stamp, Some(head.status));
         refuse(&head)?;
         self.decoder.reset();
-        self.decoder.expect_json(head.is_type("application/json"));
         let mut body = BodyDecoder::new(head.framing);
         let mut done = false;
         loop {

@@ -34,7 +34,6 @@ pub(crate) async fn preflight(route: &Route, encoder: &HttpEncoder, timeout: Dur
     let mut sink = EventSink::new(Arc::new(ManualClock::default()), Arc::default());
     sink.begin(RequestRecord::default(), false);
     let mut decoder = StreamDecoder::new(encoder.protocol);
-    decoder.expect_json(answer.head.is_type("application/json"));
     let stamp = sink.arrived(answer.body.len(), None);
     let outcome = match decoder.feed(&answer.body, stamp, &mut sink) {
         Ok(_) => decoder.end(&mut sink),
@@ -42,7 +41,8 @@ pub(crate) async fn preflight(route: &Route, encoder: &HttpEncoder, timeout: Dur
     };
     let (record, _) = sink.finish(outcome, false);
     if let Err(error) = outcome {
-        return Ok(Attempt::Refused { status: 200, said: format!("{} ({})", said(&answer.body), error.code.name()) });
+        let words = decoder.message().map_or_else(|| said(&answer.body), |m| format!(": {m}"));
+        return Ok(Attempt::Refused { status: 200, said: format!("{words} ({})", error.code.name()) });
     }
     let mut notes = vec![];
     if record.at.first_token.is_none() && record.tokens.output.unwrap_or(0) == 0 {

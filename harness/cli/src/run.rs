@@ -9,7 +9,7 @@ use crate::{advice, ctrl_c, preview, target};
 use nomoat_core::report::RunReport;
 use nomoat_core::schedule::Load;
 use nomoat_core::units::Nanos;
-use nomoat_results::Format;
+use nomoat_results::table::{Rung, render_ladder};
 
 /// Runs the subcommand.
 pub fn run(flags: RunArgs) -> Result<Exit, Failure> {
@@ -47,17 +47,12 @@ fn render(setup: &Setup, engine: &target::Engine, measured: &[(Load, Measured)])
     if let [(_, one)] = measured {
         return one.render(setup.format, &next);
     }
-    if setup.format == Format::Json {
-        // One summary after the other would be no JSON; a ladder is a list of them.
-        let summaries: Result<Vec<String>, Failure> = measured.iter().map(|(_, m)| m.render(Format::Json, "")).collect();
-        return Ok(format!("[\n{}\n]\n", summaries?.iter().map(|s| s.trim_end()).collect::<Vec<_>>().join(",\n")));
-    }
     let labels: Vec<String> = measured.iter().map(|(load, _)| label(*load)).collect();
-    let rungs: Vec<(&str, &RunReport)> = labels.iter().zip(measured).map(|(label, (_, m))| (label.as_str(), &m.report)).collect();
+    let rungs: Vec<Rung<'_>> = labels.iter().zip(measured).map(|(label, (_, m))| Rung { label, run_id: m.dir.run_id(), report: &m.report }).collect();
     let Some((_, last)) = measured.last() else { return Ok(String::new()) };
     let mut context = last.context(&next);
-    context.title.load = "closed loops, one after the other".into();
-    Ok(nomoat_results::render_ladder(&rungs, &context, setup.format))
+    context.load = "closed loops, one after the other".into();
+    Ok(render_ladder(&rungs, &context, setup.format))
 }
 
 fn label(load: Load) -> String {

@@ -88,7 +88,7 @@ pub fn probed_load(setup: &mut Setup, engine: &Engine) -> Result<Load, Failure> 
     if !setup.args.quiet {
         eprintln!("probing the built-in engine for {} s; --rate R would fix the load instead", PROBE.as_secs());
     }
-    let capacity = local.probe_capacity(PROBE, shape, 16);
+    let capacity = local.probe_capacity(PROBE, shape, 16)?;
     // Three digits: the manifest shall be readable, and the same text shall give the same schedule.
     let rate = ((capacity.requests_per_s * SHARE).min(RATE_MAX) * 1000.0).round() / 1000.0;
     if rate <= 0.0 {

@@ -85,10 +85,16 @@ impl Pricing {
                 let cached = match cached {
                     _ if bill.unknown > 0 => return Err(format!("{} answered requests report no usage to bill", bill.unknown)),
                     _ if bill.cache_written > 0 => {
-                        return Err(format!("{} prompt tokens were written to a billed cache, which --price does not cover", bill.cache_written));
+                        return Err(format!(
+                            "{} prompt tokens were written to a billed cache, which --price does not cover",
+                            bill.cache_written
+                        ));
                     }
                     None if bill.cached > 0 => {
-                        return Err(format!("{} prompt tokens came from a cache: give their price, --price in=…,cached=…,out=…", bill.cached));
+                        return Err(format!(
+                            "{} prompt tokens came from a cache: give their price, --price in=…,cached=…,out=…",
+                            bill.cached
+                        ));
                     }
                     Some(cached) if cached != input && bill.cache_unknown > 0 => {
                         return Err(format!(

@@ -22,7 +22,7 @@ use crate::validity;
 use gaps::{EXACT_LIMIT, Gaps};
 use gauges::Gauges;
 use latency::Columns;
-use row::{Run, Tally};
+use row::{Cell, Run, Tally};
 use rules::Account;
 use std::borrow::Borrow;
 use window::{Arrivals, Frame};
@@ -163,22 +163,22 @@ fn occurred<T, const N: usize>(all: [T; N], counts: [u64; N]) -> Vec<(T, u64)> {
 fn rows(run: &Run<'_>, columns: &Columns, gaps: [&Gaps; 2], tallies: &[Tally]) -> Vec<MetricRow> {
     let in_order = columns.in_order();
     let mut rows = vec![];
-    let whole = Part { scope: Scope::default(), class: None, requests: &in_order, tally: &run.tally };
-    METRICS.iter().enumerate().for_each(|(i, metric)| rows.extend(whole.rows(i, metric, run, columns, gaps)));
+    let mut add = |metrics: fn(&MetricDef) -> bool, part: Part<'_>| {
+        METRICS.iter().enumerate().filter(|(_, m)| metrics(m)).for_each(|(i, m)| part.add(i, m, run, columns, gaps, &mut rows));
+    };
+    add(|_| true, Part { scope: Scope::default(), class: None, requests: &in_order, tally: &run.tally });
     if tallies.len() > 1 {
         for (class, (name, tally)) in run.facts.classes.iter().zip(tallies).enumerate() {
             let requests = columns.of_class(&in_order, class, tallies.len());
             let scope = Scope { class: Some(name.clone()), ..Scope::default() };
-            let part = Part { scope, class: Some(class), requests: &requests, tally };
-            METRICS.iter().enumerate().for_each(|(i, metric)| rows.extend(part.rows(i, metric, run, columns, gaps)));
+            add(|m| !matches!(m.compute, Compute::Whole(..)), Part { scope, class: Some(class), requests: &requests, tally });
         }
     }
     let kinds = [Connection::New, Connection::Reused].map(|kind| (kind, columns.on(&in_order, kind)));
     if kinds.iter().all(|(_, requests)| !requests.is_empty()) {
-        let ttft = METRICS.iter().enumerate().find(|(_, m)| m.name == "ttft");
-        for ((kind, requests), (i, metric)) in kinds.iter().zip(ttft.into_iter().cycle()) {
+        for (kind, requests) in &kinds {
             let scope = Scope { connection: Some(*kind), ..Scope::default() };
-            rows.extend(Part { scope, class: None, requests, tally: &run.tally }.rows(i, metric, run, columns, gaps));
+            add(|m| m.name == "ttft", Part { scope, class: None, requests, tally: &run.tally });
         }
     }
     rows
@@ -195,26 +195,28 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    fn rows(&self, index: usize, metric: &MetricDef, run: &Run<'_>, columns: &Columns, [itl, icl]: [&Gaps; 2]) -> Vec<MetricRow> {
-        let row = |cell: row::Cell, stat, population| cell.row(metric.name, metric.unit, stat, population, &self.scope);
-        let distribution = |population, cells: Vec<row::Cell>| {
-            Stat::DISTRIBUTION.into_iter().zip(cells).map(move |(stat, cell)| row(cell, stat, population))
-        };
+    /// Adds the rows of the metric at `index`.
+    fn add(&self, index: usize, metric: &MetricDef, run: &Run<'_>, columns: &Columns, gaps: [&Gaps; 2], rows: &mut Vec<MetricRow>) {
+        let row = |cell: Cell, stat, population| cell.row(metric.name, metric.unit, stat, population, &self.scope);
+        let distribution =
+            |population, cells: Vec<Cell>| Stat::DISTRIBUTION.into_iter().zip(cells).map(move |(stat, cell)| row(cell, stat, population));
         match metric.compute {
             Compute::Service(_) | Compute::Instrument(_) => {
-                columns.cells(index, self.requests).into_iter().flat_map(|(population, cells)| distribution(population, cells)).collect()
+                let cells = columns.cells(index, self.requests);
+                rows.extend(cells.into_iter().flat_map(|(population, cells)| distribution(population, cells)));
             }
-            Compute::Itl => distribution(Population::Ok, itl.cells(self.class)).collect(),
-            Compute::Icl => distribution(Population::Ok, icl.cells(self.class)).collect(),
+            Compute::Itl => rows.extend(distribution(Population::Ok, gaps[0].cells(self.class))),
+            Compute::Icl => rows.extend(distribution(Population::Ok, gaps[1].cells(self.class))),
             Compute::Interactivity => {
-                let tpot = METRICS.iter().position(|m| m.name == "tpot").map_or(index, |i| i);
-                let [(population, cells), _] = columns.cells(tpot, self.requests);
-                let of = Stat::DISTRIBUTION.into_iter().zip(&cells).filter(|(stat, _)| matches!(stat, Stat::P50 | Stat::P99));
-                of.map(|(stat, cell)| row(latency::interactivity(cell), stat, population)).collect()
+                // TPOT stands before it in the list, so the last rows of that name are those of this part.
+                for (stat, population) in metric.numbers() {
+                    let tpot = rows.iter().rev().find(|r| r.name == "tpot" && r.stat == stat && r.population == population);
+                    let cell = tpot.map_or_else(|| Cell::none("exact", 0, "no tpot"), latency::interactivity);
+                    rows.push(row(cell, stat, population));
+                }
             }
-            Compute::Part(stat, population, of) => vec![row(of(run, self.tally), stat, population)],
-            Compute::Whole(stat, population, of) if self.class.is_none() => vec![row(of(run), stat, population)],
-            Compute::Whole(..) => vec![],
+            Compute::Part(stat, population, of) => rows.push(row(of(run, self.tally), stat, population)),
+            Compute::Whole(stat, population, of) => rows.push(row(of(run), stat, population)),
         }
     }
 }

@@ -70,10 +70,13 @@ impl Hist {
         self.range.map(|(_, max)| max)
     }
 
-    /// The nearest-rank quantile x(⌈qN⌉), within 0.1 %.
+    /// The nearest-rank quantile x(⌈qN⌉), within 0.1 %; the smallest and the largest value are exact.
     pub fn quantile(&self, q: f64) -> Option<i64> {
         let (min, max) = self.range?;
         let rank = nearest_rank(self.count, q);
+        if rank <= 1 || rank == self.count {
+            return Some(if rank == self.count { max } else { min });
+        }
         let below = self.negative.iter().enumerate().rev().map(|(i, c)| (-middle_of(i), *c));
         let above = self.positive.iter().enumerate().map(|(i, c)| (middle_of(i), *c));
         let mut seen = 0;
@@ -88,7 +91,7 @@ impl Hist {
 /// The bucket of a magnitude.
 #[inline]
 fn index_of(magnitude: u64) -> usize {
-    let shift = (63 - (magnitude | 1).leading_zeros()).saturating_sub(SUB_BITS);
+    let shift = (magnitude | 1).ilog2().saturating_sub(SUB_BITS);
     ((shift as usize) << SUB_BITS) + (magnitude >> shift) as usize
 }
 
@@ -117,7 +120,10 @@ mod tests {
         let mut ends = Hist::default();
         ends.add(i64::MIN, 1);
         ends.add(i64::MAX, 1);
-        assert_eq!((ends.quantile(0.5), ends.quantile(1.0), ends.max()), (Some(i64::MIN + 1), Some(i64::MAX), Some(i64::MAX)));
+        assert_eq!((ends.quantile(0.5), ends.quantile(1.0), ends.max()), (Some(i64::MIN), Some(i64::MAX), Some(i64::MAX)));
+        let mut ends = Hist::default();
+        [5_000_001, 6_000_001].into_iter().for_each(|v| ends.add(v, 1));
+        assert_eq!((ends.quantile(0.0), ends.quantile(1.0)), (Some(5_000_001), Some(6_000_001)));
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub struct Alphabet {
 }
 
 impl Alphabet {
-    /// The words of [`WORDS`], as indices into it.
+    /// The bundled words, as indices into their list; [`words`] spells them.
     pub const WORDS: Self = Self { first: 0, size: WORDS.len() as u32 };
 
     /// How many digits in base `size` write 64 bits: the tokens at the start of a block that carry its identity.

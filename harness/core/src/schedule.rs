@@ -244,16 +244,14 @@ impl Schedule {
     /// changes no arrival and no shard waits for another.
     pub fn streams(&self, shard: ShardId, shards: u16) -> Vec<EntryStream> {
         let shards = shards.max(1);
-        match self.rule.load {
-            Load::Closed { concurrency, think } => (0..concurrency)
+        if let Load::Closed { concurrency, think } = self.rule.load {
+            return (0..concurrency)
                 .filter(|lane| lane % u32::from(shards) == u32::from(shard.0))
                 .map(|lane| Box::new(self.clone().lane(LaneId(lane), concurrency, think)) as EntryStream)
-                .collect(),
-            _ => {
-                let homes = self.homes.clone();
-                vec![Box::new(self.clone().open().filter(move |e| shard_of(e.request.id, &homes, shards) == shard))]
-            }
+                .collect();
         }
+        let homes = self.homes.clone();
+        vec![Box::new(self.clone().open().filter(move |e| shard_of(e.request.id, &homes, shards) == shard))]
     }
 
     /// Identity of the schedule: rule, seed, trace content, and for an open loop every due in integer nanoseconds. The same on
@@ -351,7 +349,7 @@ impl Schedule {
         let pass = self.children.len() as u64;
         std::iter::from_fn(move || {
             loop {
-                if !left_out.is_empty() && index % pass == 0 {
+                if !left_out.is_empty() && index.is_multiple_of(pass) {
                     // A child waits for requests of its own pass only.
                     return None;
                 }
@@ -369,6 +367,7 @@ impl Schedule {
                     }
                     Due::After { edges, .. } => edges.iter().any(|e| left_out.contains(&e.request)),
                 };
+                let out = out || continued(&entry.request.prompt).any(|of| left_out.contains(&of));
                 if out {
                     if !has_children {
                         return None;
@@ -545,9 +544,11 @@ fn shard_of(id: RequestId, homes: &[u32], shards: u16) -> ShardId {
 /// The first request that waits for, or continues, one that is not before it.
 fn points_forward(trace: &Trace) -> Option<usize> {
     let forward = |index: usize, of: RequestId| of.0 as usize >= index;
-    trace.requests.iter().enumerate().position(|(index, r)| {
-        r.after.iter().any(|e| forward(index, e.request)) || continued(&r.prompt).any(|of| forward(index, of))
-    })
+    trace
+        .requests
+        .iter()
+        .enumerate()
+        .position(|(index, r)| r.after.iter().any(|e| forward(index, e.request)) || continued(&r.prompt).any(|of| forward(index, of)))
 }
 
 /// The earlier requests whose live conversation a prompt continues.

@@ -148,7 +148,8 @@ pub fn effective_n(series: &[i64], threshold: i64) -> Option<f64> {
             return None;
         }
         let pair = correlation(lag) + correlation(lag + 1);
-        if pair <= 0.0 {
+        // Zero but for rounding is zero.
+        if pair <= 1e-9 {
             break;
         }
         pairs += pair;
@@ -366,6 +367,30 @@ mod tests {
             for rank in asks {
                 prop_assert_eq!(ranks.at(rank), rank.checked_sub(1).and_then(|i| sorted.get(i as usize)).copied());
             }
+        }
+    }
+
+    /// The same sum, lag by lag over the values.
+    fn effective_n_by_definition(series: &[i64], threshold: i64) -> f64 {
+        let n = series.len();
+        let x: Vec<f64> = series.iter().map(|v| f64::from(u8::from(*v > threshold))).collect();
+        let mean = x.iter().sum::<f64>() / n as f64;
+        let covariance = |lag: usize| (0..n - lag).map(|i| (x[i] - mean) * (x[i + lag] - mean)).sum::<f64>();
+        if covariance(0) < 1e-12 {
+            return n as f64;
+        }
+        let pairs = (0..n - 1).step_by(2).map(|lag| (covariance(lag) + covariance(lag + 1)) / covariance(0));
+        let sum: f64 = pairs.take_while(|pair| *pair > 1e-9).sum();
+        n as f64 / (2.0 * sum - 1.0).max(1.0)
+    }
+
+    proptest! {
+        #[test]
+        fn effective_n_is_that_of_the_definition(steps in prop::collection::vec(-3_i64..4, 2..150), stay in 1_usize..5) {
+            let mut level = 0;
+            let walk: Vec<i64> = steps.iter().flat_map(|step| { level += step; vec![level; stay] }).collect();
+            let (ours, slow) = (effective_n(&walk, 2), effective_n_by_definition(&walk, 2));
+            prop_assert!(ours.is_some_and(|n| (n - slow).abs() < 1e-6 * slow), "{ours:?} for {slow}");
         }
     }
 

@@ -162,21 +162,21 @@ pub fn judge(e: &Evidence<'_>) -> Validity {
 /// What a rule is.
 struct Rule {
     code: &'static str,
-    rule: &'static str,
+    asks: &'static str,
     severity: Severity,
 }
 
 impl Rule {
-    const fn invalid(code: &'static str, rule: &'static str) -> Self {
-        Self { code, rule, severity: Severity::Invalid }
+    const fn invalid(code: &'static str, asks: &'static str) -> Self {
+        Self { code, asks, severity: Severity::Invalid }
     }
 
-    const fn flag(code: &'static str, rule: &'static str) -> Self {
-        Self { code, rule, severity: Severity::Flag }
+    const fn flag(code: &'static str, asks: &'static str) -> Self {
+        Self { code, asks, severity: Severity::Flag }
     }
 
     fn result(&self, finding: Finding, value: impl Into<String>, limit: impl Into<String>, remedy: &str) -> RuleResult {
-        let Self { code, rule, severity } = *self;
+        let Self { code, asks: rule, severity } = *self;
         RuleResult { code, rule, severity, finding, value: value.into(), limit: limit.into(), remedy: remedy.to_owned() }
     }
 

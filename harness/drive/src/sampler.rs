@@ -49,7 +49,7 @@ async fn sample(mut telemetry: Option<Box<dyn Telemetry>>, clock: &dyn Clock, ev
         let last = *done.borrow();
         if last || clock.now() >= host_due {
             samples.extend(host.sample(clock.now()));
-            host_due = host_due + HOST_EVERY;
+            host_due += HOST_EVERY;
         }
         if let Some(telemetry) = &mut telemetry {
             let reading = tokio::time::timeout(READING_TIMEOUT.to_std(), telemetry.sample()).await;

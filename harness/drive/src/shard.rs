@@ -101,7 +101,7 @@ struct History {
 /// News of a request in flight.
 enum News {
     FirstToken(RequestId, Nanos),
-    Ended { id: RequestId, slot: Box<Slot>, end: Nanos, first_token: Option<Nanos>, failed: bool, exchange: Option<LiveTurn> },
+    Ended { id: RequestId, slot: Slot, end: Nanos, first_token: Option<Nanos>, failed: bool, exchange: Option<LiveTurn> },
 }
 
 /// A shard at work.
@@ -112,7 +112,7 @@ pub(crate) struct Shard {
     due: BinaryHeap<Reverse<Timed>>,
     waiting: Waiting<(usize, Box<Ready>)>,
     backlog: VecDeque<(Nanos, Box<Ready>, RequestRecord)>,
-    slots: Vec<Box<Slot>>,
+    slots: Vec<Slot>,
     in_flight: usize,
     histories: HashMap<RequestId, History>,
     /// Requests asked of an open loop's stream and not yet delivered.
@@ -319,7 +319,7 @@ impl Shard {
         let mut slot = self
             .slots
             .pop()
-            .unwrap_or_else(|| Box::new(Slot { channel: None, sink: EventSink::new(self.config.clock.clone(), self.config.live.clone()) }));
+            .unwrap_or_else(|| Slot { channel: None, sink: EventSink::new(self.config.clock.clone(), self.config.live.clone()) });
         let (news, records, backend) = (self.news.clone(), self.config.records.clone(), self.config.backend.clone());
         let (shard, timeouts, mut stop) = (self.config.shard, self.config.timeouts, self.config.stop.clone());
         let notify_first: Option<Box<dyn FnOnce(Nanos) + Send>> = (self.config.uses_first_token && entry.dependents > 0).then(|| {

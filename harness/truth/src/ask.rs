@@ -1,8 +1,8 @@
 //! What a generation request asks, read from its body. Only fields that change the answer are looked at; sampling is ignored.
 
 use crate::script::Script;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
 /// Which of the two generation routes.
@@ -75,8 +75,11 @@ struct StreamOptions {
 impl Ask {
     /// Reads the body of a request to `endpoint` of a server that plays `script`.
     pub fn read(endpoint: Endpoint, body: &[u8], script: &Script) -> Result<Self, Refusal> {
-        let body: Body = serde_json::from_slice(body)
-            .map_err(|error| Refusal { status: 400, param: None, message: format!("the body cannot be read: {error}") })?;
+        let body: Body = serde_json::from_slice(body).map_err(|error| Refusal {
+            status: 400,
+            param: None,
+            message: format!("the body cannot be read: {error}"),
+        })?;
         if let Some(model) = body.model.filter(|model| *model != script.model) {
             let message = format!("The model `{model}` does not exist; this server has `{}`.", script.model);
             return Err(Refusal { status: 404, param: Some("model"), message });
@@ -95,12 +98,13 @@ impl Ask {
         let room = u64::from(script.max_model_len).saturating_sub(prompt);
         if room == 0 {
             let message = format!("the prompt has {prompt} tokens, and the longest context is {}", script.max_model_len);
-            return Err(Refusal::bad("messages", message));
+            return Err(Refusal::bad(if endpoint == Endpoint::Chat { "messages" } else { "prompt" }, message));
         }
         let most = match asked {
             Some((param, 0)) => return Err(Refusal::bad(param, "at least one token must be allowed".to_owned())),
             Some((param, n)) if n > room => {
-                let message = format!("{n} output tokens and {prompt} prompt tokens exceed the longest context of {}", script.max_model_len);
+                let message =
+                    format!("{n} output tokens and {prompt} prompt tokens exceed the longest context of {}", script.max_model_len);
                 return Err(Refusal::bad(param, message));
             }
             Some((_, n)) => n,
@@ -250,8 +254,16 @@ mod tests {
         check(Completion, r#"{"prompt":"esc\"aped \u00e9 x"}"#, 3);
         check(Completion, r#"{"prompt":[1,2,4294967295]}"#, 3);
         check(Completion, r#"{"prompt":""}"#, 0);
-        check(Chat, r#"{"messages":[{"role":"user","content":"a b"},{"role":"assistant","content":null},{"role":"user","content":"c"}]}"#, 3);
-        check(Chat, r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a b"},{"type":"image_url","image_url":{"url":"x y"}}]}]}"#, 2);
+        check(
+            Chat,
+            r#"{"messages":[{"role":"user","content":"a b"},{"role":"assistant","content":null},{"role":"user","content":"c"}]}"#,
+            3,
+        );
+        check(
+            Chat,
+            r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a b"},{"type":"image_url","image_url":{"url":"x y"}}]}]}"#,
+            2,
+        );
     }
 
     #[test]

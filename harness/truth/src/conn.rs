@@ -224,12 +224,15 @@ fn parse_head(buffer: &[u8]) -> Result<Option<Head>, Unreadable> {
                     return Err(bad("two content-length headers disagree"));
                 }
             }
-            "transfer-encoding" => return Err(Unreadable { status: 411, message: "chunked request bodies are not read here; send content-length" }),
+            "transfer-encoding" => {
+                return Err(Unreadable { status: 411, message: "chunked request bodies are not read here; send content-length" });
+            }
             "x-request-id" if value.len() <= MOST_ID && !value.is_empty() && value.iter().all(|b| (b' '..=b'~').contains(b)) => {
                 incoming.request_id = Some(value.iter().map(|b| char::from(*b)).collect());
             }
             "authorization" => {
-                incoming.bearer = std::str::from_utf8(value).ok().and_then(|text| text.strip_prefix("Bearer ")).map(|key| key.trim().to_owned());
+                incoming.bearer =
+                    std::str::from_utf8(value).ok().and_then(|text| text.strip_prefix("Bearer ")).map(|key| key.trim().to_owned());
             }
             "connection" => incoming.close |= value.eq_ignore_ascii_case(b"close"),
             "expect" => expects |= value.eq_ignore_ascii_case(b"100-continue"),

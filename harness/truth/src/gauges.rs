@@ -22,7 +22,12 @@ impl Gauges {
         let model = serde_json::to_string(&script.model).expect("a text always serialises");
         let used = (load(&self.blocks) as f64 / f64::from(script.kv_blocks)).min(1.0);
         let rows = [
-            ("prompt_tokens_total", "counter", "Prompt tokens of requests whose first token was written.", load(&self.prompt_tokens) as f64),
+            (
+                "prompt_tokens_total",
+                "counter",
+                "Prompt tokens of requests whose first token was written.",
+                load(&self.prompt_tokens) as f64,
+            ),
             ("generation_tokens_total", "counter", "Generated tokens written.", load(&self.generation_tokens) as f64),
             ("num_requests_running", "gauge", "Requests being answered.", load(&self.running) as f64),
             ("num_requests_waiting", "gauge", "Requests waiting: there is no queue here.", 0.0),
@@ -30,7 +35,10 @@ impl Gauges {
         ];
         let mut page = String::new();
         for (name, kind, help, value) in rows {
-            let _ = write!(page, "# HELP vllm:{name} {help}\n# TYPE vllm:{name} {kind}\nvllm:{name}{{engine=\"0\",model_name={model}}} {value:?}\n");
+            let _ = write!(
+                page,
+                "# HELP vllm:{name} {help}\n# TYPE vllm:{name} {kind}\nvllm:{name}{{engine=\"0\",model_name={model}}} {value:?}\n"
+            );
         }
         let _ = write!(
             page,
@@ -122,6 +130,10 @@ mod tests {
         all("17.0", "16.0", "2.0", "1.0");
         drop((running, big));
         all("17.0", "16.0", "0.0", "0.0");
-        assert!(gauges.page(&script).contains("cache_config_info{block_size=\"16\",cache_dtype=\"auto\",engine=\"0\",num_gpu_blocks=\"10\"} 1.0"));
+        assert!(
+            gauges
+                .page(&script)
+                .contains("cache_config_info{block_size=\"16\",cache_dtype=\"auto\",engine=\"0\",num_gpu_blocks=\"10\"} 1.0")
+        );
     }
 }

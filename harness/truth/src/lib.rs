@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod answer;
 mod ask;
 mod clock;
 mod compare;
@@ -27,9 +28,11 @@ mod conn;
 mod encode;
 mod error;
 mod fault;
-mod generate;
 mod gauges;
+mod generate;
+mod jitter;
 mod log;
+mod pause;
 mod routes;
 mod row;
 mod script;
@@ -41,7 +44,9 @@ mod timer;
 pub use compare::{ErrorReport, Errors, Split, compare};
 pub use error::TruthError;
 pub use fault::Fault;
+pub use jitter::Jitter;
 pub use log::LogState;
+pub use pause::{Freeze, Stall};
 pub use row::{LogRow, Outcome, read_log};
-pub use script::{Freeze, Jitter, ReasoningField, Script, Stall};
+pub use script::{ReasoningField, Script};
 pub use server::{Config, Truth};

@@ -138,7 +138,12 @@ impl Log {
     pub fn state(&self) -> LogState {
         let kept = self.collect();
         let lost: u64 = self.inboxes.iter().map(|inbox| inbox.lost.load(Ordering::Relaxed)).sum();
-        LogState { kept: kept.rows.len() as u64, dropped: kept.dropped, lost: lost + kept.unfiled_lost, file_error: kept.file_error.clone() }
+        LogState {
+            kept: kept.rows.len() as u64,
+            dropped: kept.dropped,
+            lost: lost + kept.unfiled_lost,
+            file_error: kept.file_error.clone(),
+        }
     }
 
     /// The log thread: empties inboxes and writes the file until [`Self::stop`], and once more after it.
@@ -153,7 +158,8 @@ impl Log {
             };
             let unfiled = std::mem::take(&mut self.collect().unfiled);
             if let Some(writer) = &mut file
-                && let Err(error) = unfiled.iter().try_for_each(|row| writer.write_all(row.to_line().as_bytes())).and_then(|()| writer.flush())
+                && let Err(error) =
+                    unfiled.iter().try_for_each(|row| writer.write_all(row.to_line().as_bytes())).and_then(|()| writer.flush())
             {
                 let mut kept = lock(&self.kept);
                 kept.file_error = Some(format!("appending to the log file: {error}"));
@@ -248,7 +254,8 @@ impl Entry {
         }
     }
 
-    /// Hands the row over. Called just before the last bytes go out, so that a client that has seen the end finds the row.
+    /// Hands the row over. Called just before the bytes that end the answer, so that a client that has seen them finds the row.
+    /// A second call does nothing.
     pub fn close(&mut self, outcome: Outcome, at: Nanos) {
         self.running = None;
         if let Some(mut row) = self.row.take() {

@@ -16,7 +16,7 @@ const LONGEST_LINE: u64 = 64 << 20;
 pub enum Outcome {
     /// Everything the request asked for was written.
     Complete,
-    /// A scripted fault ended or spoilt the answer.
+    /// A scripted fault cut the answer short or broke it. (Faults that a good client sees through leave it complete.)
     Fault,
     /// An error status was written instead of an answer.
     Refused,
@@ -41,7 +41,8 @@ pub struct LogRow {
     pub first_write: Option<Nanos>,
     /// Immediately before the write that carried the last token.
     pub last_token_write: Option<Nanos>,
-    /// Immediately before the last write or the close. The row is complete before a client can see the end of the body.
+    /// Immediately before the write that ends the answer: `[DONE]`, the error, the one body; or the close or the end of the body
+    /// where nothing else ends it. The row can be had from then on, so a client that has seen the end finds it.
     pub end: Nanos,
     /// Token-bearing events with their tokens. Events that shared a write share its moment.
     pub writes: Vec<(Nanos, u32)>,

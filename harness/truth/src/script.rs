@@ -4,7 +4,9 @@
 
 use crate::error::TruthError;
 use crate::fault::Fault;
-use crate::text::{self, pair, parse_duration, write_duration};
+use crate::jitter::Jitter;
+use crate::pause::{Freeze, Stall};
+use crate::text::{self, parse_duration};
 use nomoat_core::units::Nanos;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -12,128 +14,6 @@ use std::str::FromStr;
 
 /// The most tokens a model length may allow: bounds the plan of one answer to tens of megabytes.
 const LONGEST_MODEL: u32 = 1 << 20;
-
-/// How times vary from request to request and from token to token. Draws depend on the seed, the request's ordinal and the token's
-/// index only: the same script gives the same times, in whatever order requests are served.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub enum Jitter {
-    /// Not at all.
-    #[default]
-    None,
-    /// A factor uniform in 1 − share … 1 + share, share from 0 to 1.
-    Uniform(f64),
-    /// A factor exponential with mean 1.
-    Exponential,
-}
-
-impl Jitter {
-    /// The factor of token `index` of request `ordinal`.
-    fn factor(self, seed: u64, ordinal: u64, index: u64) -> f64 {
-        match self {
-            Self::None => 1.0,
-            Self::Uniform(share) => 1.0 + share * (2.0 * uniform(seed, ordinal, index) - 1.0),
-            Self::Exponential => -uniform(seed, ordinal, index).ln(),
-        }
-    }
-}
-
-/// Uniform in (0, 1], by three rounds of the SplitMix64 finaliser (Steele, Lea, Flood 2014) over the three keys. Written here
-/// anew: the measuring side draws its arrivals from other code.
-fn uniform(seed: u64, ordinal: u64, index: u64) -> f64 {
-    let mut z = 0_u64;
-    for part in [seed, ordinal, index] {
-        z = (z ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-    }
-    ((z >> 11) as f64 + 1.0) / (1_u64 << 53) as f64
-}
-
-impl fmt::Display for Jitter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("none"),
-            Self::Uniform(share) => write!(f, "uniform:{share}"),
-            Self::Exponential => f.write_str("exponential"),
-        }
-    }
-}
-
-impl FromStr for Jitter {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "none" => Ok(Self::None),
-            "exponential" => Ok(Self::Exponential),
-            _ => text
-                .strip_prefix("uniform:")
-                .and_then(|share| share.parse().ok())
-                .filter(|share| (0.0..=1.0).contains(share))
-                .map(Self::Uniform)
-                .ok_or_else(|| format!("jitter `{text}` should be none, exponential or uniform:SHARE with a share from 0 to 1")),
-        }
-    }
-}
-
-/// A pause inside each answer, written `TOKENS:TIME`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stall {
-    /// Tokens before it.
-    pub after: u32,
-    /// Its length; everything later in the answer moves by it.
-    pub lasts: Nanos,
-}
-
-impl fmt::Display for Stall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.after, write_duration(self.lasts))
-    }
-}
-
-impl FromStr for Stall {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (after, lasts) = pair(text, "TOKENS:TIME, such as 10:2s")?;
-        let after = after.parse().map_err(|_| format!("`{after}` in stall `{text}` is not a number of tokens"))?;
-        Ok(Self { after, lasts: parse_duration(lasts)? })
-    }
-}
-
-/// A window in which the server writes nothing of any answer, written `AT:TIME`. What fell due inside leaves at its end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Freeze {
-    /// Its start, from the start of the server.
-    pub at: Nanos,
-    /// Its length.
-    pub lasts: Nanos,
-}
-
-impl Freeze {
-    /// When something due at `due` may be written, in a server started at `epoch`.
-    pub(crate) fn release(self, epoch: Nanos, due: Nanos) -> Nanos {
-        let from = epoch + self.at;
-        let to = from + self.lasts;
-        if from <= due && due < to { to } else { due }
-    }
-}
-
-impl fmt::Display for Freeze {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", write_duration(self.at), write_duration(self.lasts))
-    }
-}
-
-impl FromStr for Freeze {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (at, lasts) = pair(text, "AT:TIME, such as 20s:10s")?;
-        Ok(Self { at: parse_duration(at)?, lasts: parse_duration(lasts)? })
-    }
-}
 
 /// The field that carries reasoning in chat chunks; engines disagree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -278,8 +158,9 @@ impl Script {
         let mut script = Self::default();
         let mut seen: Vec<&str> = Vec::new();
         for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
-            let (key, value) =
-                item.split_once('=').ok_or_else(|| TruthError::Script(format!("`{item}` should look like key=value, such as ttft=20ms")))?;
+            let (key, value) = item
+                .split_once('=')
+                .ok_or_else(|| TruthError::Script(format!("`{item}` should look like key=value, such as ttft=20ms")))?;
             let (key, value) = (key.trim(), value.trim());
             if seen.contains(&key) {
                 return Err(TruthError::Script(format!("key `{key}` is given twice")));
@@ -325,8 +206,10 @@ impl Script {
     /// A [`TruthError::Script`] that names the field.
     pub fn check(&self) -> Result<(), TruthError> {
         let wrong = |what: &str| Err(TruthError::Script(what.to_owned()));
-        let durations = [Some(self.ttft), Some(self.itl), Some(self.role_delay), self.stall.map(|s| s.lasts), self.freeze.map(|f| f.lasts)];
-        if durations.into_iter().flatten().any(|d| d < Nanos::ZERO || d > Nanos::from_secs(86_400)) {
+        let mut durations = vec![self.ttft, self.itl, self.role_delay];
+        durations.extend(self.stall.map(|stall| stall.lasts));
+        durations.extend(self.freeze.into_iter().flat_map(|freeze| [freeze.at, freeze.lasts]));
+        if durations.into_iter().any(|d| d < Nanos::ZERO || d > Nanos::from_secs(86_400)) {
             return wrong("durations must lie between 0 and a day");
         }
         if let Jitter::Uniform(share) = self.jitter
@@ -483,15 +366,6 @@ mod tests {
         let first = mean(&|o| script.chunks(o, 1).next().unwrap().0);
         let gap = mean(&|o| script.chunks(o, 2).nth(1).unwrap().0 - script.chunks(o, 2).next().unwrap().0);
         assert!((first - 1.0).abs() < 0.03 && (gap - 1.0).abs() < 0.03, "{first} {gap}");
-    }
-
-    #[test]
-    fn freezes_release_at_their_end() {
-        let freeze = Freeze { at: Nanos(10), lasts: Nanos(5) };
-        let epoch = Nanos(100);
-        for (due, expected) in [(109, 109), (110, 115), (114, 115), (115, 115), (200, 200)] {
-            assert_eq!(freeze.release(epoch, Nanos(due)), Nanos(expected));
-        }
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub mod duration {
     use super::{Cow, Deserialize, Deserializer, Nanos, Serializer, parse_duration, write_duration};
     use serde::de::Error as _;
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
     pub fn serialize<S: Serializer>(value: &Nanos, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&write_duration(*value))
     }

@@ -30,7 +30,9 @@ impl Timers {
     /// Timers of the runtime whose context this is called in. [`Self::run`] must be spawned there.
     pub fn new() -> io::Result<Arc<Self>> {
         let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        Ok(Arc::new(Self { fd: AsyncFd::with_interest(fd, Interest::READABLE)?, queue: Mutex::default() }))
+        // SAFETY: the descriptor is open, and an `OwnedFd` moved in stays open and the same until the `AsyncFd` drops it.
+        let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
+        Ok(Arc::new(Self { fd, queue: Mutex::default() }))
     }
 
     /// Resolves at `at` or, when that has passed, at once.

@@ -84,7 +84,8 @@ impl Gaps {
         let exact = self.exact();
         let (n, method) = if exact { (values.len() as u64, "exact") } else { (hist.count(), "hist") };
         let sum: i128 = values.iter().map(|v| i128::from(*v)).sum();
-        let (mean, max) = if exact { (sum as f64 / n as f64, values.iter().max().copied()) } else { (hist.mean().unwrap_or(0.0), hist.max()) };
+        let (mean, max) =
+            if exact { (sum as f64 / n as f64, values.iter().max().copied()) } else { (hist.mean().unwrap_or(0.0), hist.max()) };
         let mut ranks = Ranks::new(values);
         let cell = |stat: Stat| match (max, stat.quantile()) {
             (None, _) => Cell::none(method, 0, "no answer has a second chunk with tokens"),

@@ -45,7 +45,11 @@ pub fn goodput_rate(run: &Run<'_>, tally: &Tally) -> Cell {
 
 /// Share of the intended requests of the window that met every limit of the service level.
 pub fn goodput_share(run: &Run<'_>, tally: &Tally) -> Cell {
-    if run.facts.slo.is_empty() { Cell::none("sum", tally.measured, NO_SLO) } else { share(tally.good, tally.measured, "no request was measured") }
+    if run.facts.slo.is_empty() {
+        Cell::none("sum", tally.measured, NO_SLO)
+    } else {
+        share(tally.good, tally.measured, "no request was measured")
+    }
 }
 
 /// Share of the token-bearing chunks of answered requests that shared their read with another event: their stamps are upper

@@ -60,7 +60,11 @@ impl Account {
 
     /// Time that lanes had work, within the window, over all lanes.
     fn held(&self, window: Window) -> i128 {
-        self.lanes.values().map(|(from, to)| i128::from((*to).min(window.end).0) - i128::from((*from).max(window.start).0)).filter(|t| *t > 0).sum()
+        self.lanes
+            .values()
+            .map(|(from, to)| i128::from((*to).min(window.end).0) - i128::from((*from).max(window.start).0))
+            .filter(|t| *t > 0)
+            .sum()
     }
 }
 
@@ -84,7 +88,12 @@ pub fn evidence<'a>(run: &'a Run<'_>, columns: &Columns, mut account: Account, e
             held_share: of_lanes(account.held(run.window)),
         },
         lengths: account.lengths,
-        counter: Counter { readings: run.gauges.generated, engine: account.engine, counted: account.counted, uncountable: account.uncountable },
+        counter: Counter {
+            readings: run.gauges.generated,
+            engine: account.engine,
+            counted: account.counted,
+            uncountable: account.uncountable,
+        },
         clock_steps: events.iter().filter(|e| e.code == "clock_step").count() as u64,
     }
 }

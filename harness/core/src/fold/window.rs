@@ -207,7 +207,7 @@ impl Arrivals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    
+
     use crate::record::{Moments, Status};
     use crate::schedule::Limit;
     use proptest::prelude::*;

@@ -1,0 +1,57 @@
+//! `/v1/chat/completions`.
+
+use super::openai::{self, Body, Place, json};
+use super::{Ask, DecodeError, EncodeError, Input, Message, Pieces, Protocol, Role};
+use crate::sse::Frame;
+
+/// Chat completions: messages in, `delta`s out.
+#[derive(Clone, Copy, Debug)]
+pub struct Chat;
+
+impl Protocol for Chat {
+    fn name(&self) -> &'static str {
+        "chat"
+    }
+
+    fn path(&self) -> &'static str {
+        "/v1/chat/completions"
+    }
+
+    fn takes_ids(&self) -> bool {
+        false
+    }
+
+    fn encode(&self, ask: &Ask<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let user;
+        let messages = match ask.prompt {
+            Input::Text(text) => {
+                user = [Message { role: Role::User, text }];
+                &user[..]
+            }
+            Input::Messages(messages) => messages,
+            Input::Ids(_) => return Err(EncodeError::Ids { protocol: self.name() }),
+        };
+        let mut body = Body::new(ask, out);
+        body.field("model", ask.model);
+        body.with("messages", |out| {
+            for (i, message) in messages.iter().enumerate() {
+                out.extend_from_slice(if i == 0 { b"[{\"role\":" } else { b",{\"role\":" });
+                json(out, message.role.name());
+                out.extend_from_slice(b",\"content\":");
+                json(out, message.text);
+                out.push(b'}');
+            }
+            out.extend_from_slice(if messages.is_empty() { b"[]" } else { b"]" });
+        });
+        body.finish();
+        Ok(())
+    }
+
+    fn decode(&self, frame: Frame<'_>, pieces: &mut Pieces) -> Result<(), DecodeError> {
+        openai::decode(self.name(), Place::Message, frame, pieces)
+    }
+
+    fn decode_body(&self, body: &[u8], pieces: &mut Pieces) -> Result<(), DecodeError> {
+        openai::decode_body(self.name(), Place::Message, body, pieces)
+    }
+}

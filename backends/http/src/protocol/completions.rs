@@ -1,0 +1,43 @@
+//! `/v1/completions`.
+
+use super::openai::{self, Body, Place, json};
+use super::{Ask, DecodeError, EncodeError, Input, Pieces, Protocol};
+use crate::sse::Frame;
+
+/// Completions: a text or token ids in, `text` out. A conversation is its texts, one after the other: there is no template.
+#[derive(Clone, Copy, Debug)]
+pub struct Completions;
+
+impl Protocol for Completions {
+    fn name(&self) -> &'static str {
+        "completions"
+    }
+
+    fn path(&self) -> &'static str {
+        "/v1/completions"
+    }
+
+    fn takes_ids(&self) -> bool {
+        true
+    }
+
+    fn encode(&self, ask: &Ask<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let mut body = Body::new(ask, out);
+        body.field("model", ask.model);
+        body.with("prompt", |out| match ask.prompt {
+            Input::Text(text) => json(out, text),
+            Input::Ids(ids) => json(out, ids),
+            Input::Messages(messages) => json(out, &messages.iter().map(|m| m.text).collect::<String>()),
+        });
+        body.finish();
+        Ok(())
+    }
+
+    fn decode(&self, frame: Frame<'_>, pieces: &mut Pieces) -> Result<(), DecodeError> {
+        openai::decode(self.name(), Place::Text, frame, pieces)
+    }
+
+    fn decode_body(&self, body: &[u8], pieces: &mut Pieces) -> Result<(), DecodeError> {
+        openai::decode_body(self.name(), Place::Text, body, pieces)
+    }
+}

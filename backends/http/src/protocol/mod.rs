@@ -1,0 +1,273 @@
+//! Dialects: what a request looks like on the wire, and what an event of its answer means. One file each.
+//!
+//! Pure: no clock, no socket, no async. A new dialect is one file and one line in [`PROTOCOLS`]; lists, golden tests, split
+//! tests and fuzzing iterate the slice.
+
+mod chat;
+mod completions;
+mod openai;
+
+pub use chat::Chat;
+pub use completions::Completions;
+pub use openai::error_message;
+
+use crate::sse::Frame;
+use nomoat_core::event::{TokenKind, Usage};
+use nomoat_core::record::FinishReason;
+use serde_json::{Map, Value};
+use std::ops::Range;
+
+/// Every dialect.
+pub const PROTOCOLS: &[&dyn Protocol] = &[&Chat, &Completions];
+
+/// The dialect of this name, one of [`PROTOCOLS`].
+pub fn by_name(name: &str) -> Option<&'static dyn Protocol> {
+    PROTOCOLS.iter().copied().find(|p| p.name() == name)
+}
+
+/// A dialect.
+pub trait Protocol: Send + Sync + 'static {
+    /// Its name in flags and tables.
+    fn name(&self) -> &'static str;
+    /// Where its requests go, from the root of the API (`/v1/…`).
+    fn path(&self) -> &'static str;
+    /// Whether prompts may go out as token ids.
+    fn takes_ids(&self) -> bool;
+    /// Appends the JSON body of a request to `out`. The same ask gives the same bytes.
+    ///
+    /// # Errors
+    /// What this dialect cannot say.
+    fn encode(&self, ask: &Ask<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+    /// Reads one event of a stream into `pieces`, which come cleared.
+    ///
+    /// # Errors
+    /// The event is not this dialect's.
+    fn decode(&self, frame: Frame<'_>, pieces: &mut Pieces) -> Result<(), DecodeError>;
+    /// Reads the body of an answer that was not streamed. White space around it is allowed.
+    ///
+    /// # Errors
+    /// The body is not this dialect's.
+    fn decode_body(&self, body: &[u8], pieces: &mut Pieces) -> Result<(), DecodeError>;
+    /// Whether an answer is complete that showed these signs of an end before its body was over. The default fits the OpenAI
+    /// dialects: `[DONE]` or a finish reason, because transformers' server sends the reason and no `[DONE]`.
+    fn is_complete(&self, done: bool, finish: Option<FinishReason>) -> bool {
+        done || finish.is_some()
+    }
+}
+
+/// What a request asks, before it is put into a dialect.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The model's name as the endpoint knows it.
+    pub model: &'a str,
+    /// The prompt.
+    pub prompt: Input<'a>,
+    /// Answer length in tokens.
+    pub max_tokens: u32,
+    /// Whether that length is asked for exactly (`ignore_eos`, `min_tokens`), which not every endpoint accepts.
+    pub exact: bool,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+    /// Whether a stream shall report its token counts at the end.
+    pub include_usage: bool,
+    /// Whether it shall report them with every event, which not every endpoint accepts.
+    pub continuous_usage: bool,
+    /// Sampling temperature; the endpoint's default where there is none.
+    pub temperature: Option<f64>,
+    /// Further fields of the body. They replace fields of the same name, whole.
+    pub extra: Option<&'a Map<String, Value>>,
+}
+
+/// A prompt, ready for the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Input<'a> {
+    /// Text.
+    Text(&'a str),
+    /// Token ids.
+    Ids(&'a [u32]),
+    /// A conversation, oldest message first.
+    Messages(&'a [Message<'a>]),
+}
+
+/// One message of a conversation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Message<'a> {
+    /// Who said it.
+    pub role: Role,
+    /// What was said.
+    pub text: &'a str,
+}
+
+/// Who says something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// The instructions.
+    System,
+    /// The user.
+    User,
+    /// The model.
+    Assistant,
+}
+
+impl Role {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        ["system", "user", "assistant"][self as usize]
+    }
+}
+
+/// What a dialect cannot say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// Token ids for a dialect of texts.
+    #[error("`{protocol}` requests take no token ids; send text, or use the completions endpoint")]
+    Ids {
+        /// The dialect.
+        protocol: &'static str,
+    },
+}
+
+/// Why an event or a body is not of the dialect.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Not the JSON that was expected.
+    #[error("an event is not the JSON of a `{protocol}` answer: {reason}")]
+    Malformed {
+        /// The dialect.
+        protocol: &'static str,
+        /// What the JSON parser said.
+        reason: String,
+    },
+}
+
+/// What one event holds. Reused from event to event.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Pieces {
+    /// Generated text of every kind, in the order reasoning, content, tool arguments.
+    pub text: String,
+    /// Some of it is content or tool arguments.
+    pub visible: bool,
+    /// Some of it is reasoning.
+    pub reasoning: bool,
+    /// Token counts of the answer so far.
+    pub usage: Option<Usage>,
+    /// How many token ids came with the event.
+    pub ids: Option<u32>,
+    /// The event speaks of another choice than the first, or of several: running counts of one are not counts of all.
+    pub several: bool,
+    /// Why the engine stopped.
+    pub finish: Option<FinishReason>,
+    /// The stream's terminator.
+    pub done: bool,
+    /// An error the engine reports inside its answer.
+    pub error: Option<String>,
+    /// Allow-listed numbers of the vendor: their key and their JSON.
+    pub vendor: Vec<(&'static str, String)>,
+    /// Where the parts lie that change from event to event, if the event is as plain as can be: see [`Hole`].
+    pub(crate) holes: Vec<Hole>,
+    /// How many texts were added.
+    pub(crate) texts: u32,
+}
+
+/// A part of an event that changes while the rest of the event stays the same, byte for byte. The JSON grammar guarantees that
+/// another value of the same kind in its place leaves the meaning of everything around it untouched.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Hole {
+    /// Where in the event's data.
+    pub at: Range<usize>,
+    /// What it holds.
+    pub kind: HoleKind,
+}
+
+/// What a [`Hole`] holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HoleKind {
+    /// The inside of a JSON string without escapes: the generated text.
+    Text,
+    /// An array of integers: token ids.
+    Ids,
+    /// A count of prompt tokens.
+    Input,
+    /// A count of generated tokens.
+    Output,
+    /// An integer that nobody reads: a total, a time of day.
+    Unread,
+}
+
+impl Pieces {
+    /// Forgets everything but the memory.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.vendor.clear();
+        self.holes.clear();
+        self.texts = 0;
+        (self.visible, self.reasoning, self.several, self.done) = (false, false, false, false);
+        (self.usage, self.ids, self.finish, self.error) = (None, None, None, None);
+    }
+
+    /// Which kind of text the event carries, if it carries any.
+    pub fn kind(&self) -> Option<TokenKind> {
+        match (self.visible, self.reasoning) {
+            (true, true) => Some(TokenKind::Both),
+            (true, false) => Some(TokenKind::Visible),
+            (false, true) => Some(TokenKind::Reasoning),
+            (false, false) => None,
+        }
+    }
+
+    /// Adds a generated text; an empty one is none. `data` is what was parsed: a text that is a slice of it leaves a hole.
+    pub(crate) fn push_text(&mut self, kind: TokenKind, text: &str, data: &[u8]) {
+        if text.is_empty() {
+            return;
+        }
+        self.text.push_str(text);
+        self.texts += 1;
+        self.visible |= kind != TokenKind::Reasoning;
+        self.reasoning |= kind != TokenKind::Visible;
+        self.push_hole(HoleKind::Text, text.as_bytes(), data);
+    }
+
+    /// Notes where `part` lies, if it is a slice of `data`.
+    pub(crate) fn push_hole(&mut self, kind: HoleKind, part: &[u8], data: &[u8]) {
+        if let Some(at) = place(part, data) {
+            self.holes.push(Hole { at, kind });
+        }
+    }
+
+    /// Whether the event holds one text and nothing that would have to be acted upon beside its counts.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.texts == 1 && !self.several && !self.done && self.finish.is_none() && self.error.is_none() && self.vendor.is_empty()
+    }
+}
+
+/// Where `part` lies in `data`, by address; nothing if it is not a slice of it.
+fn place(part: &[u8], data: &[u8]) -> Option<Range<usize>> {
+    let start = (part.as_ptr() as usize).checked_sub(data.as_ptr() as usize)?;
+    let end = start.checked_add(part.len())?;
+    (end <= data.len()).then_some(start..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for (i, protocol) in PROTOCOLS.iter().enumerate() {
+            assert!(PROTOCOLS[..i].iter().all(|p| p.name() != protocol.name() && p.path() != protocol.path()));
+            assert_eq!(by_name(protocol.name()).map(Protocol::path), Some(protocol.path()));
+            assert!(protocol.path().starts_with("/v1/"));
+        }
+        assert!(by_name("telepathy").is_none());
+    }
+
+    #[test]
+    fn places() {
+        let data = b"abcdef";
+        assert_eq!(place(&data[1..3], data), Some(1..3));
+        assert_eq!(place(&data[6..], data), Some(6..6));
+        assert_eq!(place(data, &data[1..]), None);
+        assert_eq!(place(data, &data[..3]), None);
+        assert_eq!(place(&vec![0; 64], data), None);
+    }
+}

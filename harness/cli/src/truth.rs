@@ -1,0 +1,97 @@
+//! `nomoat truth`: the scripted server, and how far off a run's stamps were.
+
+use crate::args::{TruthArgs, TruthCommand, TruthCompareArgs, TruthServeArgs};
+use crate::config::choose;
+use crate::ctrl_c;
+use crate::exit::{Exit, Failure};
+use nomoat_core::record::RequestRecord;
+use nomoat_results::RunDir;
+use nomoat_core::units::Nanos;
+use nomoat_truth::{Config, ErrorReport, Errors, Script, Truth, compare, read_log};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// Runs the subcommand.
+pub fn truth(args: &TruthArgs) -> Result<Exit, Failure> {
+    match &args.command {
+        Some(TruthCommand::Compare(args)) => compared(args),
+        None => serve(&args.serve),
+    }
+}
+
+fn serve(args: &TruthServeArgs) -> Result<Exit, Failure> {
+    let listen = args.listen.parse().map_err(|_| Failure::usage(format!("--listen `{}` is not ADDRESS:PORT, such as 127.0.0.1:8100", args.listen)))?;
+    let script = Script::parse(&args.script).map_err(|e| Failure::usage(format!("--script: {e}")))?;
+    let (_handle, mut stop) = ctrl_c::install()?;
+    let config = Config { listen, script, threads: args.threads.max(1), log_file: args.log.clone(), ..Config::default() };
+    let truth = Truth::start(config).map_err(Failure::usage_of)?;
+    println!("http://{}", truth.addr());
+    eprintln!("listening; Ctrl-C ends");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| Failure::internal(format!("waiting: {e}")))?;
+    runtime.block_on(stop.wait());
+    truth.stop();
+    Ok(Exit::Ok)
+}
+
+fn compared(args: &TruthCompareArgs) -> Result<Exit, Failure> {
+    let format = choose("--format", &args.format, &["table", "json"])?;
+    let dir = RunDir::open(&args.run).map_err(Failure::usage_of)?;
+    let manifest = dir.manifest().map_err(Failure::usage_of)?;
+    let prefix = manifest.ext.get("x_request_id_prefix").and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+    let rows = read_log(&args.log).map_err(Failure::usage_of)?;
+    let records: Result<Vec<RequestRecord>, _> = dir.records().map_err(Failure::usage_of)?.collect();
+    let records = records.map_err(Failure::usage_of)?;
+    let report = compare(records.iter(), &rows, |r| format!("{prefix}-{}", r.request.0));
+    if format == "json" {
+        println!("{}", serde_json::to_string_pretty(&json(&report)).map_err(Failure::internal)?);
+    } else {
+        print!("{}", table(&report));
+    }
+    Ok(if report.matched == 0 { Exit::NothingMeasured } else { Exit::Ok })
+}
+
+/// The errors by name.
+fn rows(report: &ErrorReport) -> [(&'static str, Option<Errors>); 8] {
+    [
+        ("TTFT", report.ttft.all),
+        ("TTFT, first token alone in its read", report.ttft.separate),
+        ("TTFT, first token coalesced", report.ttft.coalesced),
+        ("first token", report.first_token.all),
+        ("last token", report.last_token),
+        ("TPOT", report.tpot),
+        ("E2E", report.e2e),
+        ("first token, alone in its read", report.first_token.separate),
+    ]
+}
+
+fn table(report: &ErrorReport) -> String {
+    let mut text = String::from("instrument error: ours minus the server's own log\n\n");
+    let _ = writeln!(text, "{:<38}{:>8}{:>12}{:>12}{:>12}{:>12}", "", "n", "mean", "p50", "p99", "largest");
+    for (name, errors) in rows(report) {
+        let _ = match errors {
+            Some(e) => writeln!(text, "{name:<38}{:>8}{:>12}{:>12}{:>12}{:>12}", e.n, Nanos(e.mean_ns as i64).to_string(), e.p50.to_string(), e.p99.to_string(), e.max_abs.to_string()),
+            None => writeln!(text, "{name:<38}{:>8}{:>12}{:>12}{:>12}{:>12}", 0, "–", "–", "–", "–"),
+        };
+    }
+    let _ = writeln!(
+        text,
+        "\n{} requests matched; {} of ours and {} of the server's have no counterpart; {} differ in tokens, {} in outcome",
+        report.matched, report.unmatched_records, report.unmatched_rows, report.token_mismatches, report.outcome_mismatches
+    );
+    text
+}
+
+fn json(report: &ErrorReport) -> Value {
+    let errors: serde_json::Map<String, Value> = rows(report)
+        .into_iter()
+        .map(|(name, e)| (name.to_owned(), e.map_or(Value::Null, |e| json!({"n": e.n, "mean_ns": e.mean_ns, "p50_ns": e.p50.0, "p99_ns": e.p99.0, "max_abs_ns": e.max_abs.0}))))
+        .collect();
+    json!({
+        "errors": errors,
+        "matched": report.matched,
+        "unmatched_records": report.unmatched_records,
+        "unmatched_rows": report.unmatched_rows,
+        "token_mismatches": report.token_mismatches,
+        "outcome_mismatches": report.outcome_mismatches,
+    })
+}

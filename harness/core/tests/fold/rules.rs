@@ -1,0 +1,141 @@
+//! Every validity rule, both ways.
+
+use super::{answer, limited, ms, report, sample, unsent};
+use nomoat_core::fold::fold;
+use nomoat_core::record::{CountSource, Phase, RequestRecord, Status, Tokens};
+use nomoat_core::report::RunFacts;
+use nomoat_core::request::{LaneId, RequestId};
+use nomoat_core::sample::{RunEvent, Sample, SampleSource, names};
+use nomoat_core::units::Nanos;
+use nomoat_core::validity::{Finding, Severity};
+
+/// A valid run of 200 requests in 2 s, answers of two tokens, with the engine's counter.
+pub fn good() -> (RunFacts, Vec<RequestRecord>, Vec<Sample>) {
+    let records: Vec<_> = (0..200).map(|i| answer(i, ms(i64::from(i) * 10), &[5, 7])).collect();
+    let counter = |at, value| sample(SampleSource::Engine, names::GENERATION_TOKENS, at, value);
+    let busy = sample(SampleSource::Harness, names::HARNESS_THREAD, ms(500), 0.2);
+    (RunFacts { scheduled: 200, exact_length: true, ..limited(2) }, records, vec![counter(ms(0), 1000.0), counter(ms(3_000), 1400.0), busy])
+}
+
+#[test]
+fn every_rule_both_ways() {
+    use Finding::{Fail, NotChecked, Pass};
+    type Change = fn(&mut RunFacts, &mut Vec<RequestRecord>, &mut Vec<Sample>);
+    let check = |what: &str, change: Change, rule: (&str, &str), expect: Option<Finding>, valid: bool| {
+        let (mut facts, mut records, mut samples) = good();
+        change(&mut facts, &mut records, &mut samples);
+        let events: Vec<RunEvent> =
+            (what == "clock").then(|| RunEvent { at: ms(1), code: "clock_step", detail: "30 µs".into() }).into_iter().collect();
+        let validity = fold(&facts, &records, &samples, &events).validity;
+        let found: Vec<_> = validity.rules.iter().filter(|r| r.code == rule.0 && r.rule.contains(rule.1)).collect();
+        assert_eq!(found.first().map(|r| r.finding), expect, "{what}: {found:?}");
+        assert_eq!(validity.is_valid(), valid, "{what}: {:?}", validity.broken(Severity::Invalid).collect::<Vec<_>>());
+        for rule in &validity.rules {
+            assert_eq!(rule.remedy.is_empty(), rule.finding == Pass, "a remedy when and only when it is needed: {rule:?}");
+        }
+    };
+    let fail = |what, rule, change: Change| check(what, change, rule, Some(Fail), false);
+    let flag = |what, rule, change: Change| check(what, change, rule, Some(Fail), true);
+    let not_checked = |what, rule, change: Change| check(what, change, rule, Some(NotChecked), true);
+    let pass = |what, rule, change: Change| check(what, change, rule, Some(Pass), true);
+
+    for rule in [
+        ("V02", ""),
+        ("V03", ""),
+        ("V04", ""),
+        ("V05", "on time"),
+        ("V05", "thread"),
+        ("V06", "rate"),
+        ("V07", "length"),
+        ("V07", "counter"),
+        ("V19", ""),
+    ] {
+        pass("good", rule, |_, _, _| {});
+    }
+    not_checked("good", ("V07", "tokenizer"), |_, _, _| {});
+
+    fail("all failed", ("V02", ""), |_, r, _| r.iter_mut().for_each(|r| r.status = Status::Http));
+    fail("nothing measured", ("V02", ""), |_, r, _| r.iter_mut().for_each(|r| r.phase = Phase::Warmup));
+    fail("3 of 200", ("V03", ""), |_, r, _| r.iter_mut().take(3).for_each(|r| r.status = Status::Http));
+    pass("2 of 200", ("V03", ""), |f, r, s| {
+        f.exact_length = false;
+        r.iter_mut().take(2).for_each(|r| r.status = Status::Http);
+        s.clear();
+    });
+    fail("one lost", ("V04", ""), |_, r, s| {
+        r.pop();
+        s.clear();
+    });
+    fail("one twice", ("V04", ""), |_, r, _| r[1].request = RequestId(0));
+    fail("late", ("V05", "on time"), |_, r, _| r.iter_mut().take(5).for_each(|r| r.at.start = Some(r.at.due + ms(2))));
+    pass("late, and slow to answer", ("V05", "on time"), |_, r, s| {
+        for r in r {
+            r.at.first_token = Some(r.at.due + ms(300));
+            r.at.start = Some(r.at.due + ms(2));
+        }
+        s.clear();
+    });
+    fail("saturated", ("V05", "thread"), |_, _, s| s[2].value = 0.9);
+    check("no thread samples", |_, _, s| drop(s.pop()), ("V05", "thread"), None, true);
+    flag("shared", ("V05", "cores"), |f, _, _| f.shares_host = true);
+    fail("slow to start", ("V06", "rate"), |_, r, s| {
+        r[199].at.start = Some(ms(2_100));
+        s.clear();
+    });
+    fail("dropped", ("V06", "rate"), |_, r, _| {
+        (0..10).for_each(|i| r[i * 20] = unsent(i as u32 * 20, ms(i as i64 * 200), Status::Dropped));
+    });
+    fail("ran dry", ("V06", "rate"), |f, _, s| {
+        f.limit.duration = Some(Nanos::from_secs(10));
+        f.offered_rate_per_s = Some(100.0);
+        s.clear();
+    });
+    pass("chance", ("V06", "rate"), |f, _, _| f.offered_rate_per_s = Some(110.0));
+    not_checked("one request", ("V06", "rate"), |f, r, s| {
+        r.truncate(1);
+        s.clear();
+        (f.scheduled, f.limit.duration) = (1, None);
+    });
+    fail("short answers", ("V07", "length"), |_, r, s| {
+        r.iter_mut().for_each(|r| r.tokens.wanted = 3);
+        s.clear();
+    });
+    not_checked("free lengths", ("V07", "length"), |f, _, _| f.exact_length = false);
+    fail("somebody else's tokens", ("V07", "counter"), |_, _, s| s[1].value = 1410.0);
+    pass("nearly", ("V07", "counter"), |_, _, s| s[1].value = 1403.0);
+    not_checked("no counter", ("V07", "counter"), |_, _, s| s.clear());
+    not_checked("read too late", ("V07", "counter"), |_, _, s| s[0].at = ms(1));
+    not_checked("read too early", ("V07", "counter"), |_, _, s| s[1].at = ms(1_990));
+    not_checked("restarted", ("V07", "counter"), |_, _, s| s[1].value = 3.0);
+    not_checked("a timeout", ("V07", "counter"), |_, r, _| r[7].status = Status::Timeout);
+    pass("a refusal generates nothing", ("V07", "counter"), |_, r, s| {
+        r[7] = RequestRecord { status: Status::Http, tokens: Tokens::default(), ..r[7].clone() };
+        s[1].value = 1398.0;
+    });
+    flag("events", ("V07", "events"), |_, r, s| {
+        r.iter_mut().for_each(|r| r.tokens.output_source = CountSource::Chunks);
+        s.clear();
+    });
+    flag("clock", ("V08", ""), |_, _, _| {});
+    flag("insecure", ("V13", ""), |f, _, _| f.insecure = true);
+    fail("stopped", ("V19", ""), |f, _, _| f.interrupted = true);
+}
+
+#[test]
+fn closed_loops_hold_their_lanes() {
+    // Two lanes of back-to-back requests of 100 ms over 2 s.
+    let lanes = || -> Vec<RequestRecord> {
+        let of = |lane: u32, i: u32| RequestRecord { lane: Some(LaneId(lane)), ..answer(i * 2 + lane, ms(i64::from(i) * 100), &[50, 100]) };
+        (0..20).flat_map(|i| [of(0, i), of(1, i)]).collect()
+    };
+    let check = |change: fn(&mut Vec<RequestRecord>), expect: [Finding; 2]| {
+        let mut records = lanes();
+        change(&mut records);
+        let report = report(&RunFacts { concurrency: Some(2), ..limited(2) }, &records);
+        let found: Vec<_> = report.validity.rules.into_iter().filter(|r| r.code == "V06").collect();
+        assert_eq!(found.iter().map(|r| r.finding).collect::<Vec<_>>(), expect, "{found:?}");
+    };
+    check(|_| {}, [Finding::Pass, Finding::Pass]);
+    check(|r| r.iter_mut().for_each(|r| r.at.start = Some(r.at.due + ms(5))), [Finding::Fail, Finding::Pass]);
+    check(|r| r.retain(|r| r.lane == Some(LaneId(0)) || r.at.due < ms(1_000)), [Finding::Pass, Finding::Fail]);
+}

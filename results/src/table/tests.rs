@@ -1,0 +1,125 @@
+//! Pictures of every format over two made-up reports. Reviewed by eye when they change.
+
+use super::*;
+use crate::made_up;
+
+fn context() -> TableContext {
+    TableContext {
+        run_id: made_up::RUN_ID.into(),
+        engine: "vllm".into(),
+        version: "0.32.0".into(),
+        model: "made-up-8b".into(),
+        trace: "chat-sample".into(),
+        load: "Poisson 20.1/s (recorded 5.2/s)".into(),
+        accelerators: Some("8 × h200".into()),
+        slo: made_up::facts().slo,
+        below: vec![
+            "host: Made-up 9000, 2 cores, linux 6.12".into(),
+            "schedule 5891b5b522d5 · seed 7 · files in runs/01930000-0000-7000-8000-000000000001".into(),
+        ],
+        calibration: None,
+        next: Some("nomoat run --url http://127.0.0.1:8000 --rate 30 --slo ttft=500ms,tpot=50ms".into()),
+    }
+}
+
+fn bare() -> TableContext {
+    TableContext { accelerators: None, slo: Slo::default(), ..context() }
+}
+
+#[test]
+fn terminal() {
+    insta::assert_snapshot!("table_valid", render(&made_up::valid_report(), &context(), Format::Table));
+    insta::assert_snapshot!("table_invalid", render(&made_up::invalid_report(), &bare(), Format::Table));
+}
+
+#[test]
+fn markdown() {
+    insta::assert_snapshot!("markdown_valid", render(&made_up::valid_report(), &context(), Format::Markdown));
+    insta::assert_snapshot!("markdown_invalid", render(&made_up::invalid_report(), &bare(), Format::Markdown));
+}
+
+#[test]
+fn csv() {
+    insta::assert_snapshot!("csv_valid", render(&made_up::valid_report(), &context(), Format::Csv));
+    insta::assert_snapshot!("csv_invalid", render(&made_up::invalid_report(), &bare(), Format::Csv));
+}
+
+#[test]
+fn ladder() {
+    let (good, bad) = (made_up::valid_report(), made_up::invalid_report());
+    let rung = |label, report| Rung { label, run_id: label, report };
+    let rungs = [rung("1", &good), rung("8", &good), rung("64", &bad)];
+    insta::assert_snapshot!("ladder_table", render_ladder(&rungs, &context(), Format::Table));
+    insta::assert_snapshot!("ladder_markdown", render_ladder(&rungs, &context(), Format::Markdown));
+    let csv = render_ladder(&rungs, &context(), Format::Csv);
+    assert_eq!(csv.lines().count(), 1 + 2 * good.metrics.len() + bad.metrics.len());
+    assert!(csv.starts_with("rung,name,unit"));
+    let summaries: Vec<Summary> = serde_json::from_str(&render_ladder(&rungs, &context(), Format::Json)).unwrap();
+    assert_eq!(summaries, [("1", &good), ("8", &good), ("64", &bad)].map(|(id, report)| Summary::new(id, report)));
+}
+
+#[test]
+fn json_is_the_summary() {
+    let report = made_up::valid_report();
+    assert_eq!(render(&report, &context(), Format::Json), Summary::new(made_up::RUN_ID, &report).to_json());
+}
+
+#[test]
+fn no_line_is_wider_than_a_terminal() {
+    let (good, bad) = (made_up::valid_report(), made_up::invalid_report());
+    let rung = |report| Rung { label: "4096", run_id: "r", report };
+    let rungs: Vec<Rung> = (0..12).map(|i| rung(if i % 2 == 0 { &good } else { &bad })).collect();
+    let mut long = context();
+    long.model = "a/very-long-name ".repeat(12);
+    for text in [render(&good, &long, Format::Table), render(&bad, &bare(), Format::Table), render_ladder(&rungs, &long, Format::Table)] {
+        for line in text.lines() {
+            assert!(line.chars().count() <= grid::WIDTH, "{} columns: {line}", line.chars().count());
+            assert_eq!(line, line.trim_end(), "no trailing spaces");
+        }
+    }
+}
+
+#[test]
+fn an_empty_report_prints_what_there_is() {
+    let report = RunReport {
+        window: nomoat_core::report::Window::default(),
+        counts: nomoat_core::report::Counts::default(),
+        metrics: vec![],
+        validity: nomoat_core::validity::Validity::default(),
+    };
+    let text = render(&report, &TableContext::default(), Format::Table);
+    assert!(text.contains("Answered") && text.contains("not calibrated"), "{text}");
+    assert!(!text.contains("Latency"), "no header without rows: {text}");
+}
+
+#[test]
+fn every_reason_and_every_broken_rule_is_printed() {
+    let report = made_up::invalid_report();
+    let text = render(&report, &bare(), Format::Table);
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for rule in report.validity.rules.iter().filter(|r| r.finding != nomoat_core::validity::Finding::Pass) {
+        assert!(flat.contains(rule.code) && flat.contains(&rule.value), "{}", rule.code);
+        let failed = rule.finding == nomoat_core::validity::Finding::Fail;
+        assert!(!failed || (flat.contains(&rule.limit) && flat.contains(&rule.remedy)), "{}", rule.code);
+    }
+    for reason in report.metrics.iter().filter_map(|r| r.reason.as_deref()) {
+        assert!(flat.contains(reason), "{reason}");
+    }
+    assert!(flat.contains("INVALID V03 V05") && flat.contains("not calibrated"));
+    assert!(text.lines().last().unwrap().contains("50ms"), "the last line is what to do next");
+}
+
+#[test]
+fn formats_have_names() {
+    for (format, name) in Format::ALL {
+        assert_eq!(Format::parse(name), Ok(format));
+    }
+    assert!(Format::parse("html").unwrap_err().contains("markdown"));
+}
+
+#[test]
+fn markup_in_names_stays_text() {
+    let mut context = bare();
+    context.model = "a|b*c`d".into();
+    assert!(render(&made_up::valid_report(), &context, Format::Markdown).contains(r"a\|b\*c\`d"));
+}

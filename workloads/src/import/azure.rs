@@ -1,0 +1,268 @@
+//! The CSV of the Azure LLM inference traces: arrival, prompt length, answer length, and nothing else.
+//!
+//! `TIMESTAMP` is a wall clock without a zone and with up to nine (in the published files: seven) fractional digits. Nothing
+//! is known of prompts but their length, so every prompt is unique. The multimodal layout (`NumImages`) is not read.
+
+use super::{ImportOptions, Importer, MAX_REQUESTS, MAX_TIME, MAX_TOKENS, first_line, stem};
+use crate::error::{Place, TraceError, file_error};
+use crate::lines::Lines;
+use nomoat_core::prompt::{BlockPrompt, Prompt};
+use nomoat_core::request::OutputLength;
+use nomoat_core::trace::{Join, Trace, TraceRequest};
+use nomoat_core::units::Nanos;
+use std::io::BufRead;
+
+/// The importer.
+pub(crate) struct AzureCsv;
+
+const COLUMNS: [&str; 3] = ["TIMESTAMP", "ContextTokens", "GeneratedTokens"];
+
+/// SHA-256 of the published file whose licence we know: a row of a CSV cannot tell it.
+const CONVERSATION_2023: &str = "2f1e5b666d4e3055fdbba98598ce2ec307767b9064e03e2fa46676dbcc7d0bf8";
+
+impl Importer for AzureCsv {
+    fn name(&self) -> &'static str {
+        "azure-csv"
+    }
+
+    fn about(&self) -> &'static str {
+        "Azure LLM inference traces 2023 and 2024 (CSV): arrivals and lengths, no prefixes"
+    }
+
+    fn sniff(&self, head: &[u8]) -> bool {
+        first_line(head).starts_with(b"TIMESTAMP,")
+    }
+
+    fn import(&self, input: &mut dyn BufRead, file: &str, _options: &ImportOptions) -> Result<Trace, TraceError> {
+        let mut lines = Lines::new(input, file);
+        let mut requests: Vec<TraceRequest> = vec![];
+        let mut first = None;
+        let mut blank = None;
+        let Some(header) = lines.next()? else {
+            return Err(file_error(file, "the file is empty", format!("it should start with `{}`", COLUMNS.join(","))));
+        };
+        check_header(header.bytes, header.place)?;
+        while let Some(line) = lines.next()? {
+            if let Some(place) = blank {
+                return Err(blank_line(place));
+            }
+            if line.bytes.is_empty() {
+                // Only the file's last line may be empty; whether this is the last shows at the next.
+                blank = Some(Place { file, line: line.place.line });
+                continue;
+            }
+            let [timestamp, input, output] = fields(line.bytes, line.place)?;
+            let at = parse_timestamp(timestamp)
+                .ok_or_else(|| wrong(line.place, 0, timestamp, "a wall clock such as 2023-11-16 18:15:46.6805900, without a zone"))?;
+            let since = at - *first.get_or_insert(at);
+            let previous = requests.last().and_then(|r| r.at).unwrap_or_default();
+            if since < previous {
+                return Err(line.place.field(
+                    COLUMNS[0],
+                    format!("`{timestamp}` is {} earlier than the line before", previous - since),
+                    "in order of time: sort the file by TIMESTAMP",
+                ));
+            }
+            if since > MAX_TIME {
+                return Err(wrong(line.place, 0, timestamp, "within a century of the first row"));
+            }
+            if requests.len() >= MAX_REQUESTS {
+                return Err(line.place.line("there are too many rows", "split the file"));
+            }
+            let input_tokens = parse_tokens(input, 1, line.place)?;
+            let output_tokens = parse_tokens(output, 2, line.place)?;
+            requests.push(TraceRequest {
+                at: Some(since),
+                after: vec![],
+                join: Join::All,
+                session: None,
+                turn: 0,
+                class: 0,
+                priority: 0,
+                prompt: Prompt::Blocks(BlockPrompt::unique(0, requests.len() as u64, input_tokens)),
+                input_tokens,
+                output_tokens,
+                length: OutputLength::Exact,
+            });
+        }
+        if requests.is_empty() {
+            return Err(file_error(file, "there is no row after the header", "give a file with at least one request"));
+        }
+        let source = lines.digest();
+        Ok(Trace {
+            name: stem(file),
+            source,
+            licence: (source.to_string() == CONVERSATION_2023).then(|| "CC-BY-4.0".to_owned()),
+            classes: vec!["default".into()],
+            losses: vec!["prefix reuse is not recorded: every prompt is unique".into()],
+            requests,
+        })
+    }
+}
+
+fn blank_line(place: Place<'_>) -> TraceError {
+    place.line("the line is empty", "delete it: only the end of the file may be empty")
+}
+
+fn check_header(bytes: &[u8], place: Place<'_>) -> Result<(), TraceError> {
+    let text = std::str::from_utf8(bytes).unwrap_or("<not UTF-8>");
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut given = text.split(',');
+    for (index, expect) in COLUMNS.iter().enumerate() {
+        let name = given.next().unwrap_or_default();
+        if name == "NumImages" {
+            return Err(place.line("this is the multimodal layout, which is not read", "use a trace of text requests"));
+        }
+        if name != *expect {
+            return Err(place.field(format!("column {}", index + 1), format!("is named {}", shown(name)), format!("`{expect}`")));
+        }
+    }
+    match given.next() {
+        None => Ok(()),
+        Some(extra) => {
+            Err(place.field(format!("column {}", COLUMNS.len() + 1), format!("is {}", shown(extra)), "absent: there are three columns"))
+        }
+    }
+}
+
+fn fields<'a>(bytes: &'a [u8], place: Place<'_>) -> Result<[&'a str; 3], TraceError> {
+    let remedy = || format!("write three values: {}", COLUMNS.join(","));
+    let text = std::str::from_utf8(bytes).map_err(|_| place.line("the line is not UTF-8", remedy()))?;
+    let mut parts = text.split(',');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(a), Some(b), Some(c), None) => Ok([a, b, c]),
+        _ => Err(place.line(format!("the line has {} values", text.split(',').count()), remedy())),
+    }
+}
+
+fn parse_tokens(text: &str, column: usize, place: Place<'_>) -> Result<u32, TraceError> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let value = if digits { text.parse::<u64>().ok() } else { None };
+    match value {
+        Some(value @ 1..=MAX_TOKENS) => Ok(value as u32),
+        _ => Err(wrong(place, column, text, &format!("a whole number of tokens from 1 to {MAX_TOKENS}"))),
+    }
+}
+
+fn wrong(place: Place<'_>, column: usize, text: &str, should: &str) -> TraceError {
+    place.field(COLUMNS[column], format!("is {}", shown(text)), should)
+}
+
+/// A value for a message, cut to a readable length.
+fn shown(text: &str) -> String {
+    if text.chars().count() > 40 { format!("`{}…`", text.chars().take(40).collect::<String>()) } else { format!("`{text}`") }
+}
+
+/// `YYYY-MM-DD HH:MM:SS[.f…]` as nanoseconds since 1970 on the wall clock's own zone; up to nine fractional digits.
+fn parse_timestamp(text: &str) -> Option<Nanos> {
+    let bytes = text.as_bytes();
+    if bytes.len() < 19 || !text.is_ascii() {
+        return None;
+    }
+    let separators = [(4, b'-'), (7, b'-'), (10, b' '), (13, b':'), (16, b':')];
+    if separators.iter().any(|&(at, separator)| bytes[at] != separator) {
+        return None;
+    }
+    let number = |from: usize, to: usize| digits(&bytes[from..to]);
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    if !(1970..=2200).contains(&year) || !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
+        return None;
+    }
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let fraction = match &bytes[19..] {
+        [] => 0,
+        [b'.', rest @ ..] if (1..=9).contains(&rest.len()) => digits(rest)? * 10_i64.pow(9 - rest.len() as u32),
+        _ => return None,
+    };
+    let days = days_before_year(year) + (1..month).map(|m| days_in_month(year, m)).sum::<i64>() + day - 1;
+    Some(Nanos(((days * 24 + hour) * 60 + minute) * 60_000_000_000 + second * 1_000_000_000 + fraction))
+}
+
+fn digits(bytes: &[u8]) -> Option<i64> {
+    bytes.iter().try_fold(0, |value, b| b.is_ascii_digit().then(|| value * 10 + i64::from(b - b'0')))
+}
+
+fn is_leap(year: i64) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+}
+
+fn days_in_month(year: i64, month: i64) -> i64 {
+    match month {
+        2 => 28 + i64::from(is_leap(year)),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from 1970-01-01 to the first of January of `year`.
+fn days_before_year(year: i64) -> i64 {
+    let leaps = |y: i64| y / 4 - y / 100 + y / 400;
+    (year - 1970) * 365 + leaps(year - 1) - leaps(1969)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Trace, TraceError> {
+        AzureCsv.import(&mut text.as_bytes(), "dir/azure.csv", &ImportOptions::default())
+    }
+
+    const HEADER: &str = "TIMESTAMP,ContextTokens,GeneratedTokens\n";
+
+    #[test]
+    fn reads_rows_to_the_hundredth_of_a_microsecond() {
+        let trace = read(&format!("{HEADER}2023-11-16 23:59:59.9999999,374,44\r\n2023-11-17 00:00:00.0000001,396,109")).unwrap();
+        assert_eq!(trace.name, "azure");
+        let seen: Vec<_> = trace.requests.iter().map(|r| (r.at.unwrap().0, r.input_tokens, r.output_tokens)).collect();
+        assert_eq!(seen, [(0, 374, 44), (200, 396, 109)]);
+        let prompts: Vec<_> = trace.requests.iter().map(|r| &r.prompt).collect();
+        assert_ne!(prompts[0], prompts[1]);
+        assert!(read(&format!("{HEADER}2023-11-16 23:59:59,1,1\n")).is_ok());
+    }
+
+    #[test]
+    fn timestamps() {
+        for (text, expect) in [
+            ("1970-01-01 00:00:00.0000000", Some(0)),
+            ("1970-03-01 00:00:00", Some(59 * 86_400_000_000_000)),
+            ("2000-03-01 00:00:00", Some(951_868_800_000_000_000)),
+            ("2023-11-16 18:15:46.6805900", Some(1_700_158_546_680_590_000)),
+            ("2023-02-29 00:00:00", None),
+            ("2023-11-16 24:00:00", None),
+            ("2023-11-16T18:15:46", None),
+            ("2023-11-16 18:15:46.", None),
+            ("2023-11-16 18:15:46.1234567890", None),
+            ("2023-11-16 18:15:46.12+00:00", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_timestamp(text), expect.map(Nanos), "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_place_and_the_remedy() {
+        let check = |text: &str, expect: &[&str]| {
+            let error = read(text).unwrap_err().to_string();
+            assert!(expect.iter().all(|part| error.contains(part)), "{error}");
+        };
+        let row = "2023-11-16 18:15:46.6805900,1,1\n";
+        check("", &["dir/azure.csv", "empty", "TIMESTAMP,ContextTokens"]);
+        check(HEADER, &["no row"]);
+        check("TIMESTAMP,Context,GeneratedTokens\n", &["azure.csv:1:", "column 2", "`Context`", "should be `ContextTokens`"]);
+        check("TIMESTAMP,ContextTokens\n", &[":1:", "column 3", "`GeneratedTokens`"]);
+        check("TIMESTAMP,ContextTokens,GeneratedTokens,X\n", &[":1:", "column 4", "absent"]);
+        check("TIMESTAMP,NumImages,ContextTokens,GeneratedTokens\n", &["multimodal"]);
+        check(&format!("{HEADER}{row}2023-11-16 18:15:46.6805900,-1,1\n"), &[":3:", "`ContextTokens`", "`-1`", "1 to"]);
+        check(&format!("{HEADER}2023-11-16 18:15:46,1,0\n"), &[":2:", "`GeneratedTokens`", "`0`"]);
+        check(&format!("{HEADER}2023-11-16 18:15:46,1,1.5\n"), &["`1.5`"]);
+        check(&format!("{HEADER}2023-11-16 18:15:46,99999999999999999999999,1\n"), &["`ContextTokens`"]);
+        check(&format!("{HEADER}yesterday,1,1\n"), &[":2:", "`TIMESTAMP`", "`yesterday`", "2023-11-16 18:15:46"]);
+        check(&format!("{HEADER}{row}2023-11-16 18:15:45.6805900,1,1\n"), &[":3:", "`TIMESTAMP`", "1.00 s earlier", "sort"]);
+        check(&format!("{HEADER}{row}\n{row}"), &[":3:", "empty", "delete"]);
+        check(&format!("{HEADER}1,2\n"), &[":2:", "2 values", "three"]);
+    }
+}

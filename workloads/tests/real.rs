@@ -1,0 +1,81 @@
+//! The published traces, where they are at hand: what is read has the statistics that the literature reports.
+
+use nomoat_core::prompt::{BlockRange, Prompt};
+use nomoat_core::units::Nanos;
+use nomoat_workloads::{ImportOptions, open, stats, write_canonical};
+use std::path::PathBuf;
+
+/// A file of the trace collection beside the workspace, or `None` with a word about it.
+fn shared(path: &str) -> Option<PathBuf> {
+    let full = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/traces")).join(path);
+    if !full.exists() {
+        eprintln!("skipped: {} is not here", full.display());
+        return None;
+    }
+    Some(full)
+}
+
+fn near(what: &str, value: f64, expect: f64, tolerance: f64) {
+    assert!((value - expect).abs() <= tolerance, "{what}: {value}, not {expect}");
+}
+
+#[test]
+fn azure_conversation() {
+    let Some(path) = shared("azure-llm-2023/AzureLLMInferenceTrace_conv.csv") else { return };
+    let trace = open(&path, None, &ImportOptions::default()).unwrap();
+    let stats = stats(&trace);
+    assert_eq!((stats.rows, trace.licence.as_deref()), (19_366, Some("CC-BY-4.0")));
+    assert_eq!(trace.source.short(), "2f1e5b666d4e");
+    assert_eq!(trace.requests[1].at, Some(Nanos(4_314_579_000)));
+    near("span", stats.span.unwrap().as_secs_f64(), 3_501.7, 0.05);
+    near("rate", stats.rate_per_s.unwrap(), 5.530, 0.0005);
+    near("gap CV", stats.gap_cv.unwrap(), 1.09, 0.005);
+    near("input mean", stats.input.mean, 1_154.7, 0.05);
+    near("output mean", stats.output.mean, 211.1, 0.05);
+    assert_eq!((stats.input.p50, stats.input.p95, stats.input.max), (1_020, 4_083, 14_050));
+    assert_eq!((stats.output.p50, stats.output.p95, stats.output.p99, stats.output.max), (129, 451, 601, 1_000));
+    assert_eq!(stats.blocks, None);
+    assert!(trace.losses[0].contains("unique"));
+
+    let mut written = vec![];
+    write_canonical(&trace, &mut written).unwrap();
+    let path = std::env::temp_dir().join(format!("nomoat-azure-{}.jsonl", std::process::id()));
+    std::fs::write(&path, written).unwrap();
+    let again = open(&path, None, &ImportOptions::default());
+    std::fs::remove_file(&path).unwrap();
+    assert!(again.unwrap() == trace, "the canonical copy reads back the same");
+}
+
+#[test]
+fn mooncake_conversation() {
+    let Some(path) = shared("mooncake/conversation_trace.jsonl") else { return };
+    let options = ImportOptions { seed: 1, ..ImportOptions::default() };
+    let trace = open(&path, None, &options).unwrap();
+    let stats = stats(&trace);
+    assert_eq!((stats.rows, trace.licence.as_deref()), (12_031, Some("Apache-2.0")));
+    near("input mean", stats.input.mean, 12_035.1, 0.05);
+    near("output mean", stats.output.mean, 342.6, 0.05);
+    assert_eq!((stats.input.p50, stats.input.max), (6_909, 126_195));
+    let blocks = stats.blocks.unwrap();
+    assert_eq!((blocks.refs, blocks.unique), (288_500, 182_790));
+    near("leading reuse, %", 100.0 * blocks.leading_share().unwrap(), 36.64, 0.005);
+    // Spread inside its ticks it is the Poisson stream that the recording clock hid.
+    near("gap CV", stats.gap_cv.unwrap(), 1.0, 0.05);
+    near("rate", stats.rate_per_s.unwrap(), 3.402, 0.005);
+    assert!(trace.losses[0].contains("1180 distinct times in 12031 rows"), "{:?}", trace.losses);
+    assert!(trace.requests.iter().all(|r| matches!(&r.prompt, Prompt::Blocks(b) if b.blocks[0].first == 0)), "one shared first block");
+    assert!(matches!(&trace.requests[0].prompt, Prompt::Blocks(b) if b.blocks[..] == [BlockRange { first: 0, count: 14 }]));
+
+    let raw = open(&path, Some("mooncake-jsonl"), &ImportOptions { spread_ticks: false, ..options }).unwrap();
+    near("gap CV of raw ticks", nomoat_workloads::stats(&raw).gap_cv.unwrap(), 3.03, 0.005);
+    for (spread, raw) in trace.requests.iter().zip(&raw.requests) {
+        let inside = spread.at.unwrap() - raw.at.unwrap();
+        assert!((Nanos::ZERO..Nanos::from_millis(3_004)).contains(&inside));
+        assert_eq!((&spread.prompt, spread.output_tokens), (&raw.prompt, raw.output_tokens));
+    }
+
+    let mut written = vec![];
+    write_canonical(&trace, &mut written).unwrap();
+    let original = std::fs::metadata(&path).unwrap().len() as usize;
+    assert!(written.len() * 2 < original, "{} of {original} bytes", written.len());
+}
