@@ -274,7 +274,7 @@ mod tests {
                 match item {
                     Item::Comment => out.push_str(":;"),
                     Item::Frame(Frame { event, data }) => {
-                        out += &format!("{}|{};", String::from_utf8_lossy(event), String::from_utf8_lossy(data));
+                        out.extend([String::from_utf8_lossy(event), "|".into(), String::from_utf8_lossy(data), ";".into()]);
                     }
                 }
                 Ok::<(), SseError>(())

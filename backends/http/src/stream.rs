@@ -268,7 +268,7 @@ impl Reader {
     /// Acts upon what the full parser found.
     fn act(&mut self, stamp: Stamp, sink: &mut EventSink) -> Result<(), RequestError> {
         let pieces = &mut self.pieces;
-        self.answer.counter.several |= pieces.several;
+        self.answer.counter.unreliable |= pieces.several;
         self.answer.counter.report(pieces.kind(), &pieces.text, pieces.ids, pieces.usage, stamp, sink);
         self.answer.finish = pieces.finish.or(self.answer.finish);
         if !pieces.vendor.is_empty() {
@@ -296,8 +296,10 @@ struct Counter {
     counted: u32,
     /// Tokens whose events had no text: half of a character, say. They belong to the next text.
     waiting: u32,
-    /// The stream holds several choices: a running count of one is no count of all.
-    several: bool,
+    /// The stream holds several choices: a running count of one is no count of all. Nor is a count that once went back worth anything.
+    unreliable: bool,
+    /// Tokens told to the sink with events. Their sum must stay a count of 32 bits, whatever an endpoint claims.
+    told: u32,
     any_text: bool,
 }
 
@@ -310,10 +312,11 @@ impl Counter {
             sink.usage(usage, CountSource::Usage);
             if let Some(output) = usage.output {
                 running = output.checked_sub(self.counted);
+                self.unreliable |= running.is_none();
                 self.counted = output;
             }
         }
-        let tokens = ids.or(if self.several { None } else { running });
+        let tokens = ids.or(if self.unreliable { None } else { running });
         let Some(kind) = kind else {
             self.waiting = self.waiting.saturating_add(tokens.unwrap_or(0));
             sink.silent(stamp);
@@ -323,7 +326,8 @@ impl Counter {
         let tokens = tokens.map(|n| n.saturating_add(waiting));
         // The first text holds at least one token. An endpoint that says otherwise sends placeholders until its last event, and its
         // counts per event are worth nothing; saying "unknown" once makes the sink share the total out.
-        let tokens = tokens.filter(|n| *n > 0 || self.any_text);
+        let tokens = tokens.filter(|n| (*n > 0 || self.any_text) && self.told.checked_add(*n).is_some());
+        self.told += tokens.unwrap_or(0);
         self.any_text = true;
         sink.token(stamp, TokenEvent { kind, text: text.as_bytes(), tokens });
     }

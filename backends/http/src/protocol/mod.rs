@@ -268,6 +268,6 @@ mod tests {
         assert_eq!(place(&data[6..], data), Some(6..6));
         assert_eq!(place(data, &data[1..]), None);
         assert_eq!(place(data, &data[..3]), None);
-        assert_eq!(place(&vec![0; 64], data), None);
+        assert_eq!(place(&[0; 64], data), None);
     }
 }

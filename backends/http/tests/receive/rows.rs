@@ -165,6 +165,19 @@ fn rows() {
             "ok stop | 2 usage | 1,1 usage | 1 1 1 2 | 0",
         ),
         (
+            "8 counts that no answer has",
+            with(
+                vec![
+                    running("a", 1),
+                    running("b", u32::MAX),
+                    running("c", 3).replace("\"index\":0", "\"index\":0,\"token_ids\":[1,2]"),
+                    usage(4),
+                ],
+                end(),
+            ),
+            "ok stop | 4 usage | 1,1,2 estimated | 1 1 1 3 | 0",
+        ),
+        (
             "8 counts that go back",
             with(vec![running("a", 5), running("b", 2), usage(2)], end()),
             "ok stop | 2 usage | 1,1 usage | 1 1 1 2 | 0",
