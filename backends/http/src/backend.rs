@@ -85,7 +85,7 @@ impl HttpBackend {
         let protocol = match &config.path {
             None => PROTOCOLS[0],
             Some(path) => by_path(path).ok_or_else(|| {
-                let known: Vec<_> = PROTOCOLS.iter().map(|p| format!("…{}", p.path())).collect();
+                let known: Vec<_> = PROTOCOLS.iter().map(|p| p.path().trim_start_matches("/v1")).collect();
                 BackendError::Config(format!("--endpoint {path} is no route this version speaks; it must end in {}", known.join(" or ")))
             })?,
         };
@@ -95,7 +95,7 @@ impl HttpBackend {
         }
         let encoder = HttpEncoder {
             protocol,
-            path: config.path.clone().unwrap_or_else(|| format!("{}{}", endpoint.api, protocol.path())),
+            path: config.path.clone().unwrap_or_else(|| format!("{}{}", endpoint.root, protocol.path())),
             absolute: route.proxied && !endpoint.tls,
             endpoint,
             headers,
@@ -207,7 +207,7 @@ impl HttpBackend {
     async fn settle(&self, model: String, notes: &mut Vec<String>) -> Result<HttpEncoder, BackendError> {
         let mut encoder = self.settled();
         encoder.model = model;
-        let api = self.route.endpoint.api.clone();
+        let root = self.route.endpoint.root.clone();
         let mut ways: Vec<(&'static dyn Protocol, bool)> = vec![];
         match &self.config.path {
             // Completions with token ids first: exact prompt lengths. Then chat.
@@ -220,7 +220,7 @@ impl HttpBackend {
         for (protocol, ids) in ways {
             encoder.protocol = protocol;
             encoder.token_ids = ids;
-            encoder.path = self.config.path.clone().unwrap_or_else(|| format!("{api}{}", protocol.path()));
+            encoder.path = self.config.path.clone().unwrap_or_else(|| format!("{root}{}", protocol.path()));
             for (exact, usage) in [(self.config.exact, true), (false, true), (false, false)] {
                 if exact && encoder.length_refused() {
                     continue;
@@ -376,7 +376,8 @@ async fn route(config: &HttpConfig, endpoint: Endpoint, clock: Arc<dyn Clock>) -
 
 /// The dialect of a route: the one whose path is the longest end of it.
 fn by_path(path: &str) -> Option<&'static dyn Protocol> {
-    PROTOCOLS.iter().copied().filter(|p| path.trim_end_matches('/').ends_with(p.path())).max_by_key(|p| p.path().len())
+    let end = |p: &dyn Protocol| p.path().trim_start_matches("/v1");
+    PROTOCOLS.iter().copied().filter(|p| path.trim_end_matches('/').ends_with(end(*p))).max_by_key(|p| p.path().len())
 }
 
 fn split_path(url: &str) -> (String, String) {

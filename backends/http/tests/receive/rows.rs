@@ -20,7 +20,7 @@ fn content(text: &str) -> String {
 fn running(text: &str, output: u32) -> String {
     chat(
         &format!("\"content\":\"{text}\""),
-        &format!(",\"usage\":{{\"prompt_tokens\":7,\"total_tokens\":{},\"completion_tokens\":{output}}}", output + 7),
+        &format!(",\"usage\":{{\"prompt_tokens\":7,\"total_tokens\":{},\"completion_tokens\":{output}}}", u64::from(output) + 7),
     )
 }
 
@@ -175,7 +175,7 @@ fn rows() {
                 ],
                 end(),
             ),
-            "ok stop | 4 usage | 1,1,2 estimated | 1 1 1 3 | 0",
+            "ok stop | 4 usage | 1,2,1 estimated | 1 1 1 3 | 0",
         ),
         (
             "8 counts that go back",
