@@ -75,11 +75,14 @@ impl HttpBackend {
     pub async fn new(config: HttpConfig, clock: Arc<dyn Clock>) -> Result<Arc<Self>, BackendError> {
         let endpoint = Endpoint::parse(&config.url).map_err(|e| BackendError::Config(format!("--url {e}")))?;
         let route = Arc::new(route(&config, endpoint.clone(), clock).await?);
-        for (name, value) in config.headers.iter().map(|(n, v)| (n.as_str(), v)).chain(config.api_key.iter().map(|k| ("Authorization", k))) {
+        for (name, value) in config.headers.iter().map(|(n, v)| (n.as_str(), v)).chain(config.api_key.iter().map(|k| ("Authorization", k)))
+        {
             let bad_name = name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
             if bad_name || value.reveal().bytes().any(|b| b < 0x20 || b == 0x7f) {
                 // The value is not shown: it may be a key with a newline at its end.
-                return Err(BackendError::Config(format!("the header `{name}` has a line break or another character that no header may have; check how it was made")));
+                return Err(BackendError::Config(format!(
+                    "the header `{name}` has a line break or another character that no header may have; check how it was made"
+                )));
             }
         }
         let protocol = match &config.path {
@@ -151,10 +154,16 @@ impl HttpBackend {
         let shown = self.shown();
         BackendError::Unreachable(match error {
             ControlError::Unreachable(why) => {
-                let hint = if self.config.wait_ready.is_some() { "it was not ready in the time of --wait-ready" } else { "is it running? --wait-ready 600s waits for it" };
+                let hint = if self.config.wait_ready.is_some() {
+                    "it was not ready in the time of --wait-ready"
+                } else {
+                    "is it running? --wait-ready 600s waits for it"
+                };
                 format!("connecting to {shown}: {why}; {hint}")
             }
-            ControlError::Tls(why) => format!("TLS with {shown}: {why}; see --ca-file, or --insecure for a certificate that cannot be verified"),
+            ControlError::Tls(why) => {
+                format!("TLS with {shown}: {why}; see --ca-file, or --insecure for a certificate that cannot be verified")
+            }
             ControlError::Garbled(why) => format!("talking to {shown}: {why}; is it an OpenAI-compatible endpoint?"),
         })
     }
@@ -165,16 +174,22 @@ impl HttpBackend {
         let said = said(&answer.body);
         match answer.status {
             401 | 403 => {
-                let given = if self.config.api_key.is_some() { "the key was not accepted; check --api-key-env" } else { "give --api-key-env NAME" };
+                let given =
+                    if self.config.api_key.is_some() { "the key was not accepted; check --api-key-env" } else { "give --api-key-env NAME" };
                 return Err(BackendError::Unreachable(format!("asking {shown} for its models: HTTP {}{said}; {given}", answer.status)));
             }
             300..=399 => {
                 let to = answer.head.location.as_deref().unwrap_or("somewhere else");
-                return Err(BackendError::Unreachable(format!("asking {shown} for its models: it redirects to {to}; give that address as --url")));
+                return Err(BackendError::Unreachable(format!(
+                    "asking {shown} for its models: it redirects to {to}; give that address as --url"
+                )));
             }
             _ => {}
         }
-        let list: Option<Vec<Value>> = serde_json::from_slice::<Value>(&answer.body).ok().filter(|_| answer.status == 200).and_then(|v| v.get("data")?.as_array().cloned());
+        let list: Option<Vec<Value>> = serde_json::from_slice::<Value>(&answer.body)
+            .ok()
+            .filter(|_| answer.status == 200)
+            .and_then(|v| v.get("data")?.as_array().cloned());
         let Some(list) = list else {
             return match &self.config.model {
                 Some(model) => Ok((model.clone(), None, vec!["the endpoint does not list its models; --model was believed".into()])),
@@ -239,7 +254,11 @@ impl HttpBackend {
                         return Ok(encoder);
                     }
                     Ok(Attempt::Refused { status, said }) => {
-                        refusals.push(format!("{} {}: HTTP {status}{said}", protocol.name(), if ids { "with token ids" } else { "with text" }));
+                        refusals.push(format!(
+                            "{} {}: HTTP {status}{said}",
+                            protocol.name(),
+                            if ids { "with token ids" } else { "with text" }
+                        ));
                         // What no other body will change.
                         if matches!(status, 401 | 403 | 404 | 405 | 429) || status >= 500 {
                             break;
@@ -250,7 +269,12 @@ impl HttpBackend {
             }
         }
         refusals.dedup();
-        Err(BackendError::Unreachable(format!("{} did not generate a single token for model `{}`: {}", self.shown(), encoder.model, refusals.join("; "))))
+        Err(BackendError::Unreachable(format!(
+            "{} did not generate a single token for model `{}`: {}",
+            self.shown(),
+            encoder.model,
+            refusals.join("; ")
+        )))
     }
 
     async fn find_metrics(&self) -> Option<(Arc<Route>, String)> {
@@ -277,7 +301,8 @@ impl Backend for HttpBackend {
         Box::pin(async move {
             let root = &self.route.endpoint.root;
             let text = |v: &Value, key: &str| v.pointer(key).and_then(Value::as_str).map(str::to_owned);
-            let version = |engine: &str, version: String, source: &str| Ok(EngineVersion { engine: engine.into(), version, source: source.into() });
+            let version =
+                |engine: &str, version: String, source: &str| Ok(EngineVersion { engine: engine.into(), version, source: source.into() });
             if let Some(page) = self.get_json(&format!("{root}/get_server_info")).await
                 && let Some(v) = text(&page, "/version")
             {
@@ -344,14 +369,19 @@ impl Telemetry for Scraper {
     fn sample(&mut self) -> BoxFuture<'_, Result<Vec<Sample>, BackendError>> {
         Box::pin(async move {
             let page = scrape(&self.route, &self.path, &self.encoder).await;
-            page.map(|page| prometheus::canonical(&page)).map_err(|why| BackendError::Unreachable(format!("reading {}{}: {why}", self.route.endpoint, self.path)))
+            page.map(|page| prometheus::canonical(&page))
+                .map_err(|why| BackendError::Unreachable(format!("reading {}{}: {why}", self.route.endpoint, self.path)))
         })
     }
 }
 
 async fn scrape(route: &Route, path: &str, encoder: &HttpEncoder) -> Result<String, String> {
     // Another host's metrics must not be shown the endpoint's key.
-    let own = HttpEncoder { endpoint: route.endpoint.clone(), headers: if route.endpoint == encoder.endpoint { encoder.headers.clone() } else { vec![] }, ..encoder.clone() };
+    let own = HttpEncoder {
+        endpoint: route.endpoint.clone(),
+        headers: if route.endpoint == encoder.endpoint { encoder.headers.clone() } else { vec![] },
+        ..encoder.clone()
+    };
     let (request, _) = own.wire("GET", path, "", &[]);
     match exchange(route, &request, CONTROL_LIMIT, CONTROL_TIMEOUT).await {
         Ok(answer) if answer.status == 200 => Ok(String::from_utf8_lossy(&answer.body).into_owned()),
@@ -367,7 +397,8 @@ async fn route(config: &HttpConfig, endpoint: Endpoint, clock: Arc<dyn Clock>) -
         return Err(BackendError::Config("--proxy must be an http:// address; a proxy that speaks TLS itself is not supported".into()));
     }
     let (host, port) = proxy.as_ref().map_or((endpoint.host.as_str(), endpoint.port), |p| (p.host.as_str(), p.port));
-    let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await.map_err(|e| BackendError::Unreachable(format!("looking up {host}: {e}")))?.collect();
+    let addresses: Vec<_> =
+        tokio::net::lookup_host((host, port)).await.map_err(|e| BackendError::Unreachable(format!("looking up {host}: {e}")))?.collect();
     if addresses.is_empty() {
         return Err(BackendError::Unreachable(format!("looking up {host}: it has no address")));
     }
@@ -392,7 +423,9 @@ fn split_path(url: &str) -> (String, String) {
 pub(crate) fn said(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(4096)]);
     let message = serde_json::from_str::<Value>(&text).ok().and_then(|v| {
-        let found = ["/error/message", "/message", "/detail", "/error"].iter().find_map(|p| v.pointer(p).and_then(Value::as_str).map(str::to_owned));
+        let found = ["/error/message", "/message", "/detail", "/error"]
+            .iter()
+            .find_map(|p| v.pointer(p).and_then(Value::as_str).map(str::to_owned));
         found.filter(|s| !s.is_empty())
     });
     let message = message.unwrap_or_else(|| text.split_whitespace().collect::<Vec<_>>().join(" "));

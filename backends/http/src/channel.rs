@@ -184,7 +184,7 @@ impl From<BodyError> for Failed {
 impl From<Failed> for RequestError {
     fn from(failed: Failed) -> Self {
         match failed {
-            Failed::Body(_) => Self::new(Status::Protocol, ErrorCode::BadChunk),
+            Failed::Body(error) => error.into(),
             Failed::Decode(error) => error,
         }
     }

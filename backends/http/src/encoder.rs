@@ -56,7 +56,14 @@ impl HttpEncoder {
     pub fn wire(&self, method: &str, path: &str, id: &str, body: &[u8]) -> (Vec<u8>, usize) {
         let mut bytes = Vec::with_capacity(body.len() + 512);
         let target = if self.absolute { format!("http://{}{path}", self.endpoint.authority()) } else { path.to_owned() };
-        bytes.extend_from_slice(format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nUser-Agent: nomoat/{}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n", self.endpoint.authority(), env!("CARGO_PKG_VERSION")).as_bytes());
+        bytes.extend_from_slice(
+            format!(
+                "{method} {target} HTTP/1.1\r\nHost: {}\r\nUser-Agent: nomoat/{}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n",
+                self.endpoint.authority(),
+                env!("CARGO_PKG_VERSION")
+            )
+            .as_bytes(),
+        );
         if !id.is_empty() {
             bytes.extend_from_slice(format!("X-Request-Id: {id}\r\n").as_bytes());
         }

@@ -84,7 +84,8 @@ impl Route {
         if self.proxied {
             tunnel(&mut stamped, &self.endpoint).await?;
         }
-        let name = ServerName::try_from(self.endpoint.host.clone()).map_err(|e| ConnectError::Tls(format!("`{}` cannot be a TLS name: {e}", self.endpoint.host)))?;
+        let name = ServerName::try_from(self.endpoint.host.clone())
+            .map_err(|e| ConnectError::Tls(format!("`{}` cannot be a TLS name: {e}", self.endpoint.host)))?;
         let stream = TlsConnector::from(config.clone()).connect(name, stamped).await.map_err(|e| ConnectError::Tls(e.to_string()))?;
         Ok(Transport::Tls(Box::new(stream)))
     }
@@ -132,7 +133,11 @@ impl Transport {
 /// Asks an HTTP proxy for a tunnel.
 async fn tunnel(stream: &mut Stamped, endpoint: &Endpoint) -> Result<(), ConnectError> {
     let refused = |why: String| ConnectError::Refused(format!("the proxy gave no tunnel to {}: {why}", endpoint.authority()));
-    let target = if endpoint.host.contains(':') { format!("[{}]:{}", endpoint.host, endpoint.port) } else { format!("{}:{}", endpoint.host, endpoint.port) };
+    let target = if endpoint.host.contains(':') {
+        format!("[{}]:{}", endpoint.host, endpoint.port)
+    } else {
+        format!("{}:{}", endpoint.host, endpoint.port)
+    };
     let ask = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
     stream.write_all(ask.as_bytes()).await.map_err(|e| refused(describe(&e)))?;
     let mut head = vec![];

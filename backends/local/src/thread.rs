@@ -23,10 +23,6 @@ const MOST_HELD: usize = 4096;
 /// Commands in the channel.
 const MOST_QUEUED: usize = 1024;
 
-/// How much the engine gives way to the thread that starts it: with 10 steps between them the other has about nine tenths of
-/// a contended core.
-const NICENESS: i32 = 10;
-
 /// A token as it is handed over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Piece {
@@ -86,14 +82,17 @@ pub fn start(config: &LocalConfig, kernel: Kernel) -> Result<Handle, BackendErro
     Ok(Handle { commands, gauges, limits, pool, priority })
 }
 
-/// Lowers the priority of the calling thread only: on Linux `PRIO_PROCESS` with a thread id means that thread.
+/// Lowers the priority of the calling thread only: on Linux to `SCHED_IDLE`, which every thread of a normal policy preempts at once.
+///
+/// A nice value is not enough: the scheduler lets a running thread of lower weight finish its slice of about 3 ms before a waking
+/// one of the same policy, and a shard that wakes on the engine's core is late by that much.
 fn give_way() -> Result<(), String> {
     #[cfg(target_os = "linux")]
     {
-        use rustix::process::{getpriority_process, setpriority_process};
-        let thread = Some(rustix::thread::gettid());
-        let lower = getpriority_process(thread).map(|now| (now + NICENESS).min(19));
-        lower.and_then(|lower| setpriority_process(thread, lower)).map_err(|error| error.to_string())
+        let parameters = libc::sched_param { sched_priority: 0 };
+        // SAFETY: 0 means the calling thread; the pointer is valid for the call, which only reads it.
+        let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) };
+        if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().to_string()) }
     }
     #[cfg(not(target_os = "linux"))]
     Err("not known how on this system".into())
@@ -172,17 +171,21 @@ impl Loop {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use rustix::process::getpriority_process;
+
+    /// The scheduling policy of the calling thread.
+    fn policy() -> i32 {
+        // SAFETY: 0 means the calling thread; nothing is written.
+        unsafe { libc::sched_getscheduler(0) }
+    }
 
     #[test]
     fn only_the_engines_thread_gives_way() {
-        let mine = || getpriority_process(Some(rustix::thread::gettid())).unwrap();
-        let before = mine();
-        let lowered = std::thread::spawn(move || {
+        let before = policy();
+        let lowered = std::thread::spawn(|| {
             give_way().unwrap();
-            mine()
+            policy()
         });
-        assert_eq!(lowered.join().unwrap(), (before + NICENESS).min(19));
-        assert_eq!(mine(), before);
+        assert_eq!(lowered.join().unwrap(), libc::SCHED_IDLE);
+        assert_eq!(policy(), before);
     }
 }

@@ -34,13 +34,21 @@ pub fn next(setup: &Setup, engine: &Engine, measured: &[(Load, Measured)]) -> St
 /// Where on the ladder to look closer.
 fn climb(setup: &Setup, measured: &[(Load, Measured)]) -> String {
     let concurrency = |load: &Load| if let Load::Closed { concurrency, .. } = load { *concurrency } else { 0 };
-    let throughput = |m: &Measured| m.report.get("output_tput", Stat::Rate, Population::All).or_else(|| m.report.get("output_tput", Stat::Rate, Population::Ok)).and_then(|r| r.value).unwrap_or(0.0);
+    let throughput = |m: &Measured| {
+        m.report
+            .get("output_tput", Stat::Rate, Population::All)
+            .or_else(|| m.report.get("output_tput", Stat::Rate, Population::Ok))
+            .and_then(|r| r.value)
+            .unwrap_or(0.0)
+    };
     let url = setup.args.url.as_deref().unwrap_or("URL");
     let top = measured.last().map_or(0, |(load, _)| concurrency(load));
     for pair in measured.windows(2) {
         if throughput(&pair[1].1) < throughput(&pair[0].1) * GAIN {
             let knee = concurrency(&pair[0].0);
-            return format!("throughput stops rising near {knee}: nomoat run --url {url} --concurrency {knee} --duration 120s measures there");
+            return format!(
+                "throughput stops rising near {knee}: nomoat run --url {url} --concurrency {knee} --duration 120s measures there"
+            );
         }
     }
     format!("throughput still rises at {top}: nomoat run --url {url} --ladder {top},{},{}", top * 2, top * 4)

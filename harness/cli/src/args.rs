@@ -8,8 +8,12 @@ use std::path::PathBuf;
 /// Honest measurement of LLM inference.
 #[derive(Parser, Debug)]
 #[command(name = "nomoat", version, max_term_width = 110, disable_help_subcommand = true)]
-#[command(about = "Measures LLM inference: TTFT, TPOT, cost per token and KV memory, under a replayed trace, with the instrument's own error beside them")]
-#[command(after_help = "Start with `nomoat run`: the built-in engine under a bundled trace, half a minute. Then `nomoat run --url http://HOST:PORT`.")]
+#[command(
+    about = "Measures LLM inference: TTFT, TPOT, cost per token and KV memory, under a replayed trace, with the instrument's own error beside them"
+)]
+#[command(
+    after_help = "Start with `nomoat run`: the built-in engine under a bundled trace, half a minute. Then `nomoat run --url http://HOST:PORT`."
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn a_manifest_repeats_its_run() {
-        let args = with_file("manifest.json", r#"{"schema":"run-manifest/1","command":{"config":{"seed":7,"rate":3.5}}}"#, RunArgs::default()).unwrap();
+        let args =
+            with_file("manifest.json", r#"{"schema":"run-manifest/1","command":{"config":{"seed":7,"rate":3.5}}}"#, RunArgs::default())
+                .unwrap();
         assert_eq!((args.seed, args.rate), (Some(7), Some(3.5)));
     }
 

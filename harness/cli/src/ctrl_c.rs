@@ -7,7 +7,10 @@ use nomoat_drive::{Stop, StopHandle};
 pub fn install() -> Result<(StopHandle, Stop), Failure> {
     let (handle, stop) = StopHandle::new();
     let stopper = handle.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| Failure::internal(format!("listening for Ctrl-C: {e}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::internal(format!("listening for Ctrl-C: {e}")))?;
     let listen = move || {
         runtime.block_on(async move {
             let mut asked = false;
@@ -25,7 +28,10 @@ pub fn install() -> Result<(StopHandle, Stop), Failure> {
             }
         });
     };
-    std::thread::Builder::new().name("signals".into()).spawn(listen).map_err(|e| Failure::internal(format!("listening for Ctrl-C: {e}")))?;
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(listen)
+        .map_err(|e| Failure::internal(format!("listening for Ctrl-C: {e}")))?;
     Ok((handle, stop))
 }
 

@@ -28,8 +28,17 @@ pub enum Exit {
 impl Exit {
     /// Which of several applies: 130 > 1 > 2 > 3 > 4 > 6 > 5 > 20 > 0.
     pub fn worst(self, other: Self) -> Self {
-        const ORDER: [Exit; 9] =
-            [Exit::Interrupted, Exit::Internal, Exit::Usage, Exit::Unreachable, Exit::NothingMeasured, Exit::Partial, Exit::Invalid, Exit::SloMissed, Exit::Ok];
+        const ORDER: [Exit; 9] = [
+            Exit::Interrupted,
+            Exit::Internal,
+            Exit::Usage,
+            Exit::Unreachable,
+            Exit::NothingMeasured,
+            Exit::Partial,
+            Exit::Invalid,
+            Exit::SloMissed,
+            Exit::Ok,
+        ];
         let rank = |e: Self| ORDER.iter().position(|o| *o == e);
         if rank(self) <= rank(other) { self } else { other }
     }

@@ -7,7 +7,16 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Keys whose presence means a cache that is not one of the two kinds known here.
-const UNKNOWN: [&str; 8] = ["sliding_window_pattern", "layer_types", "hybrid_override_pattern", "ssm_cfg", "state_size", "index_topk", "compress_ratios", "attn_layer_period"];
+const UNKNOWN: [&str; 8] = [
+    "sliding_window_pattern",
+    "layer_types",
+    "hybrid_override_pattern",
+    "ssm_cfg",
+    "state_size",
+    "index_topk",
+    "compress_ratios",
+    "attn_layer_period",
+];
 
 /// Reads the geometry; `dtype` replaces the model's own type for the cache.
 pub fn read(path: &Path, dtype: Option<&str>) -> Result<KvGeometry, Failure> {
@@ -28,7 +37,9 @@ fn from_config(config: &Value, dtype: Option<&str>) -> Result<KvGeometry, String
         Some(_) => false,
     };
     if let Some(key) = UNKNOWN.iter().find(|k| !uniform(k)) {
-        return Err(format!("has `{key}`: this version knows caches of grouped-query (MHA, GQA, MQA) and latent (MLA) attention over full context only"));
+        return Err(format!(
+            "has `{key}`: this version knows caches of grouped-query (MHA, GQA, MQA) and latent (MLA) attention over full context only"
+        ));
     }
     if config.get("use_sliding_window").and_then(Value::as_bool).unwrap_or(get("sliding_window").is_some()) {
         return Err("has a sliding window: this version knows caches over full context only".into());

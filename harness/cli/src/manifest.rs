@@ -7,7 +7,9 @@ use nomoat_core::report::RunFacts;
 use nomoat_core::schedule::{Limit, Load, Schedule, Source, Warmup};
 use nomoat_core::units::Nanos;
 use nomoat_drive::{HostFacts, MonotonicClock, Outcome, WallAnchor};
-use nomoat_results::manifest::{Accelerator, Clock, Command, Cpu, Engine as EngineFacts, Harness, Host, System, TraceInfo, WallAnchor as AnchorWire, Workload};
+use nomoat_results::manifest::{
+    Accelerator, Clock, Command, Cpu, Engine as EngineFacts, Harness, Host, System, TraceInfo, WallAnchor as AnchorWire, Workload,
+};
 use nomoat_results::{Manifest, TableContext, rfc3339_utc};
 use std::path::Path;
 
@@ -47,7 +49,12 @@ pub fn begin(setup: &Setup, engine: &Engine, schedule: &Schedule, load: &str, ru
         rustc: env(env!("NOMOAT_RUSTC")),
     };
     manifest.command = Command { argv_redacted: redacted(std::env::args()), config: resolved(setup, rule.load, rule.warmup, rule.limit) };
-    manifest.clock = Clock { source: "CLOCK_MONOTONIC".into(), stamp_source: stamps(engine).into(), resolution_ns: MonotonicClock::resolution().0, wall_anchor: vec![] };
+    manifest.clock = Clock {
+        source: "CLOCK_MONOTONIC".into(),
+        stamp_source: stamps(engine).into(),
+        resolution_ns: MonotonicClock::resolution().0,
+        wall_anchor: vec![],
+    };
     manifest.host = Host {
         os: host.os,
         kernel: text(host.kernel),
@@ -156,7 +163,13 @@ pub fn context(manifest: &Manifest, dir: &Path, next: &str) -> TableContext {
             host.os,
             host.load1_start.map_or("unknown".into(), |l| format!("{l:.2}"))
         ),
-        format!("schedule {} · seed {} · nomoat {}{}", &workload.schedule_digest[..12.min(workload.schedule_digest.len())], workload.seed, manifest.harness.version, revision(manifest)),
+        format!(
+            "schedule {} · seed {} · nomoat {}{}",
+            &workload.schedule_digest[..12.min(workload.schedule_digest.len())],
+            workload.seed,
+            manifest.harness.version,
+            revision(manifest)
+        ),
         format!("stamps: {}", manifest.clock.stamp_source),
     ];
     below.extend(engine.notes.iter().map(|n| format!("note: {n}")));
@@ -172,7 +185,8 @@ pub fn context(manifest: &Manifest, dir: &Path, next: &str) -> TableContext {
         model: engine.model.clone(),
         trace,
         load: workload.load.clone(),
-        accelerators: (!manifest.system.accelerators.is_empty()).then(|| manifest.system.accelerators.iter().map(|a| format!("{} × {}", a.count, a.name)).collect::<Vec<_>>().join(", ")),
+        accelerators: (!manifest.system.accelerators.is_empty())
+            .then(|| manifest.system.accelerators.iter().map(|a| format!("{} × {}", a.count, a.name)).collect::<Vec<_>>().join(", ")),
         slo: manifest.facts().map(|f| f.slo).unwrap_or_default(),
         below,
         calibration: None,

@@ -58,7 +58,8 @@ impl<'a> Bench<'a> {
         dir.write_manifest(&manifest).map_err(Failure::internal)?;
         let sink = Spool(dir.spool().map_err(Failure::internal)?);
         let outcome = self.drive(&schedule, sink, &words)?;
-        let facts = RunFacts { start: outcome.start, stop: outcome.stop, scheduled: outcome.scheduled, interrupted: outcome.interrupted, ..facts };
+        let facts =
+            RunFacts { start: outcome.start, stop: outcome.stop, scheduled: outcome.scheduled, interrupted: outcome.interrupted, ..facts };
         manifest::end(&mut manifest, &outcome, &facts);
         let finished = dir.finish(manifest, &outcome.samples, &outcome.events, |f, r, s, e| fold(f, r, s, e)).map_err(Failure::internal)?;
         Ok(Measured { dir, report: finished.report, manifest: finished.manifest })
@@ -77,7 +78,8 @@ impl<'a> Bench<'a> {
         let live = Arc::new(Live::default());
         let distributions = Arc::default();
         let shown = progress::start(!setup.args.quiet, words, live.clone(), Arc::clone(&distributions)).map_err(Failure::internal)?;
-        let outcome = nomoat_drive::run(&plan, &self.engine.backend, Box::new(sink), &live, distributions, (&self.stop_handle, self.stop.clone()));
+        let outcome =
+            nomoat_drive::run(&plan, &self.engine.backend, Box::new(sink), &live, distributions, (&self.stop_handle, self.stop.clone()));
         shown.finish();
         outcome.map_err(Failure::internal)
     }
@@ -142,7 +144,9 @@ fn offered(schedule: &Schedule) -> Option<f64> {
 
 fn asks_exactly(schedule: &Schedule) -> bool {
     match &schedule.rule().source {
-        Source::Trace(trace) => schedule.rule().length == Some(OutputLength::Exact) || trace.requests.iter().all(|r| r.length == OutputLength::Exact),
+        Source::Trace(trace) => {
+            schedule.rule().length == Some(OutputLength::Exact) || trace.requests.iter().all(|r| r.length == OutputLength::Exact)
+        }
         Source::Fixed { .. } => true,
     }
 }

@@ -12,7 +12,8 @@ pub fn metrics(args: &MetricsArgs) -> Result<Exit, Failure> {
     let rows = METRICS.iter().map(|m| (m.name, m.unit, m.about));
     match format {
         Format::Json => {
-            let list: Vec<_> = rows.map(|(name, unit, about)| serde_json::json!({"name": name, "unit": unit, "definition": about})).collect();
+            let list: Vec<_> =
+                rows.map(|(name, unit, about)| serde_json::json!({"name": name, "unit": unit, "definition": about})).collect();
             println!("{}", serde_json::to_string_pretty(&list).map_err(Failure::internal)?);
         }
         Format::Csv => {

@@ -45,20 +45,37 @@ fn describe(setup: &Setup, load: Load, text: &mut String) -> Result<(), Failure>
             put("requests", format!("{}, warm-up included", t.requests));
             put("prompt tokens", t.input_tokens.to_string());
             put("output tokens", t.output_tokens.to_string());
-            put("peak offered concurrency", format!("{} (at {ASSUMED_TTFT} to the first token and {ASSUMED_TPOT} a token)", t.peak_concurrency));
+            put(
+                "peak offered concurrency",
+                format!("{} (at {ASSUMED_TTFT} to the first token and {ASSUMED_TPOT} a token)", t.peak_concurrency),
+            );
             if !load.is_closed() {
                 put("last due", format!("{} after the start", t.last_due));
             }
             put("bytes up", format!("about {}", bytes((t.requests * HEAD_BYTES + t.input_tokens * TOKEN_BYTES) as f64)));
-            put("KV cache", match &setup.geometry {
-                Some(g) => format!("{} in all, {} per token", bytes(g.bytes_per_token() * (t.input_tokens + t.output_tokens) as f64), bytes(g.bytes_per_token())),
-                None => "– (give --model-config FILE)".into(),
-            });
-            put("estimated cost", match setup.pricing {
-                Some(Pricing::PerToken { input, output, .. }) => format!("{:.4} USD if nothing is cached", (t.input_tokens as f64 * input + t.output_tokens as f64 * output) / 1e6),
-                Some(Pricing::Pool { usd_per_hour }) => format!("{:.4} USD until the last due", usd_per_hour * t.last_due.as_secs_f64() / 3600.0),
-                None => "– (give --usd-per-hour or --price)".into(),
-            });
+            put(
+                "KV cache",
+                match &setup.geometry {
+                    Some(g) => format!(
+                        "{} in all, {} per token",
+                        bytes(g.bytes_per_token() * (t.input_tokens + t.output_tokens) as f64),
+                        bytes(g.bytes_per_token())
+                    ),
+                    None => "– (give --model-config FILE)".into(),
+                },
+            );
+            put(
+                "estimated cost",
+                match setup.pricing {
+                    Some(Pricing::PerToken { input, output, .. }) => {
+                        format!("{:.4} USD if nothing is cached", (t.input_tokens as f64 * input + t.output_tokens as f64 * output) / 1e6)
+                    }
+                    Some(Pricing::Pool { usd_per_hour }) => {
+                        format!("{:.4} USD until the last due", usd_per_hour * t.last_due.as_secs_f64() / 3600.0)
+                    }
+                    None => "– (give --usd-per-hour or --price)".into(),
+                },
+            );
         }
     }
     if let Some(duration) = setup.limit.duration {

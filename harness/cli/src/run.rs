@@ -48,7 +48,8 @@ fn render(setup: &Setup, engine: &target::Engine, measured: &[(Load, Measured)])
         return one.render(setup.format, &next);
     }
     let labels: Vec<String> = measured.iter().map(|(load, _)| label(*load)).collect();
-    let rungs: Vec<Rung<'_>> = labels.iter().zip(measured).map(|(label, (_, m))| Rung { label, run_id: m.dir.run_id(), report: &m.report }).collect();
+    let rungs: Vec<Rung<'_>> =
+        labels.iter().zip(measured).map(|(label, (_, m))| Rung { label, run_id: m.dir.run_id(), report: &m.report }).collect();
     let Some((_, last)) = measured.last() else { return Ok(String::new()) };
     let mut context = last.context(&next);
     context.load = "closed loops, one after the other".into();
@@ -66,7 +67,10 @@ fn label(load: Load) -> String {
 /// The exit code that a report alone decides.
 pub fn outcome(report: &RunReport, setup: &Setup) -> Exit {
     let mut exit = verdict(report);
-    let missed = report.get("goodput_share", nomoat_core::report::Stat::Rate, nomoat_core::report::Population::All).and_then(|r| r.value).is_some_and(|share| share < SLO_SHARE);
+    let missed = report
+        .get("goodput_share", nomoat_core::report::Stat::Rate, nomoat_core::report::Population::All)
+        .and_then(|r| r.value)
+        .is_some_and(|share| share < SLO_SHARE);
     if !setup.slo.is_empty() && missed {
         exit = exit.worst(Exit::SloMissed);
     }

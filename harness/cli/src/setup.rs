@@ -116,14 +116,22 @@ impl Setup {
             limit,
             repeat,
             mode,
-            length: args.output_length.as_deref().map(|w| choose("--output-length", w, &["exact", "cap"])).transpose()?.map(|w| if w == "cap" { OutputLength::Cap } else { OutputLength::Exact }),
+            length: args
+                .output_length
+                .as_deref()
+                .map(|w| choose("--output-length", w, &["exact", "cap"]))
+                .transpose()?
+                .map(|w| if w == "cap" { OutputLength::Cap } else { OutputLength::Exact }),
             overlong: match choose("--overlong", args.overlong.as_deref().unwrap_or("refuse"), &["refuse", "skip", "clip"])? {
                 "skip" => Overlong::Skip,
                 "clip" => Overlong::Clip,
                 _ => Overlong::Refuse,
             },
             seed,
-            timeouts: Timeouts { total: time("--timeout", args.timeout.as_deref())?.unwrap_or(DEFAULT_TIMEOUT), first_token: time("--first-token-timeout", args.first_token_timeout.as_deref())? },
+            timeouts: Timeouts {
+                total: time("--timeout", args.timeout.as_deref())?.unwrap_or(DEFAULT_TIMEOUT),
+                first_token: time("--first-token-timeout", args.first_token_timeout.as_deref())?,
+            },
             wait_ready: time("--wait-ready", args.wait_ready.as_deref())?,
             max_in_flight: args.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT),
             shards: match args.shards {
@@ -155,7 +163,9 @@ impl Setup {
             (None, Some(context)) => {
                 let (input, output) = self.shape.unwrap_or_default();
                 if input + output > context {
-                    return Err(Failure::usage(format!("prompts of {input} and answers of {output} tokens do not fit the engine's context of {context} tokens; lower --input-tokens or --output-tokens")));
+                    return Err(Failure::usage(format!(
+                        "prompts of {input} and answers of {output} tokens do not fit the engine's context of {context} tokens; lower --input-tokens or --output-tokens"
+                    )));
                 }
                 None
             }
@@ -168,7 +178,16 @@ impl Setup {
                 Source::Fixed { input_tokens, output_tokens }
             }
         };
-        let rule = Rule { source, load, speed: self.speed, warmup: self.warmup, limit: self.limit, repeat: self.repeat, length: self.length, seed: self.seed };
+        let rule = Rule {
+            source,
+            load,
+            speed: self.speed,
+            warmup: self.warmup,
+            limit: self.limit,
+            repeat: self.repeat,
+            length: self.length,
+            seed: self.seed,
+        };
         Ok((Schedule::new(rule).map_err(Failure::usage)?, fitted))
     }
 
@@ -179,7 +198,9 @@ impl Setup {
             Load::Replay if (self.speed - 1.0).abs() < f64::EPSILON => format!("recorded arrivals{recorded}"),
             Load::Replay => format!("recorded arrivals at speed {}{recorded}", self.speed),
             Load::Rescaled { rate_per_s } => format!("recorded arrivals scaled to {rate_per_s:.3}/s{recorded}"),
-            Load::Arrivals { process: ArrivalProcess::Gamma { cv }, rate_per_s } => format!("gamma arrivals at {rate_per_s:.3}/s, cv {cv:.3} (burstiness {:.3}){recorded}", 1.0 / (cv * cv)),
+            Load::Arrivals { process: ArrivalProcess::Gamma { cv }, rate_per_s } => {
+                format!("gamma arrivals at {rate_per_s:.3}/s, cv {cv:.3} (burstiness {:.3}){recorded}", 1.0 / (cv * cv))
+            }
             Load::Arrivals { process, rate_per_s } => format!("{} arrivals at {rate_per_s:.3}/s{recorded}", process.name()),
             Load::Closed { concurrency, think } if think.0 > 0 => format!("closed loop of {concurrency}, think time {think}"),
             Load::Closed { concurrency, .. } => format!("closed loop of {concurrency}"),
@@ -196,7 +217,9 @@ fn default_shards() -> u16 {
 fn shape(args: &RunArgs) -> Result<Option<(u32, u32)>, Failure> {
     match (args.input_tokens, args.output_tokens) {
         (None, None) => Ok(None),
-        (Some(_), _) | (_, Some(_)) if args.trace.is_some() => Err(Failure::usage("a trace has lengths of its own; --input-tokens and --output-tokens go without --trace")),
+        (Some(_), _) | (_, Some(_)) if args.trace.is_some() => {
+            Err(Failure::usage("a trace has lengths of its own; --input-tokens and --output-tokens go without --trace"))
+        }
         (Some(0), _) | (_, Some(0)) => Err(Failure::usage("--input-tokens and --output-tokens must be at least 1")),
         (Some(input), Some(output)) => Ok(Some((input, output))),
         (Some(_), None) => Err(Failure::usage("--input-tokens needs --output-tokens beside it")),
@@ -219,7 +242,9 @@ fn mode(args: &RunArgs, trace: Option<&Trace>) -> Result<Mode, Failure> {
     let closed = args.concurrency.is_some();
     let open = args.rate.is_some() || args.arrivals.is_some() || args.cv.is_some() || args.burstiness.is_some();
     if closed && open {
-        return Err(Failure::usage("--concurrency is a closed loop and --rate, --arrivals, --cv are an open one; choose one, or cap an open loop with --max-concurrency"));
+        return Err(Failure::usage(
+            "--concurrency is a closed loop and --rate, --arrivals, --cv are an open one; choose one, or cap an open loop with --max-concurrency",
+        ));
     }
     if args.think.is_some() && !closed {
         return Err(Failure::usage("--think is the pause of a closed loop; it needs --concurrency"));
@@ -236,7 +261,8 @@ fn mode(args: &RunArgs, trace: Option<&Trace>) -> Result<Mode, Failure> {
     let replay = args.trace.is_some() || args.speed.is_some();
     if args.ladder.is_some() || (!replay && args.url.is_some()) {
         let text = args.ladder.as_deref().unwrap_or(LADDER);
-        let rungs: Result<Vec<u32>, _> = text.split(',').map(|c| c.trim().parse::<u32>().ok().filter(|c| *c > 0)).map(|c| c.ok_or(())).collect();
+        let rungs: Result<Vec<u32>, _> =
+            text.split(',').map(|c| c.trim().parse::<u32>().ok().filter(|c| *c > 0)).map(|c| c.ok_or(())).collect();
         let rungs = rungs.map_err(|()| Failure::usage(format!("--ladder `{text}` is not a list of concurrencies; write 1,8,64")))?;
         return Ok(Mode::Ladder(rungs));
     }
@@ -261,7 +287,9 @@ fn open_load(args: &RunArgs, trace: Option<&Trace>) -> Result<Load, Failure> {
     let process = match (law, cv) {
         (Some("gamma") | None, Some(cv)) => Some(ArrivalProcess::Gamma { cv }),
         (Some("gamma"), None) => return Err(Failure::usage("--arrivals gamma needs --cv CV (or --burstiness)")),
-        (Some(other), Some(_)) => return Err(Failure::usage(format!("--cv and --burstiness shape gamma gaps; they do not go with --arrivals {other}"))),
+        (Some(other), Some(_)) => {
+            return Err(Failure::usage(format!("--cv and --burstiness shape gamma gaps; they do not go with --arrivals {other}")));
+        }
         (Some("constant"), None) => Some(ArrivalProcess::Constant),
         (Some(_), None) => Some(ArrivalProcess::Poisson),
         (None, None) => None,
@@ -282,7 +310,9 @@ fn window(args: &RunArgs, mode: &Mode, bundled: bool) -> Result<(Warmup, Limit, 
         None => None,
         Some(text) => Some(match text.parse::<u32>() {
             Ok(n) => Warmup::Requests(n),
-            Err(_) => Warmup::Time(Nanos::parse(text).map_err(|e| Failure::usage(format!("--warmup {e}; a bare number is a number of requests")))?),
+            Err(_) => Warmup::Time(
+                Nanos::parse(text).map_err(|e| Failure::usage(format!("--warmup {e}; a bare number is a number of requests")))?,
+            ),
         }),
     };
     if args.requests == Some(0) {
@@ -337,7 +367,13 @@ fn slo(args: &RunArgs) -> Result<Slo, Failure> {
 }
 
 fn pricing(args: &RunArgs) -> Result<Option<Pricing>, Failure> {
-    let positive = |flag: &str, value: f64| if value.is_finite() && value >= 0.0 { Ok(value) } else { Err(Failure::usage(format!("{flag} must be an amount in USD, not {value}"))) };
+    let positive = |flag: &str, value: f64| {
+        if value.is_finite() && value >= 0.0 {
+            Ok(value)
+        } else {
+            Err(Failure::usage(format!("{flag} must be an amount in USD, not {value}")))
+        }
+    };
     match (args.usd_per_hour, &args.price) {
         (Some(_), Some(_)) => Err(Failure::usage("--usd-per-hour prices a pool and --price prices tokens; give one")),
         (Some(usd), None) => Ok(Some(Pricing::Pool { usd_per_hour: positive("--usd-per-hour", usd)? })),
@@ -345,7 +381,9 @@ fn pricing(args: &RunArgs) -> Result<Option<Pricing>, Failure> {
         (None, Some(text)) => {
             let (mut input, mut cached, mut output) = (None, None, None);
             for part in text.split(',').filter(|p| !p.trim().is_empty()) {
-                let wrong = || Failure::usage(format!("--price `{part}` is not a price; write in=0.15,out=0.60,cached=0.075 (USD per million tokens)"));
+                let wrong = || {
+                    Failure::usage(format!("--price `{part}` is not a price; write in=0.15,out=0.60,cached=0.075 (USD per million tokens)"))
+                };
                 let (class, usd) = part.split_once('=').ok_or_else(wrong)?;
                 let usd = Some(positive("--price", usd.trim().parse().map_err(|_| wrong())?)?);
                 match choose("--price", class.trim(), &["in", "out", "cached"])? {
@@ -374,8 +412,12 @@ fn system(args: &RunArgs) -> Result<Declared, Failure> {
     let text = args.accelerators.clone().or_else(|| declared.get("accelerators").and_then(Value::as_str).map(str::to_owned));
     let accelerators = text
         .map(|text| {
-            let parsed = text.rsplit_once(':').and_then(|(name, count)| Some((name.trim().to_owned(), count.trim().parse::<u32>().ok().filter(|c| *c > 0)?)));
-            parsed.filter(|(name, _)| !name.is_empty()).ok_or_else(|| Failure::usage(format!("--accelerators `{text}` is not NAME:COUNT; write h200:8")))
+            let parsed = text
+                .rsplit_once(':')
+                .and_then(|(name, count)| Some((name.trim().to_owned(), count.trim().parse::<u32>().ok().filter(|c| *c > 0)?)));
+            parsed
+                .filter(|(name, _)| !name.is_empty())
+                .ok_or_else(|| Failure::usage(format!("--accelerators `{text}` is not NAME:COUNT; write h200:8")))
         })
         .transpose()?;
     Ok((accelerators, declared))
@@ -412,7 +454,9 @@ fn api_key(args: &RunArgs) -> Result<Option<String>, Failure> {
 fn labels(args: &RunArgs) -> Result<BTreeMap<String, String>, Failure> {
     args.label
         .iter()
-        .map(|l| l.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).ok_or_else(|| Failure::usage(format!("--label `{l}` is not K=V"))))
+        .map(|l| {
+            l.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).ok_or_else(|| Failure::usage(format!("--label `{l}` is not K=V")))
+        })
         .collect()
 }
 

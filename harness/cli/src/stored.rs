@@ -21,7 +21,10 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     if again == stored {
         eprintln!("summary.json reproduced from {} records, byte for byte", finished.report.counts.recorded);
     } else {
-        eprintln!("warning: summary.json differs from what its records say under this version ({}); the records are printed", env!("CARGO_PKG_VERSION"));
+        eprintln!(
+            "warning: summary.json differs from what its records say under this version ({}); the records are printed",
+            env!("CARGO_PKG_VERSION")
+        );
     }
     print(&dir, &finished, format, "");
     Ok(verdict(&finished.report))

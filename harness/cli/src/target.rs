@@ -36,7 +36,10 @@ pub struct Engine {
 /// Makes the backend, asks it for its version and probes it.
 pub fn connect(setup: &mut Setup) -> Result<Engine, Failure> {
     let tag = uuid::Uuid::now_v7().simple().to_string()[20..].to_owned();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| Failure::internal(format!("starting the runtime: {e}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::internal(format!("starting the runtime: {e}")))?;
     let (backend, local): (Arc<dyn Backend>, _) = if setup.is_local() {
         let defaults = LocalConfig::default();
         let preset = setup.args.preset.get_or_insert(defaults.preset.clone()).clone();
@@ -83,7 +86,8 @@ pub fn probed_load(setup: &mut Setup, engine: &Engine) -> Result<Load, Failure> 
     let Some(local) = &engine.local else { return Err(Failure::usage("an endpoint needs --rate, --concurrency or --trace")) };
     let requests = setup.trace.as_ref().map_or(&[][..], |t| &t.requests[..]);
     let n = requests.len().max(1) as u64;
-    let mean = |of: fn(&nomoat_core::trace::TraceRequest) -> u32| (requests.iter().map(|r| u64::from(of(r))).sum::<u64>().div_ceil(n)) as u32;
+    let mean =
+        |of: fn(&nomoat_core::trace::TraceRequest) -> u32| (requests.iter().map(|r| u64::from(of(r))).sum::<u64>().div_ceil(n)) as u32;
     let shape = (mean(|r| r.input_tokens), mean(|r| r.output_tokens));
     if !setup.args.quiet {
         eprintln!("probing the built-in engine for {} s; --rate R would fix the load instead", PROBE.as_secs());

@@ -3,7 +3,7 @@
 use crate::args::{TraceArgs, TraceCommand};
 use crate::exit::{Exit, Failure};
 use nomoat_core::trace::Trace;
-use nomoat_workloads::{ChatOptions, ImportOptions, chat, open, TraceStats, stats, write_canonical};
+use nomoat_workloads::{ChatOptions, ImportOptions, TraceStats, chat, open, stats, write_canonical};
 use std::fmt::Write as _;
 use std::io::{BufWriter, Write};
 use std::path::Path;

@@ -5,8 +5,8 @@ use crate::config::choose;
 use crate::ctrl_c;
 use crate::exit::{Exit, Failure};
 use nomoat_core::record::RequestRecord;
-use nomoat_results::RunDir;
 use nomoat_core::units::Nanos;
+use nomoat_results::RunDir;
 use nomoat_truth::{Config, ErrorReport, Errors, Script, Truth, compare, read_log};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -20,7 +20,10 @@ pub fn truth(args: &TruthArgs) -> Result<Exit, Failure> {
 }
 
 fn serve(args: &TruthServeArgs) -> Result<Exit, Failure> {
-    let listen = args.listen.parse().map_err(|_| Failure::usage(format!("--listen `{}` is not ADDRESS:PORT, such as 127.0.0.1:8100", args.listen)))?;
+    let listen = args
+        .listen
+        .parse()
+        .map_err(|_| Failure::usage(format!("--listen `{}` is not ADDRESS:PORT, such as 127.0.0.1:8100", args.listen)))?;
     let script = Script::parse(&args.script).map_err(|e| Failure::usage(format!("--script: {e}")))?;
     let (_handle, mut stop) = ctrl_c::install()?;
     let config = Config { listen, script, threads: args.threads.max(1), log_file: args.log.clone(), ..Config::default() };
@@ -69,7 +72,15 @@ fn table(report: &ErrorReport) -> String {
     let _ = writeln!(text, "{:<38}{:>8}{:>12}{:>12}{:>12}{:>12}", "", "n", "mean", "p50", "p99", "largest");
     for (name, errors) in rows(report) {
         let _ = match errors {
-            Some(e) => writeln!(text, "{name:<38}{:>8}{:>12}{:>12}{:>12}{:>12}", e.n, Nanos(e.mean_ns as i64).to_string(), e.p50.to_string(), e.p99.to_string(), e.max_abs.to_string()),
+            Some(e) => writeln!(
+                text,
+                "{name:<38}{:>8}{:>12}{:>12}{:>12}{:>12}",
+                e.n,
+                Nanos(e.mean_ns as i64).to_string(),
+                e.p50.to_string(),
+                e.p99.to_string(),
+                e.max_abs.to_string()
+            ),
             None => writeln!(text, "{name:<38}{:>8}{:>12}{:>12}{:>12}{:>12}", 0, "–", "–", "–", "–"),
         };
     }
@@ -84,7 +95,15 @@ fn table(report: &ErrorReport) -> String {
 fn json(report: &ErrorReport) -> Value {
     let errors: serde_json::Map<String, Value> = rows(report)
         .into_iter()
-        .map(|(name, e)| (name.to_owned(), e.map_or(Value::Null, |e| json!({"n": e.n, "mean_ns": e.mean_ns, "p50_ns": e.p50.0, "p99_ns": e.p99.0, "max_abs_ns": e.max_abs.0}))))
+        .map(|(name, e)| {
+            (
+                name.to_owned(),
+                e.map_or(
+                    Value::Null,
+                    |e| json!({"n": e.n, "mean_ns": e.mean_ns, "p50_ns": e.p50.0, "p99_ns": e.p99.0, "max_abs_ns": e.max_abs.0}),
+                ),
+            )
+        })
         .collect();
     json!({
         "errors": errors,

@@ -359,7 +359,7 @@ impl Share<'_> {
             return;
         }
         if self.all_known {
-            let sum = chunks.iter().sum();
+            let sum = chunks.iter().fold(0, |sum: u32, n| sum.saturating_add(*n));
             // Tokens whose text stayed empty to the end are in the usage but in no chunk: they belong to the answer.
             tokens.output.get_or_insert(sum);
             if tokens.output_source == CountSource::Unknown {
@@ -382,12 +382,12 @@ impl Share<'_> {
             }
             Some(total) => {
                 tokens.chunk_source = CountSource::Estimated;
-                let bytes: u64 = self.bytes.iter().map(|b| u64::from(*b)).sum::<u64>().max(1);
+                let bytes: u128 = self.bytes.iter().map(|b| u128::from(*b)).sum::<u128>().max(1);
                 // Cumulative rounding: the parts sum to the whole, and none is off by more than one.
-                let (mut seen, mut given) = (0_u64, 0_u64);
+                let (mut seen, mut given) = (0_u128, 0_u128);
                 for (chunk, size) in chunks.iter_mut().zip(self.bytes) {
-                    seen += u64::from(*size);
-                    let upto = (seen * u64::from(total) * 2 + bytes) / (2 * bytes);
+                    seen += u128::from(*size);
+                    let upto = (seen * u128::from(total) * 2 + bytes) / (2 * bytes);
                     *chunk = (upto - given) as u32;
                     given = upto;
                 }

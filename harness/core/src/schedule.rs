@@ -60,7 +60,7 @@ pub enum Source {
 pub enum Load {
     /// Recorded arrivals, divided by the schedule's speed.
     Replay,
-    /// Recorded arrivals scaled so that their mean over the trace is this rate. Order, lengths and prefixes stay.
+    /// Recorded arrivals scaled so that their mean over the part that is replayed is this rate. Order, lengths and prefixes stay.
     Rescaled {
         /// Requests (roots) per second.
         rate_per_s: f64,
@@ -306,7 +306,7 @@ impl Schedule {
             }
         };
         if let Load::Closed { concurrency, think } = self.rule.load {
-            if self.rule.limit.requests.is_none() && (self.rule.repeat || matches!(self.rule.source, Source::Fixed { .. })) {
+            if self.requests_in_all().is_none() && (self.rule.repeat || matches!(self.rule.source, Source::Fixed { .. })) {
                 return None;
             }
             for lane in 0..concurrency {
@@ -441,13 +441,19 @@ impl Schedule {
             return Box::new(process.times(rate_per_s, Stream::new(self.rule.seed, "arrivals")));
         }
         let Source::Trace(trace) = &self.rule.source else { return Box::new(std::iter::empty()) };
-        let factor = match self.rule.load {
-            Load::Rescaled { rate_per_s } => trace.rate_per_s().unwrap_or(1.0) / rate_per_s,
-            _ => 1.0 / self.rule.speed,
-        };
         let trace = trace.clone();
         let roots: Vec<u32> = (0..trace.requests.len() as u32).filter(|i| trace.requests[*i as usize].after.is_empty()).collect();
         let first = trace.requests[roots[0] as usize].at.unwrap_or_default();
+        let factor = match self.rule.load {
+            Load::Rescaled { rate_per_s } => {
+                // The part that is replayed is what must have this mean: a trace's first minutes seldom have the mean of the whole.
+                let part = self.wanted_roots(rate_per_s);
+                let next = roots.get(part).map_or(Nanos::ZERO, |i| trace.requests[*i as usize].at.unwrap_or_default() - first);
+                let recorded = if next.0 > 0 { Some(part as f64 / next.as_secs_f64()) } else { trace.rate_per_s() };
+                recorded.unwrap_or(1.0) / rate_per_s
+            }
+            _ => 1.0 / self.rule.speed,
+        };
         let span = trace.span().unwrap_or_default();
         // One pass follows another after a mean gap, so that the rate goes on.
         let pass_length = span + trace.rate_per_s().map_or(Nanos::from_secs(1), |rate| Nanos::from_secs_f64(1.0 / rate));
@@ -461,14 +467,31 @@ impl Schedule {
         }))
     }
 
+    /// Requests of a closed loop with a number of requests, warm-up included. After a timed warm-up nobody knows it beforehand: then
+    /// the run counts what is due in the window.
+    fn requests_in_all(&self) -> Option<u32> {
+        match (self.rule.limit.requests?, self.rule.warmup) {
+            (n, Warmup::Requests(w)) => Some(n.saturating_add(w)),
+            (n, Warmup::Time(Nanos::ZERO)) => Some(n),
+            (_, Warmup::Time(_)) => None,
+        }
+    }
+
+    /// How many roots a run at this rate asks for; more than there are when nothing limits it.
+    fn wanted_roots(&self, rate_per_s: f64) -> usize {
+        let in_time = |t: Nanos| libm::round(t.as_secs_f64() * rate_per_s) as usize;
+        let before = match self.rule.warmup {
+            Warmup::Time(t) => in_time(t),
+            Warmup::Requests(n) => n as usize,
+        };
+        let by_time = self.rule.limit.duration.map_or(usize::MAX, in_time);
+        let by_count = self.rule.limit.requests.map_or(usize::MAX, |n| n as usize);
+        before.saturating_add(by_time.min(by_count))
+    }
+
     /// The entries of one lane: units `lane`, `lane + C`, `lane + 2C`, …
     fn lane(self, lane: LaneId, concurrency: u32, think: Nanos) -> impl Iterator<Item = Entry> + Send {
-        let total = self.rule.limit.requests.map(|n| {
-            n + match self.rule.warmup {
-                Warmup::Requests(w) => w,
-                Warmup::Time(_) => 0,
-            }
-        });
+        let total = self.requests_in_all();
         let mut unit = u64::from(lane.0);
         let mut inside = 0_usize;
         let mut previous: Option<(RequestId, u32)> = None;

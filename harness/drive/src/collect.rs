@@ -44,7 +44,11 @@ pub(crate) struct Collector {
 
 impl Collector {
     /// Starts the collector; shards send into the returned sender.
-    pub fn start(sink: Box<dyn RecordSink>, progress: Arc<Mutex<Progress>>, stop: StopHandle) -> std::io::Result<(Self, SyncSender<RequestRecord>)> {
+    pub fn start(
+        sink: Box<dyn RecordSink>,
+        progress: Arc<Mutex<Progress>>,
+        stop: StopHandle,
+    ) -> std::io::Result<(Self, SyncSender<RequestRecord>)> {
         let (sender, receiver) = sync_channel(WAITING_RECORDS);
         let thread = std::thread::Builder::new().name("collect".into()).spawn(move || {
             let result = collect(sink, &receiver, &progress);

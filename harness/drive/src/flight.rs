@@ -28,7 +28,14 @@ pub(crate) struct Flight {
 }
 
 /// Runs one request to its end. Dropping the generating future cancels it at the peer; the sink keeps what was stamped.
-pub(crate) async fn fly(slot: &mut Slot, flight: Flight, backend: &Arc<dyn Backend>, shard: ShardId, timeouts: Timeouts, stop: &mut Stop) -> (RequestRecord, Option<String>) {
+pub(crate) async fn fly(
+    slot: &mut Slot,
+    flight: Flight,
+    backend: &Arc<dyn Backend>,
+    shard: ShardId,
+    timeouts: Timeouts,
+    stop: &mut Stop,
+) -> (RequestRecord, Option<String>) {
     let Flight { prepared, record, keep_text, notify_first } = flight;
     let exact = prepared.request.length == OutputLength::Exact;
     slot.sink.begin(record, keep_text);

@@ -64,7 +64,8 @@ impl HostSampler {
     /// One reading. Rates come from the second one on.
     pub fn sample(&mut self, at: Nanos) -> Vec<Sample> {
         let mut out = vec![];
-        let mut put = |source, metric: &str, value: f64| out.push(Sample { at, source, metric: metric.into(), labels: String::new(), value });
+        let mut put =
+            |source, metric: &str, value: f64| out.push(Sample { at, source, metric: metric.into(), labels: String::new(), value });
         self.system.refresh_cpu_usage();
         self.system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
         if let Ok(pid) = sysinfo::get_current_pid() {
@@ -83,7 +84,8 @@ impl HostSampler {
                 let cores = |ticks: u64| ticks as f64 / TICKS_PER_S / seconds;
                 put(SampleSource::Host, names::HOST_CPU, f64::from(self.system.global_cpu_usage()) / 100.0);
                 put(SampleSource::Harness, names::HARNESS_CPU, cores(total.saturating_sub(total_before)));
-                let busiest = threads.iter().filter(|t| t.ours).map(|t| t.ticks.saturating_sub(self.threads.get(&t.id).copied().unwrap_or(0))).max();
+                let busiest =
+                    threads.iter().filter(|t| t.ours).map(|t| t.ticks.saturating_sub(self.threads.get(&t.id).copied().unwrap_or(0))).max();
                 if let Some(busiest) = busiest {
                     put(SampleSource::Harness, names::HARNESS_THREAD, cores(busiest));
                 }

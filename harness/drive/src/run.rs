@@ -80,7 +80,14 @@ pub enum DriveError {
 ///
 /// # Errors
 /// Our own failures only: what the engine does wrong is in the records.
-pub fn run(plan: &Plan, backend: &Arc<dyn Backend>, sink: Box<dyn RecordSink>, live: &Arc<Live>, progress: Arc<Mutex<Progress>>, stopping: (&StopHandle, Stop)) -> Result<Outcome, DriveError> {
+pub fn run(
+    plan: &Plan,
+    backend: &Arc<dyn Backend>,
+    sink: Box<dyn RecordSink>,
+    live: &Arc<Live>,
+    progress: Arc<Mutex<Progress>>,
+    stopping: (&StopHandle, Stop),
+) -> Result<Outcome, DriveError> {
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock);
     let failed = |what: &str| {
         let what = what.to_owned();
@@ -92,7 +99,7 @@ pub fn run(plan: &Plan, backend: &Arc<dyn Backend>, sink: Box<dyn RecordSink>, l
     let before = WallAnchor::now();
     let start = clock.now() + LEAD;
     let rule = plan.schedule.rule();
-    let window = Arc::new(WindowState::new(start, rule.warmup, rule.limit));
+    let window = Arc::new(WindowState::new(start, rule.warmup, rule.limit, rule.load.is_closed()));
     let mut threads = vec![];
     for index in 0..plan.shards {
         let shard = ShardId(index);

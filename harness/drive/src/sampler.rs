@@ -25,7 +25,8 @@ impl Sampler {
     pub fn start(telemetry: Option<Box<dyn Telemetry>>, clock: Arc<dyn Clock>, every: Nanos) -> std::io::Result<Self> {
         let (done, heard) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = std::thread::Builder::new().name("sample".into()).spawn(move || runtime.block_on(sample(telemetry, &*clock, every, heard)))?;
+        let thread =
+            std::thread::Builder::new().name("sample".into()).spawn(move || runtime.block_on(sample(telemetry, &*clock, every, heard)))?;
         Ok(Self { done, thread })
     }
 
@@ -39,7 +40,12 @@ impl Sampler {
     }
 }
 
-async fn sample(mut telemetry: Option<Box<dyn Telemetry>>, clock: &dyn Clock, every: Nanos, mut done: watch::Receiver<bool>) -> (Vec<Sample>, Vec<RunEvent>) {
+async fn sample(
+    mut telemetry: Option<Box<dyn Telemetry>>,
+    clock: &dyn Clock,
+    every: Nanos,
+    mut done: watch::Receiver<bool>,
+) -> (Vec<Sample>, Vec<RunEvent>) {
     let (mut samples, mut events) = (vec![], vec![]);
     let mut host = HostSampler::new();
     let mut host_due = clock.now();

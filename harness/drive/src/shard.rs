@@ -230,7 +230,10 @@ impl Shard {
         if self.config.lanes > 0 || self.streams_open == 0 {
             return;
         }
-        while self.asked < ASKS_AHEAD && self.asked + self.due.len() < REQUESTS_AHEAD && (self.supply.held() <= BYTES_AHEAD || self.asked + self.due.len() == 0) {
+        while self.asked < ASKS_AHEAD
+            && self.asked + self.due.len() < REQUESTS_AHEAD
+            && (self.supply.held() <= BYTES_AHEAD || self.asked + self.due.len() == 0)
+        {
             self.supply.ask(0);
             self.asked += 1;
         }
@@ -331,7 +334,14 @@ impl Shard {
         tokio::task::spawn_local(async move {
             let (record, answer) = fly(&mut slot, flight, &backend, shard, timeouts, &mut stop).await;
             let exchange = said.zip(answer).map(|(prompt, answer)| LiveTurn { prompt, answer });
-            let ended = News::Ended { id, slot, end: record.at.end.unwrap_or(record.at.due), first_token: record.at.first_token, failed: !record.is_ok(), exchange };
+            let ended = News::Ended {
+                id,
+                slot,
+                end: record.at.end.unwrap_or(record.at.due),
+                first_token: record.at.first_token,
+                failed: !record.is_ok(),
+                exchange,
+            };
             // A collector that is gone has failed and stops the run; there is nobody left to tell.
             let _ = records.send(record);
             let _ = news.send(ended);

@@ -7,7 +7,9 @@ use crate::stop::StopHandle;
 use crate::supply::{Maker, Supply};
 use crate::window::WindowState;
 use nomoat_core::arrival::ArrivalProcess;
-use nomoat_core::backend::{Backend, BackendError, BackendInfo, BoxFuture, Capabilities, Channel, Encoder, EngineVersion, LiveTurn, Payload, Prepared, Telemetry};
+use nomoat_core::backend::{
+    Backend, BackendError, BackendInfo, BoxFuture, Capabilities, Channel, Encoder, EngineVersion, LiveTurn, Payload, Prepared, Telemetry,
+};
 use nomoat_core::clock::Clock;
 use nomoat_core::event::{EventSink, Finish, Live, RequestError, TokenEvent, TokenKind};
 use nomoat_core::fold::fold;
@@ -107,7 +109,15 @@ struct Case {
 impl Case {
     fn new(source: Source, load: Load, limit: Limit) -> Self {
         let rule = Rule { source, load, speed: 1.0, warmup: Warmup::Time(Nanos::ZERO), limit, repeat: false, length: None, seed: 1 };
-        Self { rule, service: Nanos::from_millis(50), stall: (Nanos::MAX, Nanos::MAX), fails: vec![], max_in_flight: usize::MAX, max_concurrency: usize::MAX, timeout: Nanos::from_secs(100) }
+        Self {
+            rule,
+            service: Nanos::from_millis(50),
+            stall: (Nanos::MAX, Nanos::MAX),
+            fails: vec![],
+            max_in_flight: usize::MAX,
+            max_concurrency: usize::MAX,
+            timeout: Nanos::from_secs(100),
+        }
     }
 
     /// Runs the case on one shard and gives its records, in order of requests.
@@ -130,7 +140,7 @@ impl Case {
                 clock,
                 records,
                 live: Arc::new(Live::default()),
-                window: Arc::new(WindowState::new(Nanos::ZERO, rule.warmup, rule.limit)),
+                window: Arc::new(WindowState::new(Nanos::ZERO, rule.warmup, rule.limit, rule.load.is_closed())),
                 start: Nanos::ZERO,
                 timeouts: Timeouts { total: self.timeout, first_token: None },
                 max_in_flight: self.max_in_flight,
@@ -210,7 +220,9 @@ fn over_the_bound_requests_are_dropped_and_recorded() {
     let records = case.run();
     let dropped = records.iter().filter(|r| r.status == Status::Dropped).count();
     assert_eq!((records.len(), dropped), (100, 80), "two batches of ten are served in a second");
-    assert!(records.iter().filter(|r| r.status == Status::Dropped).all(|r| r.at.start.is_none() && r.error == Some(ErrorCode::InFlightBound)));
+    assert!(
+        records.iter().filter(|r| r.status == Status::Dropped).all(|r| r.at.start.is_none() && r.error == Some(ErrorCode::InFlightBound))
+    );
 }
 
 #[test]
@@ -276,7 +288,14 @@ fn conversation() -> Arc<Trace> {
         request(140, 1, 2, vec![edge(3, Moment::End)]),
         request(150, 0, 2, vec![edge(2, Moment::FirstToken)]),
     ];
-    Arc::new(Trace { name: "made up".into(), source: nomoat_core::digest::Digest::of(b""), licence: None, classes: vec!["default".into()], losses: vec![], requests })
+    Arc::new(Trace {
+        name: "made up".into(),
+        source: nomoat_core::digest::Digest::of(b""),
+        licence: None,
+        classes: vec!["default".into()],
+        losses: vec![],
+        requests,
+    })
 }
 
 #[test]

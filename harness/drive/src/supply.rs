@@ -39,7 +39,12 @@ pub(crate) enum Item {
 /// Where a shard gets its requests from.
 pub(crate) enum Supply {
     /// A preparer thread.
-    Thread { credits: std_mpsc::Sender<usize>, items: mpsc::UnboundedReceiver<Item>, held: Arc<AtomicUsize>, thread: Option<JoinHandle<()>> },
+    Thread {
+        credits: std_mpsc::Sender<usize>,
+        items: mpsc::UnboundedReceiver<Item>,
+        held: Arc<AtomicUsize>,
+        thread: Option<JoinHandle<()>>,
+    },
     /// On the spot: for simulated time, which another thread would tear.
     #[cfg_attr(not(test), expect(dead_code, reason = "made by simulated runs only"))]
     Inline { maker: Maker, owed: Vec<usize> },
