@@ -53,6 +53,8 @@ fn render(setup: &Setup, engine: &target::Engine, measured: &[(Load, Measured)])
     let Some((_, last)) = measured.last() else { return Ok(String::new()) };
     let mut context = last.context(&next);
     context.load = "closed loops, one after the other".into();
+    context.below.retain(|line| !line.starts_with("files: "));
+    context.below.extend(measured.iter().map(|(load, m)| format!("files, {}: {}", label(*load), m.dir.path().display())));
     Ok(render_ladder(&rungs, &context, setup.format))
 }
 

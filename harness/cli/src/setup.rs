@@ -26,7 +26,7 @@ pub const DEFAULT_SEED: u64 = 20_261_123;
 const LADDER: &str = "1,8,64";
 /// Length of one rung.
 const RUNG: Nanos = Nanos::from_secs(20);
-/// What comes before a rung's window.
+/// What comes before the window of a rung, and of any closed loop that is limited by time.
 const RUNG_WARMUP: Nanos = Nanos::from_secs(2);
 /// Measured requests of the embedded default: at its highest rate, about half a minute.
 const DEFAULT_REQUESTS: u32 = 540;
@@ -338,7 +338,9 @@ fn window(args: &RunArgs, mode: &Mode, bundled: bool) -> Result<(Warmup, Limit, 
                 limit.duration = Some(DEFAULT_DURATION);
             }
             repeat |= bundled;
-            warmup.unwrap_or(Warmup::Time(Nanos::ZERO))
+            // The lanes of a closed loop all start at once, which is no part of its steady load.
+            let default = if load.is_closed() && limit.requests.is_none() { RUNG_WARMUP } else { Nanos::ZERO };
+            warmup.unwrap_or(Warmup::Time(default))
         }
     };
     Ok((warmup, limit, repeat))
