@@ -50,8 +50,6 @@ pub struct HttpConfig {
     pub wait_ready: Option<Duration>,
     /// Where its metrics are.
     pub metrics_url: Option<String>,
-    /// Seed of the generated prompts.
-    pub seed: u64,
     /// Starts every request's `X-Request-Id`; the request's number follows.
     pub tag: String,
     /// Whether the user asked for exact answer lengths.
@@ -108,7 +106,7 @@ impl HttpBackend {
             usage: true,
             temperature: config.temperature,
             extra: config.extra_body.clone(),
-            seed: config.seed,
+            seed: 0,
             tag: config.tag.clone(),
         };
         Ok(Arc::new(Self { config, route, settled: Mutex::new(encoder), metrics: Mutex::new(None) }))
@@ -139,7 +137,7 @@ impl HttpBackend {
         loop {
             let answer = self.get(&path).await;
             let ready = match &answer {
-                Ok(answer) => answer.status < 500,
+                Ok(answer) => answer.status < 500 && !lists_nothing(answer),
                 Err(ControlError::Tls(_)) => true,
                 Err(_) => false,
             };
@@ -213,6 +211,9 @@ impl HttpBackend {
             },
             None => match (&list[..], &names[..]) {
                 ([entry], [name]) => Ok((name.clone(), context(entry), vec![])),
+                ([], _) => Err(BackendError::Unreachable(format!(
+                    "{shown} lists no model: nothing is served there yet; --wait-ready 600s waits for it"
+                ))),
                 _ => Err(BackendError::Config(format!("{shown} lists {} models; choose one with --model: {}", names.len(), shown_names()))),
             },
         }
@@ -277,17 +278,25 @@ impl HttpBackend {
         )))
     }
 
-    async fn find_metrics(&self) -> Option<(Arc<Route>, String)> {
-        let (route, path) = match &self.config.metrics_url {
-            None => (self.route.clone(), format!("{}/metrics", self.route.endpoint.root)),
-            Some(url) => {
-                let (url, path) = split_path(url);
-                let endpoint = Endpoint::parse(&url).ok()?;
-                (Arc::new(self::route(&self.config, endpoint, self.route.clock.clone()).await.ok()?), path)
-            }
+    /// Where the endpoint's own metrics are: beside the API if they are there, or where the user said, and then they must be.
+    async fn find_metrics(&self) -> Result<Option<(Arc<Route>, String)>, BackendError> {
+        let Some(url) = &self.config.metrics_url else {
+            let path = format!("{}/metrics", self.route.endpoint.root);
+            let page = scrape(&self.route, &path, &self.settled()).await;
+            return Ok(page.is_ok_and(|page| !prometheus::canonical(&page).is_empty()).then(|| (self.route.clone(), path)));
         };
-        let page = scrape(&route, &path, &self.settled()).await.ok()?;
-        (!prometheus::canonical(&page).is_empty()).then_some((route, path))
+        let (address, path) = split_path(url);
+        let endpoint = Endpoint::parse(&address).map_err(|e| BackendError::Config(format!("--metrics-url {e}")))?;
+        let route = Arc::new(self::route(&self.config, endpoint, self.route.clock.clone()).await?);
+        let page = scrape(&route, &path, &self.settled())
+            .await
+            .map_err(|why| BackendError::Unreachable(format!("reading --metrics-url {url}: {why}")))?;
+        if prometheus::canonical(&page).is_empty() {
+            return Err(BackendError::Config(format!(
+                "--metrics-url {url} has no metric of vLLM or SGLang, the engines whose names this version knows"
+            )));
+        }
+        Ok(Some((route, path)))
     }
 }
 
@@ -319,7 +328,7 @@ impl Backend for HttpBackend {
             {
                 return version("llama.cpp", v, "/props");
             }
-            version("unknown", "not disclosed by the endpoint".into(), "asked /get_server_info, /version, /props")
+            version("unknown engine,", "version not disclosed".into(), "asked /get_server_info, /version, /props")
         })
     }
 
@@ -338,17 +347,19 @@ impl Backend for HttpBackend {
                 notes,
             };
             *self.settled.lock().unwrap_or_else(PoisonError::into_inner) = settled;
-            *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = self.find_metrics().await;
+            *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = self.find_metrics().await?;
             Ok(capabilities)
         })
     }
 
-    fn encoder(&self) -> Arc<dyn Encoder> {
-        Arc::new(self.settled())
+    fn encoder(&self, prompt_seed: u64) -> Arc<dyn Encoder> {
+        Arc::new(HttpEncoder { seed: prompt_seed, ..self.settled() })
     }
 
     fn open(&self, _: ShardId) -> BoxFuture<'_, Result<Box<dyn Channel>, BackendError>> {
-        let channel = HttpChannel::new(self.route.clone(), self.settled().protocol);
+        let settled = self.settled();
+        let channel =
+            HttpChannel::new(self.route.clone(), settled.protocol, settled.headers.into_iter().map(|(_, secret)| secret).collect());
         Box::pin(async move { Ok(Box::new(channel) as Box<dyn Channel>) })
     }
 
@@ -417,6 +428,12 @@ fn split_path(url: &str) -> (String, String) {
         Some(slash) => (url[..at + slash].to_owned(), url[at + slash..].to_owned()),
         None => (url.to_owned(), "/metrics".into()),
     }
+}
+
+/// Whether an answer is a list of models with none in it: a server whose workers have not come yet.
+fn lists_nothing(answer: &Answer) -> bool {
+    let list = serde_json::from_slice::<Value>(&answer.body).ok();
+    list.and_then(|v| v.get("data")?.as_array().map(Vec::is_empty)).unwrap_or(false)
 }
 
 /// What an error body says, bounded, as `: text`.

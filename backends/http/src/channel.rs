@@ -1,7 +1,9 @@
 //! The measured path: one HTTP/1.1 connection, one request at a time. Bytes are stamped by the transport, framed and decoded in
 //! place, and told to the sink.
 
+use crate::backend::said;
 use crate::body::{BodyDecoder, BodyError, Head, MAX_HEAD};
+use crate::encoder::Secret;
 use crate::protocol::Protocol;
 use crate::stream::{Flow, StreamDecoder};
 use crate::transport::{ConnectError, Route, Transport};
@@ -25,6 +27,8 @@ pub(crate) struct HttpChannel {
     connection: Option<Transport>,
     buffer: Box<[u8]>,
     decoder: StreamDecoder,
+    /// What must not appear in what is told of failures.
+    secrets: Vec<Secret>,
 }
 
 /// How a response failed to come.
@@ -45,8 +49,14 @@ const fn broken(status: Status, code: ErrorCode) -> Broken {
 }
 
 impl HttpChannel {
-    pub fn new(route: Arc<Route>, protocol: &'static dyn Protocol) -> Self {
-        Self { route, connection: None, buffer: vec![0; BUFFER].into_boxed_slice(), decoder: StreamDecoder::new(protocol) }
+    pub fn new(route: Arc<Route>, protocol: &'static dyn Protocol, secrets: Vec<Secret>) -> Self {
+        Self { route, connection: None, buffer: vec![0; BUFFER].into_boxed_slice(), decoder: StreamDecoder::new(protocol), secrets }
+    }
+
+    /// Tells in the endpoint's own words what went wrong.
+    fn complain(&self, words: &str, events: &mut EventSink) {
+        let clean = self.secrets.iter().fold(words.to_owned(), |text, secret| secret.scrub(&text));
+        events.complaint(&clean);
     }
 
     async fn connect(&self) -> Result<Transport, RequestError> {
@@ -115,7 +125,10 @@ impl HttpChannel {
             }
         };
         events.headers(stamp, Some(head.status));
-        refuse(&head)?;
+        if let Err(refused) = refuse(&head) {
+            self.complain(&format!("HTTP {}{}", head.status, said(&self.buffer[body_at..filled])), events);
+            return Err(refused);
+        }
         self.decoder.reset();
         let mut body = BodyDecoder::new(head.framing);
         let mut done = false;
@@ -125,7 +138,16 @@ impl HttpChannel {
                 done |= decoder.feed(piece, stamp, events).map_err(Failed::Decode)? == Flow::Done;
                 Ok::<_, Failed>(())
             })
-            .map_err(|e| Broken::Failed(e.into()))?;
+            .map_err(|e| {
+                let error: RequestError = e.into();
+                (error, self.decoder.message().map(str::to_owned))
+            })
+            .map_err(|(error, words)| {
+                if let Some(words) = words {
+                    self.complain(&words, events);
+                }
+                Broken::Failed(error)
+            })?;
             if body.is_done() {
                 break;
             }

@@ -18,6 +18,13 @@ impl Secret {
         Self(text)
     }
 
+    /// `text` without the secret, or the part of it after a scheme word such as `Bearer`.
+    pub(crate) fn scrub(&self, text: &str) -> String {
+        let bare = self.0.rsplit(' ').next().unwrap_or_default();
+        // What is shorter is no secret, and taking it out would garble every text.
+        if bare.len() < 4 { text.to_owned() } else { text.replace(&self.0, "<redacted>").replace(bare, "<redacted>") }
+    }
+
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }

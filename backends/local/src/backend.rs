@@ -119,8 +119,8 @@ impl Backend for LocalBackend {
         })
     }
 
-    fn encoder(&self) -> Arc<dyn Encoder> {
-        Arc::new(LocalEncoder::new(self.config.seed, self.preset.vocab, self.preset.context))
+    fn encoder(&self, prompt_seed: u64) -> Arc<dyn Encoder> {
+        Arc::new(LocalEncoder::new(prompt_seed, self.preset.vocab, self.preset.context))
     }
 
     fn open(&self, _shard: ShardId) -> BoxFuture<'_, Result<Box<dyn Channel>, BackendError>> {

@@ -118,6 +118,10 @@ pub struct RunArgs {
     /// Seed of everything random
     #[arg(long, help_heading = "Workload")]
     pub seed: Option<u64>,
+    /// Send the same prompts in every run with this seed: a prefix cache may know them from the last one
+    #[arg(long, help_heading = "Workload")]
+    #[serde(skip_serializing_if = "is_false")]
+    pub same_prompts: bool,
 
     /// Divide recorded times and gaps by this
     #[arg(long, value_name = "FACTOR", help_heading = "Load")]
@@ -260,7 +264,7 @@ pub struct TruthServeArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8100")]
     pub listen: String,
-    /// What it does: key=value,… (ttft=50ms,itl=10ms,jitter=0.2,tokens-per-chunk=1,fault=…)
+    /// What it does: key=value,… (ttft=50ms,itl=10ms,jitter=uniform:0.2,tokens_per_chunk=2,fault=…)
     #[arg(long, value_name = "SCRIPT", default_value = "")]
     pub script: String,
     /// Append what it did to this file, one JSON line per request

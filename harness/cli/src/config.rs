@@ -31,10 +31,11 @@ pub fn to_map(args: &RunArgs) -> Map<String, Value> {
 }
 
 fn from_map(keys: Map<String, Value>) -> Result<RunArgs, String> {
-    let names: Vec<String> = match serde_json::to_value(RunArgs { repeat: true, quiet: true, insecure: true, ..RunArgs::default() }) {
-        Ok(Value::Object(all)) => all.keys().cloned().chain(["header", "out", "format"].map(String::from)).collect(),
-        _ => vec![],
-    };
+    let names: Vec<String> =
+        match serde_json::to_value(RunArgs { repeat: true, quiet: true, insecure: true, same_prompts: true, ..RunArgs::default() }) {
+            Ok(Value::Object(all)) => all.keys().cloned().chain(["header", "out", "format"].map(String::from)).collect(),
+            _ => vec![],
+        };
     for key in keys.keys() {
         if !names.iter().any(|name| name == key) {
             let known: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -9,6 +9,7 @@ mod geometry;
 mod manifest;
 mod measure;
 mod metrics;
+mod output;
 mod preview;
 mod progress;
 mod run;

@@ -14,12 +14,15 @@ use nomoat_core::schedule::{Due, Load, Schedule, Source, Warmup};
 use nomoat_core::trace::Fitted;
 use nomoat_core::units::Nanos;
 use nomoat_drive::{Outcome, Plan, RecordSink, Stop, StopHandle};
+use nomoat_results::facts::FactsWire;
 use nomoat_results::spool::SpoolWriter;
 use nomoat_results::{Format, Manifest, RunDir, TableContext, render};
 use std::sync::Arc;
 
-/// How often an engine's own metrics are read.
-const SAMPLE_EVERY: Nanos = Nanos::from_millis(250);
+/// How often an endpoint's own metrics are read.
+const SCRAPE_EVERY: Nanos = Nanos::from_millis(250);
+/// How often those of the engine in this process are: a few atomic loads.
+const SAMPLE_EVERY: Nanos = Nanos::from_millis(20);
 
 /// Runs loads against one engine.
 pub struct Bench<'a> {
@@ -53,11 +56,18 @@ impl<'a> Bench<'a> {
         let facts = self.facts(&schedule, fitted.as_ref());
         let run_id = uuid::Uuid::now_v7().to_string();
         let dir = RunDir::create(&setup.out, &run_id).map_err(Failure::usage_of)?;
-        let words = setup.load_words(load);
+        let words = setup.load_words(load, fitted.as_ref().map(|f| &*f.trace));
         let mut manifest = manifest::begin(setup, engine, &schedule, &words, &run_id, &self.group, &facts);
+        // A run's prompts are its own unless asked otherwise: a prefix cache that is still warm from another run would be measured.
+        let prompt_seed = if setup.args.same_prompts { setup.seed } else { nomoat_core::rng::stream_key(setup.seed, &run_id) };
+        manifest.ext.insert("prompt_seed".into(), prompt_seed.into());
         dir.write_manifest(&manifest).map_err(Failure::internal)?;
         let sink = Spool(dir.spool().map_err(Failure::internal)?);
-        let outcome = self.drive(&schedule, sink, &words)?;
+        let outcome = self.drive(&schedule, sink, &words, prompt_seed, |start| {
+            // A run that is killed is folded from this. If it cannot be written now, the end will say so.
+            let _ =
+                dir.write_manifest(&Manifest { facts: FactsWire::unfinished(&RunFacts { start, ..facts.clone() }), ..manifest.clone() });
+        })?;
         let facts =
             RunFacts { start: outcome.start, stop: outcome.stop, scheduled: outcome.scheduled, interrupted: outcome.interrupted, ..facts };
         manifest::end(&mut manifest, &outcome, &facts);
@@ -65,7 +75,14 @@ impl<'a> Bench<'a> {
         Ok(Measured { dir, report: finished.report, manifest: finished.manifest })
     }
 
-    fn drive(&self, schedule: &Schedule, sink: Spool, words: &str) -> Result<Outcome, Failure> {
+    fn drive(
+        &self,
+        schedule: &Schedule,
+        sink: Spool,
+        words: &str,
+        prompt_seed: u64,
+        opened: impl FnOnce(Nanos),
+    ) -> Result<Outcome, Failure> {
         let setup = self.setup;
         let plan = Plan {
             schedule: schedule.clone(),
@@ -73,13 +90,21 @@ impl<'a> Bench<'a> {
             max_in_flight: setup.max_in_flight,
             max_concurrency: setup.args.max_concurrency,
             timeouts: setup.timeouts,
-            sample_every: SAMPLE_EVERY,
+            sample_every: if self.engine.local.is_some() { SAMPLE_EVERY } else { SCRAPE_EVERY },
+            prompt_seed,
         };
         let live = Arc::new(Live::default());
         let distributions = Arc::default();
         let shown = progress::start(!setup.args.quiet, words, live.clone(), Arc::clone(&distributions)).map_err(Failure::internal)?;
-        let outcome =
-            nomoat_drive::run(&plan, &self.engine.backend, Box::new(sink), &live, distributions, (&self.stop_handle, self.stop.clone()));
+        let outcome = nomoat_drive::run(
+            &plan,
+            &self.engine.backend,
+            Box::new(sink),
+            &live,
+            distributions,
+            (&self.stop_handle, self.stop.clone()),
+            opened,
+        );
         shown.finish();
         outcome.map_err(Failure::internal)
     }

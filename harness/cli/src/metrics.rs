@@ -2,6 +2,7 @@
 
 use crate::args::MetricsArgs;
 use crate::exit::{Exit, Failure};
+use crate::output::line;
 use crate::setup::format;
 use nomoat_core::metric::METRICS;
 use nomoat_results::Format;
@@ -14,17 +15,17 @@ pub fn metrics(args: &MetricsArgs) -> Result<Exit, Failure> {
         Format::Json => {
             let list: Vec<_> =
                 rows.map(|(name, unit, about)| serde_json::json!({"name": name, "unit": unit, "definition": about})).collect();
-            println!("{}", serde_json::to_string_pretty(&list).map_err(Failure::internal)?);
+            line(&serde_json::to_string_pretty(&list).map_err(Failure::internal)?);
         }
         Format::Csv => {
-            println!("name,unit,definition");
-            rows.for_each(|(name, unit, about)| println!("{name},{unit},\"{}\"", about.replace('"', "\"\"")));
+            line("name,unit,definition");
+            rows.for_each(|(name, unit, about)| line(&format!("{name},{unit},\"{}\"", about.replace('"', "\"\""))));
         }
         Format::Markdown => {
-            println!("| metric | unit | definition |\n|---|---|---|");
-            rows.for_each(|(name, unit, about)| println!("| `{name}` | {unit} | {about} |"));
+            line("| metric | unit | definition |\n|---|---|---|");
+            rows.for_each(|(name, unit, about)| line(&format!("| `{name}` | {unit} | {about} |")));
         }
-        Format::Table => rows.for_each(|(name, unit, about)| println!("{name} ({unit})\n    {about}")),
+        Format::Table => rows.for_each(|(name, unit, about)| line(&format!("{name} ({unit})\n    {about}"))),
     }
     Ok(Exit::Ok)
 }

@@ -38,7 +38,7 @@ fn describe(setup: &Setup, load: Load, text: &mut String) -> Result<(), Failure>
     let mut put = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<26}{value}");
     };
-    put("load", setup.load_words(load));
+    put("load", setup.load_words(load, fitted.as_ref().map(|f| &*f.trace)));
     match schedule.totals(ASSUMED_TTFT, ASSUMED_TPOT) {
         None => put("requests", "as many as the endpoint answers in the time given".into()),
         Some(t) => {

@@ -4,6 +4,7 @@ use crate::args::RunArgs;
 use crate::config;
 use crate::exit::{Exit, Failure};
 use crate::measure::{Bench, Measured};
+use crate::output::put;
 use crate::setup::{Mode, Setup};
 use crate::{advice, ctrl_c, preview, target};
 use nomoat_core::report::RunReport;
@@ -17,7 +18,7 @@ pub fn run(flags: RunArgs) -> Result<Exit, Failure> {
     let dry_run = args.dry_run;
     let mut setup = Setup::new(args)?;
     if dry_run {
-        print!("{}", preview::preview(&setup)?);
+        put(&preview::preview(&setup)?);
         return Ok(Exit::Ok);
     }
     let (stop_handle, stop) = ctrl_c::install()?;
@@ -37,7 +38,7 @@ pub fn run(flags: RunArgs) -> Result<Exit, Failure> {
         measured.push((load, one));
     }
     let text = render(&setup, &engine, &measured)?;
-    print!("{text}");
+    put(&text);
     let exit = measured.iter().fold(Exit::Ok, |exit, (_, m)| exit.worst(outcome(&m.report, &setup)));
     Ok(if setup.zero_on.contains(&exit) { Exit::Ok } else { exit })
 }

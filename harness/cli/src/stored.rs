@@ -2,6 +2,7 @@
 
 use crate::args::{RecoverArgs, ReportArgs};
 use crate::exit::{Exit, Failure};
+use crate::output::put;
 use crate::run::verdict;
 use crate::{manifest, setup};
 use nomoat_core::fold::fold;
@@ -43,5 +44,5 @@ pub fn recovered(args: &RecoverArgs) -> Result<Exit, Failure> {
 
 fn print(dir: &RunDir, finished: &Finished, format: Format, next: &str) {
     let context = manifest::context(&finished.manifest, dir.path(), next);
-    print!("{}", render(&finished.report, &context, format));
+    put(&render(&finished.report, &context, format));
 }

@@ -74,7 +74,6 @@ fn http_config(setup: &Setup, tag: &str) -> HttpConfig {
         proxy: args.proxy.clone(),
         wait_ready: setup.wait_ready.map(nomoat_core::units::Nanos::to_std),
         metrics_url: args.metrics_url.clone(),
-        seed: setup.seed,
         tag: tag.to_owned(),
         exact: setup.length != Some(nomoat_core::request::OutputLength::Cap),
     }

@@ -2,6 +2,7 @@
 
 use crate::args::{TraceArgs, TraceCommand};
 use crate::exit::{Exit, Failure};
+use crate::output::{line, put};
 use nomoat_core::trace::Trace;
 use nomoat_workloads::{ChatOptions, ImportOptions, TraceStats, chat, open, stats, write_canonical};
 use std::fmt::Write as _;
@@ -19,9 +20,9 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
         TraceCommand::Check { input, from } => {
             let trace = read(input, from.as_deref(), 0)?;
             losses(&trace);
-            println!("{}: {} requests, no fault found", input.display(), trace.requests.len());
+            line(&format!("{}: {} requests, no fault found", input.display(), trace.requests.len()));
         }
-        TraceCommand::Stats { input, from } => print!("{}", describe(&stats(&read(input, from.as_deref(), 0)?))),
+        TraceCommand::Stats { input, from } => put(&describe(&stats(&read(input, from.as_deref(), 0)?))),
         TraceCommand::Make { seed, requests, output } => {
             let mut options = ChatOptions::default();
             options.seed = seed.unwrap_or(options.seed);

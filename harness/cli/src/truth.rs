@@ -4,6 +4,7 @@ use crate::args::{TruthArgs, TruthCommand, TruthCompareArgs, TruthServeArgs};
 use crate::config::choose;
 use crate::ctrl_c;
 use crate::exit::{Exit, Failure};
+use crate::output::{line, put};
 use nomoat_core::record::RequestRecord;
 use nomoat_core::units::Nanos;
 use nomoat_results::RunDir;
@@ -24,11 +25,11 @@ fn serve(args: &TruthServeArgs) -> Result<Exit, Failure> {
         .listen
         .parse()
         .map_err(|_| Failure::usage(format!("--listen `{}` is not ADDRESS:PORT, such as 127.0.0.1:8100", args.listen)))?;
-    let script = Script::parse(&args.script).map_err(|e| Failure::usage(format!("--script: {e}")))?;
+    let script = Script::parse(&args.script).map_err(|e| Failure::usage(format!("--{e}")))?;
     let (_handle, mut stop) = ctrl_c::install()?;
     let config = Config { listen, script, threads: args.threads.max(1), log_file: args.log.clone(), ..Config::default() };
     let truth = Truth::start(config).map_err(Failure::usage_of)?;
-    println!("http://{}", truth.addr());
+    line(&format!("http://{}", truth.addr()));
     eprintln!("listening; Ctrl-C ends");
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| Failure::internal(format!("waiting: {e}")))?;
     runtime.block_on(stop.wait());
@@ -46,9 +47,9 @@ fn compared(args: &TruthCompareArgs) -> Result<Exit, Failure> {
     let records = records.map_err(Failure::usage_of)?;
     let report = compare(records.iter(), &rows, |r| format!("{prefix}-{}", r.request.0));
     if format == "json" {
-        println!("{}", serde_json::to_string_pretty(&json(&report)).map_err(Failure::internal)?);
+        line(&serde_json::to_string_pretty(&json(&report)).map_err(Failure::internal)?);
     } else {
-        print!("{}", table(&report));
+        put(&table(&report));
     }
     Ok(if report.matched == 0 { Exit::NothingMeasured } else { Exit::Ok })
 }

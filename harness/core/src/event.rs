@@ -7,8 +7,9 @@ use crate::clock::Clock;
 use crate::digest::OutputHash;
 use crate::record::{Connection, CountSource, ErrorCode, FinishReason, Moments, RequestRecord, StampSource, Status, Tokens};
 use crate::units::Nanos;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// When bytes arrived. Only the sink makes these, so that no backend can stamp later than it should.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,7 +102,14 @@ pub struct Live {
     pub ok: AtomicU64,
     /// Requests that failed, by any cause.
     pub failed: AtomicU64,
+    /// What endpoints said about failures, with how often. For people; no record holds it.
+    pub complaints: Mutex<BTreeMap<String, u64>>,
 }
+
+/// Most different complaints that are kept.
+const COMPLAINTS: usize = 32;
+/// Longest complaint that is kept, in characters.
+const COMPLAINT_LENGTH: usize = 300;
 
 /// Stamps and collects the events of one request at a time; reused from request to request.
 pub struct EventSink {
@@ -297,6 +305,15 @@ impl EventSink {
             t.output_source = source;
         }
         t.reasoning = usage.reasoning.or(t.reasoning);
+    }
+
+    /// What the endpoint said about a failure, in its own words. Kept once per wording and bounded; whoever calls has taken secrets out.
+    pub fn complaint(&mut self, words: &str) {
+        let words: String = words.chars().filter(|c| !c.is_control()).take(COMPLAINT_LENGTH).collect();
+        let mut kept = self.live.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < COMPLAINTS || kept.contains_key(&words) {
+            *kept.entry(words).or_default() += 1;
+        }
     }
 
     /// Allow-listed vendor numbers, as JSON.

@@ -4,7 +4,7 @@ use crate::clock::{MonotonicClock, WallAnchor};
 use crate::collect::{Collector, Progress, RecordSink};
 use crate::pacer::Pacer;
 use crate::sampler::Sampler;
-use crate::shard::{Shard, ShardConfig, ShardEnd, Timeouts, waits_for_first_tokens};
+use crate::shard::{Opening, Shard, ShardConfig, ShardEnd, Timeouts, waits_for_first_tokens};
 use crate::stop::{Stop, StopHandle};
 use crate::supply::{Maker, Supply};
 use crate::window::WindowState;
@@ -15,10 +15,10 @@ use nomoat_core::request::ShardId;
 use nomoat_core::sample::{RunEvent, Sample};
 use nomoat_core::schedule::{Load, Schedule};
 use nomoat_core::units::Nanos;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex, OnceLock, PoisonError};
 
-/// From "every shard is ready" to the first due.
-const LEAD: Nanos = Nanos::from_millis(3);
+/// From "every shard is ready" to the first due: time to make the first requests ready.
+const LEAD: Nanos = Nanos::from_millis(5);
 
 /// What to run.
 #[derive(Clone)]
@@ -35,6 +35,8 @@ pub struct Plan {
     pub timeouts: Timeouts,
     /// How often the engine's own metrics are read.
     pub sample_every: Nanos,
+    /// What the generated prompts consist of.
+    pub prompt_seed: u64,
 }
 
 /// What came of it, beside the records.
@@ -77,6 +79,7 @@ pub enum DriveError {
 }
 
 /// Runs a plan against a backend. Every record goes to `sink` as it completes; `live` and `progress` may be read meanwhile.
+/// `opened` hears when the schedule starts, before its first request: what a killed run leaves behind must tell it.
 ///
 /// # Errors
 /// Our own failures only: what the engine does wrong is in the records.
@@ -87,6 +90,7 @@ pub fn run(
     live: &Arc<Live>,
     progress: Arc<Mutex<Progress>>,
     stopping: (&StopHandle, Stop),
+    opened: impl FnOnce(Nanos),
 ) -> Result<Outcome, DriveError> {
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock);
     let failed = |what: &str| {
@@ -97,39 +101,50 @@ pub fn run(
     let (collector, records) = Collector::start(sink, progress, stopper.clone()).map_err(failed("the collector"))?;
     let sampler = Sampler::start(backend.telemetry(), clock.clone(), plan.sample_every).map_err(failed("the sampler"))?;
     let before = WallAnchor::now();
-    let start = clock.now() + LEAD;
     let rule = plan.schedule.rule();
-    let window = Arc::new(WindowState::new(start, rule.warmup, rule.limit, rule.load.is_closed()));
+    let gate = Arc::new(Gate {
+        ready: Barrier::new(usize::from(plan.shards) + 1),
+        open: Barrier::new(usize::from(plan.shards) + 1),
+        opening: OnceLock::new(),
+    });
     let mut threads = vec![];
     for index in 0..plan.shards {
-        let shard = ShardId(index);
-        let (schedule, shards) = (plan.schedule.clone(), plan.shards);
-        let streams = schedule.streams(shard, shards);
+        let shards = plan.shards;
+        let streams = plan.schedule.streams(ShardId(index), shards);
         let config = ShardConfig {
-            shard,
+            shard: ShardId(index),
             backend: backend.clone(),
-            encoder: backend.encoder(),
+            encoder: backend.encoder(plan.prompt_seed),
             clock: clock.clone(),
             records: records.clone(),
             live: live.clone(),
-            window: window.clone(),
-            start,
             timeouts: plan.timeouts,
             max_in_flight: share(plan.max_in_flight, index, shards),
             max_concurrency: plan.max_concurrency.map_or(usize::MAX, |c| share(c, index, shards)),
             stop: stop.clone(),
-            uses_live: schedule.uses_live(),
-            uses_first_token: waits_for_first_tokens(&schedule),
+            uses_live: plan.schedule.uses_live(),
+            uses_first_token: waits_for_first_tokens(&plan.schedule),
             lanes: if matches!(rule.load, Load::Closed { .. }) { streams.len() } else { 0 },
         };
+        let gate = gate.clone();
         let body = move || -> std::io::Result<ShardEnd> {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let supply = Supply::threaded(index, Maker::new(streams, config.encoder.clone()))?;
+            // What can fail is made before the gate, and every shard passes it either way: nobody waits for one that broke.
+            let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let supply = Supply::threaded(index, Maker::new(streams, config.encoder.clone()));
+            let opening = gate.pass();
+            let (runtime, supply) = (made?, supply?);
             let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, async move { Ok(Shard::run(config, supply, Pacer::precise()?).await) })
+            local.block_on(&runtime, async move { Ok(Shard::run(config, opening, supply, Pacer::precise()?).await) })
         };
         threads.push(std::thread::Builder::new().name(format!("shard-{index}")).spawn(body).map_err(failed("a shard"))?);
     }
+    gate.ready.wait();
+    let start = clock.now() + LEAD;
+    let window = Arc::new(WindowState::new(start, rule.warmup, rule.limit, rule.load.is_closed()));
+    // Only this thread sets it, once.
+    let _ = gate.opening.set(Opening { start, window });
+    gate.open.wait();
+    opened(start);
     drop(records);
     let (mut scheduled, mut offered) = (0, 0_u64);
     let mut broken = None;
@@ -150,10 +165,31 @@ pub fn run(
         return Err(failed("a shard's runtime")(error));
     }
     let interrupted = stop.asked();
+    let complaints = std::mem::take(&mut *live.complaints.lock().unwrap_or_else(PoisonError::into_inner));
+    events.extend(complaints.into_iter().map(|(words, n)| RunEvent {
+        at: stop_at,
+        code: "endpoint_said",
+        detail: format!("{n} × {words}"),
+    }));
     if interrupted {
         events.push(RunEvent { at: stop_at, code: "stopped", detail: "the run was stopped before its schedule ended".into() });
     }
     Ok(Outcome { start, stop: stop_at, scheduled, recorded, offered, samples, events, anchors: [before, WallAnchor::now()], interrupted })
+}
+
+/// Holds the shards until all are there, so that no first request is late because a thread was not.
+struct Gate {
+    ready: Barrier,
+    open: Barrier,
+    opening: OnceLock<Opening>,
+}
+
+impl Gate {
+    fn pass(&self) -> Opening {
+        self.ready.wait();
+        self.open.wait();
+        self.opening.get().cloned().expect("set before the second barrier is passed")
+    }
 }
 
 /// One shard's part of a bound, at least one.

@@ -21,12 +21,16 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// Starts reading every `every` (host readings once a second at most).
+    /// Starts reading every `every` (host readings once a second at most). Returns after the first reading: counters are known from
+    /// before the first request.
     pub fn start(telemetry: Option<Box<dyn Telemetry>>, clock: Arc<dyn Clock>, every: Nanos) -> std::io::Result<Self> {
         let (done, heard) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread =
-            std::thread::Builder::new().name("sample".into()).spawn(move || runtime.block_on(sample(telemetry, &*clock, every, heard)))?;
+        let (first, read) = std::sync::mpsc::channel();
+        let work = move || runtime.block_on(sample(telemetry, &*clock, every, heard, first));
+        let thread = std::thread::Builder::new().name("sample".into()).spawn(work)?;
+        // An error means that the thread is gone; its panic surfaces when it is joined.
+        let _ = read.recv();
         Ok(Self { done, thread })
     }
 
@@ -45,6 +49,7 @@ async fn sample(
     clock: &dyn Clock,
     every: Nanos,
     mut done: watch::Receiver<bool>,
+    first: std::sync::mpsc::Sender<()>,
 ) -> (Vec<Sample>, Vec<RunEvent>) {
     let (mut samples, mut events) = (vec![], vec![]);
     let mut host = HostSampler::new();
@@ -73,6 +78,8 @@ async fn sample(
             }
             failing = problem.is_some();
         }
+        // Nobody listens after the first.
+        let _ = first.send(());
         if last {
             return (samples, events);
         }

@@ -38,8 +38,6 @@ pub(crate) struct ShardConfig {
     pub clock: Arc<dyn Clock>,
     pub records: SyncSender<RequestRecord>,
     pub live: Arc<Live>,
-    pub window: Arc<WindowState>,
-    pub start: Nanos,
     pub timeouts: Timeouts,
     /// Requests in flight above which a due request is dropped.
     pub max_in_flight: usize,
@@ -51,6 +49,15 @@ pub(crate) struct ShardConfig {
     pub uses_first_token: bool,
     /// Lanes of this shard; 0 for an open loop.
     pub lanes: usize,
+}
+
+/// When the run begins, known once every shard is there.
+#[derive(Clone)]
+pub(crate) struct Opening {
+    /// Start of the schedule.
+    pub start: Nanos,
+    /// The window, shared by all shards.
+    pub window: Arc<WindowState>,
 }
 
 /// What a shard did.
@@ -107,6 +114,7 @@ enum News {
 /// A shard at work.
 pub(crate) struct Shard {
     config: ShardConfig,
+    opening: Opening,
     supply: Supply,
     streams_open: usize,
     due: BinaryHeap<Reverse<Timed>>,
@@ -123,11 +131,12 @@ pub(crate) struct Shard {
 
 impl Shard {
     /// Runs the shard to its end. Must run inside a `LocalSet`.
-    pub async fn run(config: ShardConfig, supply: Supply, mut pacer: Pacer) -> ShardEnd {
+    pub async fn run(config: ShardConfig, opening: Opening, supply: Supply, mut pacer: Pacer) -> ShardEnd {
         let (news, mut heard) = mpsc::unbounded_channel();
         let streams = config.lanes.max(1);
         let mut shard = Self {
             config,
+            opening,
             supply,
             streams_open: streams,
             due: BinaryHeap::new(),
@@ -185,7 +194,7 @@ impl Shard {
                 self.asked = self.asked.saturating_sub(1);
                 self.waiting.announce(ready.entry.request.id, ready.entry.dependents);
                 match &ready.entry.due {
-                    Due::At(at) => self.due.push(Reverse(Timed { due: self.config.start + *at, stream, ready })),
+                    Due::At(at) => self.due.push(Reverse(Timed { due: self.opening.start + *at, stream, ready })),
                     Due::After { join, edges } => {
                         let (join, edges) = (*join, edges.clone());
                         let released = self.waiting.add((stream, ready), join, edges);
@@ -204,7 +213,7 @@ impl Shard {
                 Release::NotRun => {
                     let now = self.config.clock.now();
                     let id = ready.entry.request.id;
-                    let phase = self.config.window.phase(id, now);
+                    let phase = self.opening.window.phase(id, now);
                     self.supply.took(ready.bytes());
                     if let Some(phase) = phase {
                         let record = RequestRecord { phase, ..self.blank(&ready, now) };
@@ -253,7 +262,7 @@ impl Shard {
         let Timed { due, stream, ready } = timed;
         let id = ready.entry.request.id;
         self.supply.took(ready.bytes());
-        let Some(phase) = self.config.window.phase(id, due) else {
+        let Some(phase) = self.opening.window.phase(id, due) else {
             // The window closed before it: its lane or its conversation ends here.
             if self.config.lanes > 0 {
                 self.streams_open -= 1;

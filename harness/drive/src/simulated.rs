@@ -2,7 +2,7 @@
 
 use crate::collect::RecordSink;
 use crate::pacer::Pacer;
-use crate::shard::{Shard, ShardConfig, Timeouts};
+use crate::shard::{Opening, Shard, ShardConfig, Timeouts};
 use crate::stop::StopHandle;
 use crate::supply::{Maker, Supply};
 use crate::window::WindowState;
@@ -53,7 +53,7 @@ impl Backend for SimBackend {
     fn probe(&self) -> BoxFuture<'_, Result<Capabilities, BackendError>> {
         Box::pin(async { Ok(Capabilities::default()) })
     }
-    fn encoder(&self) -> Arc<dyn Encoder> {
+    fn encoder(&self, _: u64) -> Arc<dyn Encoder> {
         Arc::new(Nothing)
     }
     fn open(&self, _: ShardId) -> BoxFuture<'_, Result<Box<dyn Channel>, BackendError>> {
@@ -135,13 +135,11 @@ impl Case {
             let streams = schedule.streams(ShardId(0), 1);
             let config = ShardConfig {
                 shard: ShardId(0),
-                encoder: backend.encoder(),
+                encoder: backend.encoder(0),
                 backend: backend.clone(),
                 clock,
                 records,
                 live: Arc::new(Live::default()),
-                window: Arc::new(WindowState::new(Nanos::ZERO, rule.warmup, rule.limit, rule.load.is_closed())),
-                start: Nanos::ZERO,
                 timeouts: Timeouts { total: self.timeout, first_token: None },
                 max_in_flight: self.max_in_flight,
                 max_concurrency: self.max_concurrency,
@@ -150,8 +148,9 @@ impl Case {
                 uses_first_token: crate::shard::waits_for_first_tokens(&schedule),
                 lanes: if rule.load.is_closed() { streams.len() } else { 0 },
             };
-            let supply = Supply::inline(Maker::new(streams, backend.encoder()));
-            Shard::run(config, supply, Pacer::Runtime).await
+            let supply = Supply::inline(Maker::new(streams, backend.encoder(0)));
+            let window = Arc::new(WindowState::new(Nanos::ZERO, rule.warmup, rule.limit, rule.load.is_closed()));
+            Shard::run(config, Opening { start: Nanos::ZERO, window }, supply, Pacer::Runtime).await
         });
         let mut records: Vec<RequestRecord> = received.into_iter().collect();
         records.sort_by_key(|r| r.request);
