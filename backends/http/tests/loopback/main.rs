@@ -117,7 +117,7 @@ async fn tls_is_verified_unless_told_otherwise() {
     let truth = truth("ttft=1ms,itl=1ms");
     let relay = Relay::start(truth.addr(), Some(Tls::fixture()), false).await;
     let url = relay.url("localhost").replace("http://", "https://");
-    let ca = Some(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tls/certificate.pem")));
+    let ca = Some(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loopback/tls/certificate.pem")));
 
     let Err(BackendError::Unreachable(message)) = probe(config(url.clone())).await else { panic!("an unknown certificate was trusted") };
     assert!(message.contains("TLS") && message.contains("--ca-file"), "{message}");

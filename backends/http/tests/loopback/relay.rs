@@ -16,7 +16,7 @@ pub struct Tls(TlsAcceptor);
 
 impl Tls {
     pub fn fixture() -> Self {
-        let file = |name: &str| format!("{}/fixtures/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+        let file = |name: &str| format!("{}/tests/loopback/tls/{name}", env!("CARGO_MANIFEST_DIR"));
         let certificate = CertificateDer::from_pem_file(file("certificate.pem")).unwrap();
         let key = PrivateKeyDer::from_pem_file(file("key.pem")).unwrap();
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
