@@ -47,11 +47,15 @@ pub struct Bill {
     pub cache_written: u64,
 }
 
+/// Whether somebody counted, rather than guessed or asked.
+pub(crate) fn counted(source: CountSource) -> bool {
+    matches!(source, CountSource::Usage | CountSource::PerChunk | CountSource::Engine | CountSource::Tokenizer)
+}
+
 impl Bill {
     /// Adds a measured request. A failed request counts when its usage is known, because it is billed; an answered one must
     /// have a known usage, or the bill is incomplete and says so.
     pub fn add(&mut self, tokens: &Tokens, answered: bool) {
-        let counted = |source| matches!(source, CountSource::Usage | CountSource::PerChunk | CountSource::Engine | CountSource::Tokenizer);
         let (true, true, Some(input), Some(output)) =
             (counted(tokens.input_source), counted(tokens.output_source), tokens.input, tokens.output)
         else {

@@ -55,6 +55,7 @@ struct Pass<'a> {
     /// One per class; a single one when there are no classes.
     tallies: Vec<Tally>,
     bill: crate::cost::Bill,
+    good_bill: crate::cost::Bill,
     last_end: Option<Nanos>,
     account: Account,
 }
@@ -75,6 +76,7 @@ impl<'a> Pass<'a> {
             icl: Gaps::new(classes, EXACT_LIMIT),
             tallies: vec![Tally::default(); classes],
             bill: crate::cost::Bill::default(),
+            good_bill: crate::cost::Bill::default(),
             last_end: None,
             account: Account::default(),
         }
@@ -82,18 +84,19 @@ impl<'a> Pass<'a> {
 
     fn add(&mut self, record: &RequestRecord) {
         self.frame.see(record);
-        self.arrivals.add(&self.frame, record);
+        let good = !self.facts.slo.is_empty() && self.facts.slo.met(record);
+        self.arrivals.add(&self.frame, record, good);
         self.account.add(self.facts, record);
         self.last_end = self.last_end.max(record.at.end);
         self.counts.recorded += 1;
         match record.phase {
             Phase::Warmup => self.counts.warmup += 1,
             Phase::Drain => self.counts.drain += 1,
-            Phase::Measure => self.measure(record),
+            Phase::Measure => self.measure(record, good),
         }
     }
 
-    fn measure(&mut self, record: &RequestRecord) {
+    fn measure(&mut self, record: &RequestRecord, good: bool) {
         let counts = &mut self.counts;
         counts.measured += 1;
         counts.sent += u64::from(record.at.sent.is_some());
@@ -109,9 +112,9 @@ impl<'a> Pass<'a> {
         let class = usize::from(record.class).min(self.tallies.len() - 1);
         let tally = &mut self.tallies[class];
         tally.measured += 1;
-        if !self.facts.slo.is_empty() && self.facts.slo.met(record) {
+        if good {
             tally.good += 1;
-            tally.good_output += u64::from(record.tokens.output.unwrap_or(0));
+            self.good_bill.add(&record.tokens, true);
         }
         if record.is_ok() {
             let tokens = &record.tokens;
@@ -144,6 +147,7 @@ impl<'a> Pass<'a> {
             tally: Tally::sum(&self.tallies),
             arrived: self.arrivals.finish(window),
             bill: self.bill,
+            good_bill: self.good_bill,
             last_end: self.last_end,
             gauges: Gauges::new(self.facts, window, samples, events),
         };

@@ -129,7 +129,7 @@ pub const METRICS: &[MetricDef] = &[
     number!(money::usd_total, Whole, Total, All, "USD", Lower, "Cost of the window: the whole pool's price for its length, or the billed tokens of its requests, failed ones included where their usage is known."),
     number!(money::usd_per_mtok_out, Whole, Value, All, "USD", Lower, "Cost per million output tokens: a pool's by the tokens that arrived in the window, an API's by the tokens billed."),
     number!(money::usd_per_mtok_total, Whole, Value, All, "USD", Lower, "Cost per million tokens, prompt and output together: a pool's by the tokens of the window, an API's by the tokens billed."),
-    number!(money::usd_per_mtok_good_out, Whole, Value, All, "USD", Lower, "Cost per million output tokens of the window's requests that met the service level."),
+    number!(money::usd_per_mtok_good_out, Whole, Value, All, "USD", Lower, "Cost per million output tokens of requests that met the service level, whatever the others cost: a pool's by those that arrived in the window, an API's by those billed. Never less than the cost per million output tokens."),
     number!(money::usd_per_request, Whole, Value, Ok, "USD", Lower, "Cost by the number of answered requests of the window."),
     number!(gauges::kv_bytes_per_token, Whole, Value, All, "bytes", Lower, "Theoretical bytes of KV cache per token, from the model's shape."),
     number!(gauges::kv_allocated_bytes, Whole, Value, All, "bytes", Neither, "Bytes of KV cache the engine has allocated: its capacity, the latest reading up to the end of the window."),

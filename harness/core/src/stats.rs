@@ -192,20 +192,20 @@ impl Bits {
 }
 
 /// Values of which order statistics can be asked, each found by selection within what earlier questions left undecided.
-pub struct Ranks {
-    values: Vec<i64>,
+pub struct Ranks<T = i64> {
+    values: Vec<T>,
     /// Positions that hold their order statistic, ascending.
     settled: Vec<usize>,
 }
 
-impl Ranks {
+impl<T: Copy + Ord> Ranks<T> {
     /// Takes the values, in any order.
-    pub fn new(values: Vec<i64>) -> Self {
+    pub fn new(values: Vec<T>) -> Self {
         Self { values, settled: vec![] }
     }
 
     /// The value of `rank`, counted from 1; `None` outside 1..=n.
-    pub fn at(&mut self, rank: u64) -> Option<i64> {
+    pub fn at(&mut self, rank: u64) -> Option<T> {
         let index = usize::try_from(rank.checked_sub(1)?).ok().filter(|i| *i < self.values.len())?;
         if let Err(slot) = self.settled.binary_search(&index) {
             let from = slot.checked_sub(1).map_or(0, |before| self.settled[before] + 1);
@@ -217,7 +217,7 @@ impl Ranks {
     }
 
     /// The nearest-rank percentile x(⌈qN⌉); [`NEVER`] when the rank falls among the values that were never reached.
-    pub fn percentile(&mut self, q: f64) -> Option<i64> {
+    pub fn percentile(&mut self, q: f64) -> Option<T> {
         self.at(nearest_rank(self.values.len() as u64, q))
     }
 }

@@ -4,6 +4,7 @@
 //! from its records alone; files, hosts and repeats are judged where they are known.
 
 use crate::report::{Counts, RunFacts, Window};
+use crate::stats::{LEVEL, binomial_cdf, min_observations};
 use crate::units::Nanos;
 
 /// How bad a broken rule is.
@@ -72,12 +73,22 @@ pub const MAX_ERROR_SHARE: f64 = 0.01;
 pub const MAX_LAG: Nanos = Nanos::from_millis(1);
 /// V05: dispatch lag that is allowed at the 99th percentile, as a part of the median TTFT, where that is more.
 pub const MAX_LAG_OF_TTFT: f64 = 0.01;
+/// V05: share of the requests that may start later than the limit. From [`min_observations`] requests on it is judged by the 99th
+/// percentile. Of fewer the percentile is the maximum or next to it, and one late request would decide; there the rule is broken
+/// only by a number of late requests that chance gives in less than [`LATE_BY_CHANCE`] of such runs if this share is late.
+pub const MAX_LATE_SHARE: f64 = 0.01;
+/// V05: how unlikely a number of late requests must be to count against a run with few requests.
+pub const LATE_BY_CHANCE: f64 = 0.05;
 /// V05: share of one core from which a thread of the harness counts as saturated.
 pub const MAX_THREAD: f64 = 0.80;
 /// V06: smallest share of the offered rate, or of the lanes' time, that must have been kept.
 pub const MIN_PACE: f64 = 0.98;
 /// V07: largest difference of two counts of the same tokens, as a part of the expected one.
 pub const MAX_TOKEN_ERROR: f64 = 0.01;
+/// V07: largest difference of the prompts' counted length from the asked one, as a part of the asked one.
+pub const MAX_INPUT_ERROR: f64 = 0.05;
+/// V08: largest share of the answers whose first token may come in a read with another event.
+pub const MAX_FIRST_COALESCED: f64 = 0.10;
 
 /// What the rules judge by.
 #[derive(Clone, PartialEq, Debug)]
@@ -90,8 +101,8 @@ pub struct Evidence<'a> {
     pub window: Window,
     /// Records whose request has another record.
     pub duplicates: u64,
-    /// 99th percentile of dispatch lag over every measured request that started, failed or not.
-    pub lag_p99: Option<Nanos>,
+    /// Dispatch lag of every measured request that started, failed or not.
+    pub lag: Lag,
     /// Median TTFT of the answered measured requests.
     pub ttft_p50: Option<Nanos>,
     /// Cores used by the busiest thread of the harness, mean over the window.
@@ -100,10 +111,27 @@ pub struct Evidence<'a> {
     pub pace: Pace,
     /// Lengths of the answers.
     pub lengths: Lengths,
+    /// Lengths of the prompts.
+    pub prompts: Prompts,
+    /// Answered measured requests whose first token came in a read with another event.
+    pub first_coalesced: u64,
     /// The engine's own count.
     pub counter: Counter,
     /// Clock events during the run.
     pub clock_steps: u64,
+}
+
+/// Dispatch lag of the measured requests that started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Lag {
+    /// How many started.
+    pub started: u64,
+    /// Of them, those later than [`lag_limit`].
+    pub late: u64,
+    /// The nearest-rank 99th percentile, however few they are.
+    pub p99: Option<Nanos>,
+    /// The largest.
+    pub largest: Option<Nanos>,
 }
 
 /// Whether the load was offered as decided.
@@ -131,6 +159,15 @@ pub struct Lengths {
     pub wanted: u64,
 }
 
+/// Lengths of the prompts of answered measured requests that somebody counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Prompts {
+    /// Their tokens, as counted.
+    pub counted: u64,
+    /// Tokens that were asked for.
+    pub wanted: u64,
+}
+
 /// What the engine says it generated against what its answers say.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Counter {
@@ -150,9 +187,10 @@ pub fn judge(e: &Evidence<'_>) -> Validity {
     rules.extend(thread(e));
     rules.extend(shared_host(e));
     rules.extend(if e.facts.concurrency.is_some() { closed_loop(e) } else { vec![open_loop(e)] });
-    rules.extend([lengths(e), counters(e)]);
+    rules.extend([lengths(e), prompts(e), counters(e)]);
     rules.push(TOKENIZER.not_checked("not checked", "within 1 % of a tokenizer's count", "a tokenizer cross-check was not asked for"));
     rules.extend(uncounted(e));
+    rules.push(first_reads(e));
     rules.extend(clock(e));
     rules.extend(insecure(e));
     rules.push(complete(e));
@@ -200,9 +238,11 @@ const OPEN_LOOP: Rule = Rule::invalid("V06", "requests started at the offered ra
 const CLOSED_LOOP: Rule = Rule::invalid("V06", "lanes sent when they were due");
 const LANES_HELD: Rule = Rule::flag("V06", "lanes had work for the whole window");
 const LENGTHS: Rule = Rule::invalid("V07", "answers have the length that was asked for");
+const PROMPTS: Rule = Rule::flag("V07", "prompts have the length that was asked for");
 const COUNTERS: Rule = Rule::invalid("V07", "usage agrees with the engine's counter");
 const TOKENIZER: Rule = Rule::invalid("V07", "usage agrees with a tokenizer");
 const UNCOUNTED: Rule = Rule::flag("V07", "output tokens are counted, not events");
+const FIRST_READS: Rule = Rule::flag("V08", "first tokens came in reads of their own");
 const CLOCK: Rule = Rule::flag("V08", "the clocks did not step");
 const INSECURE: Rule = Rule::flag("V13", "the endpoint's certificate was verified");
 const COMPLETE: Rule = Rule::invalid("V19", "the run is complete");
@@ -240,17 +280,29 @@ fn accounted(e: &Evidence<'_>) -> RuleResult {
     ACCOUNTED.check(recorded == scheduled && e.duplicates == 0, value, format!("{scheduled} records, none twice"), remedy)
 }
 
+/// V05: the dispatch lag from which a request is late, by the median TTFT of the run.
+pub fn lag_limit(ttft_p50: Option<Nanos>) -> Nanos {
+    ttft_p50.map_or(MAX_LAG, |ttft| MAX_LAG.max(ttft.scale(MAX_LAG_OF_TTFT)))
+}
+
+/// The percentile where there are enough requests for one; otherwise whether there are more late ones than chance explains.
 fn lag(e: &Evidence<'_>) -> RuleResult {
-    let part = e.ttft_p50.map_or(Nanos::ZERO, |t| t.scale(MAX_LAG_OF_TTFT));
-    let limit = MAX_LAG.max(part);
-    let text = format!("p99 at most {limit} (the larger of {MAX_LAG} and {} of the median TTFT)", percent(MAX_LAG_OF_TTFT));
-    match e.lag_p99 {
-        None => LAG.not_checked("no measured request started", text, "look at the errors by kind"),
-        Some(lag) => {
-            let remedy = "lower --rate or --concurrency, use more --shards, or run the harness on a host of its own";
-            LAG.check(lag <= limit, format!("dispatch lag p99 {lag}"), text, remedy)
-        }
+    let limit = lag_limit(e.ttft_p50);
+    let of = format!("{limit} (the larger of {MAX_LAG} and {} of the median TTFT)", percent(MAX_LAG_OF_TTFT));
+    let Lag { started, late, p99, largest } = e.lag;
+    let (Some(p99), Some(largest)) = (p99, largest) else {
+        return LAG.not_checked("no measured request started", format!("p99 at most {of}"), "look at the errors by kind");
+    };
+    let remedy = "lower --rate or --concurrency, use more --shards, or run the harness on a host of its own";
+    let value = format!("{late} of {started} requests started later than {limit}, the largest dispatch lag is {largest}");
+    if started >= min_observations(1.0 - MAX_LATE_SHARE, LEVEL) {
+        return LAG.check(p99 <= limit, format!("dispatch lag p99 {p99}; {value}"), format!("p99 at most {of}"), remedy);
     }
+    // P(at least k of n are late) = 1 − P(at most k − 1 are).
+    let by_chance = |k: u64| k == 0 || 1.0 - binomial_cdf(k - 1, started, MAX_LATE_SHARE) >= LATE_BY_CHANCE;
+    let allowed = (0..=started).take_while(|k| by_chance(*k)).last().unwrap_or(0);
+    let text = format!("at most {allowed} later than {of}: as many as chance gives if {} are", percent(MAX_LATE_SHARE));
+    LAG.check(late <= allowed, value, text, remedy)
 }
 
 fn thread(e: &Evidence<'_>) -> Option<RuleResult> {
@@ -317,6 +369,23 @@ fn lengths(e: &Evidence<'_>) -> RuleResult {
     LENGTHS.check(share <= MAX_TOKEN_ERROR, value, limit, remedy)
 }
 
+fn prompts(e: &Evidence<'_>) -> RuleResult {
+    let limit = format!("within {} of the tokens asked for", percent(MAX_INPUT_ERROR));
+    let Prompts { counted, wanted } = e.prompts;
+    if wanted == 0 {
+        return PROMPTS.not_checked("no answer has a counted prompt of a known length", limit, "use an endpoint that reports usage");
+    }
+    let value = format!("asked {}, counted {} ({:.1} %)", grouped(wanted), grouped(counted), counted as f64 / wanted as f64 * 100.0);
+    let remedy = "the endpoint's tokenizer splits the synthetic words differently, or its chat template adds tokens: \
+                  use a completions endpoint that takes token ids, or read input lengths as counted";
+    PROMPTS.check(counted.abs_diff(wanted) as f64 <= MAX_INPUT_ERROR * wanted as f64, value, limit, remedy)
+}
+
+/// A number with its thousands set apart.
+fn grouped(n: u64) -> String {
+    if n < 1000 { n.to_string() } else { format!("{},{:03}", grouped(n / 1000), n % 1000) }
+}
+
 fn counters(e: &Evidence<'_>) -> RuleResult {
     let limit = format!("within {} of the engine's counter", percent(MAX_TOKEN_ERROR));
     let Counter { readings, engine, counted, uncountable } = e.counter;
@@ -345,6 +414,20 @@ fn uncounted(e: &Evidence<'_>) -> Option<RuleResult> {
     let value = format!("{uncounted} of {} answers have no token count; their events were counted", e.counts.ok);
     let remedy = "use an endpoint that reports usage (stream_options.include_usage); until then their tokens are events";
     (uncounted > 0).then(|| UNCOUNTED.check(false, value, "a count for every answer", remedy))
+}
+
+fn first_reads(e: &Evidence<'_>) -> RuleResult {
+    let limit = format!("at most {} with another event", percent(MAX_FIRST_COALESCED));
+    let (merged, ok) = (e.first_coalesced, e.counts.ok);
+    if ok == 0 {
+        return FIRST_READS.not_checked("no request was answered", limit, "look at the errors by kind");
+    }
+    let share = merged as f64 / ok as f64;
+    let value = format!("{merged} of {ok} first tokens shared their read ({})", percent(share));
+    let remedy = "the first stamp of a merged read is that of its last part, so TTFT is an upper bound and TPOT a lower one: \
+                  the endpoint or something on the way holds small writes back (Nagle with delayed ACKs adds 40 ms), \
+                  or sends several tokens at once";
+    FIRST_READS.check(share <= MAX_FIRST_COALESCED, value, limit, remedy)
 }
 
 fn clock(e: &Evidence<'_>) -> Option<RuleResult> {

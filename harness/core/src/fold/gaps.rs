@@ -5,9 +5,9 @@ use super::row::Cell;
 use crate::hist::Hist;
 use crate::record::RequestRecord;
 use crate::report::Stat;
-use crate::stats::{LEVEL, Ranks, min_observations};
+use crate::stats::{LEVEL, Ranks, min_observations, nearest_rank};
 
-/// Samples of one metric and run that are kept as they are: 80 MB.
+/// Samples of one metric and run that are kept as they are: 40 MB, as nearly all gaps are below 2³² ns (4.3 s).
 pub const EXACT_LIMIT: u64 = 10_000_000;
 
 /// ITL: a gap g to a chunk of k tokens is k samples of g / k, rounded to the nanosecond; a gap to a chunk without tokens is
@@ -41,8 +41,52 @@ pub struct Gaps {
 /// Samples of one class: the values themselves, or their histogram once the run has too many.
 #[derive(Debug, Default)]
 struct Class {
-    values: Vec<i64>,
+    values: Values,
     hist: Hist,
+}
+
+/// Samples as they are, in half the space wherever they fit.
+#[derive(Debug, Default)]
+struct Values {
+    /// Those of 0 to 2³² − 1 ns.
+    small: Vec<u32>,
+    /// The negative and the longer ones.
+    rest: Vec<i64>,
+}
+
+impl Values {
+    #[inline]
+    fn push(&mut self, value: i64, count: u32) {
+        match (u32::try_from(value), count) {
+            (Ok(value), 1) => self.small.push(value),
+            (Ok(value), _) => self.small.extend(std::iter::repeat_n(value, count as usize)),
+            (Err(_), _) => self.rest.extend(std::iter::repeat_n(value, count as usize)),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = i64> {
+        self.small.iter().map(|v| i64::from(*v)).chain(self.rest.iter().copied())
+    }
+
+    fn len(&self) -> u64 {
+        (self.small.len() + self.rest.len()) as u64
+    }
+
+    fn append(&mut self, other: &Self) {
+        self.small.extend_from_slice(&other.small);
+        self.rest.extend_from_slice(&other.rest);
+    }
+
+    /// The percentiles `qs`, by nearest rank: the negative values come first, then the small ones, then the longer ones.
+    fn percentiles<const N: usize>(self, qs: [f64; N]) -> [Option<i64>; N] {
+        let (n, small, negative) = (self.len(), self.small.len() as u64, self.rest.iter().filter(|v| **v < 0).count() as u64);
+        let (mut near, mut far) = (Ranks::new(self.small), Ranks::new(self.rest));
+        qs.map(|q| match nearest_rank(n, q) {
+            rank if rank <= negative => far.at(rank),
+            rank if rank <= negative + small => near.at(rank - negative).map(i64::from),
+            rank => far.at(rank - small),
+        })
+    }
 }
 
 impl Gaps {
@@ -58,16 +102,16 @@ impl Gaps {
         self.total += u64::from(count);
         if was_exact && !self.exact() {
             for class in &mut self.classes {
-                std::mem::take(&mut class.values).into_iter().for_each(|v| class.hist.add(v, 1));
+                std::mem::take(&mut class.values).iter().for_each(|v| class.hist.add(v, 1));
             }
         }
         let exact = self.exact();
         let last = self.classes.len() - 1;
         let class = &mut self.classes[class.min(last)];
-        match (exact, count) {
-            (true, 1) => class.values.push(value),
-            (true, _) => class.values.extend(std::iter::repeat_n(value, count as usize)),
-            (false, _) => class.hist.add(value, u64::from(count)),
+        if exact {
+            class.values.push(value, count);
+        } else {
+            class.hist.add(value, u64::from(count));
         }
     }
 
@@ -80,23 +124,21 @@ impl Gaps {
         let classes = || self.classes.iter().enumerate().filter(|(i, _)| class.is_none_or(|c| c == *i)).map(|(_, c)| c);
         let mut hist = Hist::default();
         classes().for_each(|c| hist.merge(&c.hist));
-        let values: Vec<i64> = classes().flat_map(|c| c.values.iter().copied()).collect();
+        let mut values = Values::default();
+        classes().for_each(|c| values.append(&c.values));
         let exact = self.exact();
-        let (n, method) = if exact { (values.len() as u64, "exact") } else { (hist.count(), "hist") };
-        let sum: i128 = values.iter().map(|v| i128::from(*v)).sum();
-        let (mean, max) =
-            if exact { (sum as f64 / n as f64, values.iter().max().copied()) } else { (hist.mean().unwrap_or(0.0), hist.max()) };
-        let mut ranks = Ranks::new(values);
-        let cell = |stat: Stat| match (max, stat.quantile()) {
+        let (n, method) = if exact { (values.len(), "exact") } else { (hist.count(), "hist") };
+        let sum: i128 = values.iter().map(i128::from).sum();
+        let (mean, max) = if exact { (sum as f64 / n as f64, values.iter().max()) } else { (hist.mean().unwrap_or(0.0), hist.max()) };
+        let quantiles = Stat::DISTRIBUTION.map(|stat| stat.quantile().unwrap_or(1.0));
+        let percentiles = if exact { values.percentiles(quantiles) } else { quantiles.map(|q| hist.quantile(q)) };
+        let cell = |(stat, percentile): (Stat, Option<i64>)| match (max, stat.quantile()) {
             (None, _) => Cell::none(method, 0, "no answer has a second chunk with tokens"),
             (_, Some(q)) if n < min_observations(q, LEVEL) => too_few(method, n, q),
-            (_, Some(q)) => {
-                let value = if exact { ranks.percentile(q) } else { hist.quantile(q) };
-                Cell::of(value.map_or(f64::NAN, |v| v as f64), n, method)
-            }
+            (_, Some(_)) => Cell::of(percentile.map_or(f64::NAN, |v| v as f64), n, method),
             (Some(max), None) => Cell::of(if stat == Stat::Max { max as f64 } else { mean }, n, method),
         };
-        Stat::DISTRIBUTION.map(cell).to_vec()
+        Stat::DISTRIBUTION.into_iter().zip(percentiles).map(cell).collect()
     }
 }
 
@@ -144,6 +186,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn small_values_and_the_rest_have_one_order(
+            samples in prop::collection::vec(prop_oneof![-3_i64..3, 4_294_967_293_i64..4_294_967_299], 1..60),
+            q in 0.0_f64..=1.0,
+        ) {
+            let mut values = Values::default();
+            samples.iter().for_each(|v| values.push(*v, 1));
+            let sorted = Ranks::new(samples).percentile(q);
+            prop_assert_eq!(values.percentiles([q]), [sorted]);
+        }
+
         /// Which method is used depends on the number of samples, never on their order.
         #[test]
         fn order_free_across_the_limit(samples in prop::collection::vec((0_usize..3, 0_i64..900, 1_u32..4), 0..60)) {

@@ -9,6 +9,9 @@ use crate::sample::{RunEvent, Sample, names};
 use crate::units::Nanos;
 
 const NO_GAUGE: &str = "the endpoint exposes no KV gauge";
+const NO_CAPACITY: &str = "the endpoint does not say how large its KV cache is";
+const NO_SHAPE: &str = "the endpoint says how many tokens its KV cache holds and not how many bytes: give --model-config FILE";
+const NOT_HELD: &str = "no reading of the KV gauge held for any part of the window: give a longer --duration";
 
 /// Theoretical bytes of KV cache per token, from the model's shape.
 pub fn kv_bytes_per_token(run: &Run<'_>) -> Cell {
@@ -25,7 +28,7 @@ pub fn kv_allocated_bytes(run: &Run<'_>) -> Cell {
         Some(Capacity { bytes, derived }) => {
             Cell::of(bytes, 1, if derived { "formula" } else { "gauge" }).note(derived.then(|| DERIVED.to_owned()))
         }
-        None => Cell::none("gauge", 0, gauges.missing.clone()),
+        None => Cell::none("gauge", 0, gauges.no_capacity.clone()),
     }
 }
 
@@ -45,7 +48,7 @@ pub fn kv_occupied_peak_frac(run: &Run<'_>) -> Cell {
     match (gauges.used_fraction, gauges.used_bytes, gauges.capacity) {
         (Some(used), ..) => Cell::of(used.peak, used.readings, "gauge"),
         (None, Some(used), Some(capacity)) => Cell::of(used.peak / capacity.bytes, used.readings, "gauge"),
-        (None, Some(used), None) => Cell::none("gauge", used.readings, "the endpoint does not say how large its KV cache is"),
+        (None, Some(used), None) => Cell::none("gauge", used.readings, gauges.no_capacity.clone()),
         (None, None, _) => Cell::none("gauge", 0, gauges.missing.clone()),
     }
 }
@@ -58,13 +61,13 @@ fn occupied(run: &Run<'_>, of: fn(&Held) -> Option<f64>) -> Cell {
         (Some(used), ..) => (used, 1.0, false),
         (None, Some(used), Some(capacity)) => (used, capacity.bytes, capacity.derived),
         (None, Some(used), None) => {
-            return Cell::none("gauge", used.readings, "only a share of the KV cache is known: the endpoint does not say how large it is");
+            return Cell::none("gauge", used.readings, format!("only a share of the KV cache is known: {}", gauges.no_capacity));
         }
         (None, None, _) => return Cell::none("gauge", 0, gauges.missing.clone()),
     };
     match of(&used) {
         Some(value) => Cell::of(value * scale, used.readings, "gauge").note(derived.then(|| DERIVED.to_owned())),
-        None => Cell::none("gauge", used.readings, "no reading held for any part of the window"),
+        None => Cell::none("gauge", used.readings, NOT_HELD),
     }
 }
 
@@ -74,8 +77,10 @@ pub struct Gauges {
     capacity: Option<Capacity>,
     used_bytes: Option<Held>,
     used_fraction: Option<Held>,
-    /// Why there is no gauge, when there is none.
+    /// Why no reading says how much is in use, when none does.
     missing: String,
+    /// Why the capacity is not known, when it is not.
+    no_capacity: String,
     /// Cores used by the harness's busiest thread, mean over the window.
     pub busiest_thread: Option<f64>,
     /// First and last reading of the engine's counter of generated tokens.
@@ -102,12 +107,21 @@ impl Gauges {
     /// Reads the samples of a run.
     pub fn new(facts: &RunFacts, window: Window, samples: &[Sample], events: &[RunEvent]) -> Self {
         let held = |name| Held::over(&series(samples, name), window);
+        let read = |of: &[&str]| samples.iter().any(|s| of.contains(&s.metric.as_str()) && s.labels.is_empty() && s.value.is_finite());
+        let used = read(&[names::KV_USED_BYTES, names::KV_USED_FRACTION]);
         let failed = events.iter().filter(|e| e.code == "telemetry_failed").min_by_key(|e| (e.at, e.detail.as_str()));
+        let no_gauge = failed.map_or_else(|| NO_GAUGE.to_owned(), |e| format!("the endpoint's metrics could not be read: {}", e.detail));
+        let no_capacity = match (read(&[names::KV_CAPACITY_TOKENS]), used) {
+            (true, _) if facts.geometry.is_none() => NO_SHAPE.to_owned(),
+            (false, false) => no_gauge.clone(),
+            _ => NO_CAPACITY.to_owned(),
+        };
         Self {
             capacity: Capacity::of(facts, window, samples),
             used_bytes: held(names::KV_USED_BYTES),
             used_fraction: held(names::KV_USED_FRACTION),
-            missing: failed.map_or_else(|| NO_GAUGE.to_owned(), |e| format!("the endpoint's metrics could not be read: {}", e.detail)),
+            missing: if used { NOT_HELD.to_owned() } else { no_gauge },
+            no_capacity,
             busiest_thread: held(names::HARNESS_THREAD).and_then(|h| h.mean),
             generated: ends(&series(samples, names::GENERATION_TOKENS)),
         }

@@ -7,6 +7,7 @@ use crate::record::{Connection, RequestRecord};
 use crate::report::{Interval, MetricRow, Population, Stat};
 use crate::stats::{NEVER, Percentile, Ranks, percentiles};
 use crate::units::Nanos;
+use crate::validity::Lag;
 
 /// A moment that a request does not have.
 const MISSING: i64 = i64::MIN;
@@ -85,6 +86,15 @@ impl Columns {
         let column = METRICS.iter().position(|m| m.name == name).and_then(|i| self.values.get(i))?;
         let values = column.iter().zip(&self.ok).filter(|(v, answered)| **v != MISSING && (**answered || !ok)).map(|(v, _)| *v);
         Ranks::new(values.collect()).percentile(q).map(Nanos)
+    }
+
+    /// Dispatch lag of the requests that started, with the number of those later than `limit`.
+    pub fn lag(&self, limit: Nanos) -> Lag {
+        let begun = || METRICS.iter().zip(&self.values).filter(|(m, _)| m.name == "dispatch_lag").flat_map(|(_, column)| column);
+        let values: Vec<i64> = begun().copied().filter(|v| *v != MISSING).collect();
+        let late = values.iter().filter(|v| **v > limit.0).count() as u64;
+        let (started, largest) = (values.len() as u64, values.iter().max().copied().map(Nanos));
+        Lag { started, late, largest, p99: Ranks::new(values).percentile(0.99).map(Nanos) }
     }
 
     /// The cells of [`Stat::DISTRIBUTION`] of the metric at `index` over `rows`, for the answered and for all of them.

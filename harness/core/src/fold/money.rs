@@ -28,12 +28,16 @@ pub fn usd_per_mtok_total(run: &Run<'_>) -> Cell {
     per_million(run, tokens, "no token arrived in the window")
 }
 
-/// Cost per million output tokens of the window's requests that met the service level.
+/// Cost per million output tokens of requests that met the service level, whatever the others cost: a pool's by those that
+/// arrived in the window, an API's by those billed. Never less than the cost per million output tokens.
 pub fn usd_per_mtok_good_out(run: &Run<'_>) -> Cell {
     if run.facts.pricing.is_some() && run.facts.slo.is_empty() {
         return Cell::none("formula", 0, NO_SLO);
     }
-    per_million(run, run.tally.good_output, "no request met the service level")
+    if is_pool(run) {
+        return per_million(run, run.arrived.good_output, "no token of a request that met the service level arrived in the window");
+    }
+    per_million(run, run.good_bill.output, "no request met the service level")
 }
 
 /// Cost by the number of answered requests of the window.

@@ -1,7 +1,7 @@
 //! Rates and shares of a whole run.
 
 use super::row::{Cell, Run, Tally};
-use super::window::Ended;
+use super::window::{Arrived, Ended};
 
 /// What to give when there is no service level.
 pub const NO_SLO: &str = "no service level: give --slo ttft=…,tpot=…";
@@ -100,8 +100,13 @@ fn ended_note(run: &Run<'_>) -> Option<String> {
 }
 
 fn events_note(run: &Run<'_>) -> Option<String> {
-    let events = run.arrived.output_as_events;
-    (events > 0).then(|| format!("{events} of them are events, because the endpoint reports no token counts"))
+    let Arrived { output_as_events: events, output_broken_off: broken, .. } = run.arrived;
+    let reported = (events > 0).then(|| format!("{events} of them are events, because the endpoint reports no token counts"));
+    let broken = (broken > 0).then(|| format!("{broken} of them are events of streams that broke off before their token count"));
+    match (reported, broken) {
+        (Some(reported), Some(broken)) => Some(format!("{reported}; {broken}")),
+        (reported, broken) => reported.or(broken),
+    }
 }
 
 /// The cell that says so when prompts were read and nobody counted any.

@@ -19,6 +19,8 @@ pub struct Run<'a> {
     pub arrived: Arrived,
     /// What measured requests are billed for.
     pub bill: Bill,
+    /// The part of it for requests that met the service level.
+    pub good_bill: Bill,
     /// The end of the last record of any phase.
     pub last_end: Option<Nanos>,
     pub gauges: Gauges,
@@ -31,8 +33,6 @@ pub struct Tally {
     pub ok: u64,
     /// Requests that met the service level.
     pub good: u64,
-    /// Their output tokens.
-    pub good_output: u64,
     /// Token-bearing chunks of answered requests.
     pub chunks: u64,
     /// Of them, those that shared a read.
@@ -48,7 +48,6 @@ impl Tally {
             measured: a.measured + b.measured,
             ok: a.ok + b.ok,
             good: a.good + b.good,
-            good_output: a.good_output + b.good_output,
             chunks: a.chunks + b.chunks,
             coalesced: a.coalesced + b.coalesced,
             first_coalesced: a.first_coalesced + b.first_coalesced,

@@ -3,11 +3,12 @@
 
 use super::latency::Columns;
 use super::row::Run;
+use crate::cost::counted;
 use crate::record::{CountSource, Phase, RequestRecord, Status};
 use crate::report::{RunFacts, Window};
 use crate::sample::RunEvent;
 use crate::units::Nanos;
-use crate::validity::{Counter, Evidence, Lengths, Pace};
+use crate::validity::{self, Counter, Evidence, Lengths, Pace, Prompts};
 use std::collections::HashMap;
 
 /// Sums over the records of all phases.
@@ -15,6 +16,7 @@ use std::collections::HashMap;
 pub struct Account {
     ids: Vec<u32>,
     lengths: Lengths,
+    prompts: Prompts,
     /// Output tokens of every record whose count comes from the endpoint.
     counted: u64,
     /// Records that the engine may have generated for without telling how much.
@@ -36,6 +38,10 @@ impl Account {
             self.lengths.requests += 1;
             self.lengths.output += u64::from(output);
             self.lengths.wanted += u64::from(tokens.wanted);
+        }
+        if let (true, Phase::Measure, true, Some(input)) = (record.is_ok(), record.phase, counted(tokens.input_source), tokens.input) {
+            self.prompts.counted += u64::from(input);
+            self.prompts.wanted += u64::from(tokens.wanted_input);
         }
         if told {
             self.counted += u64::from(tokens.output.unwrap_or(0));
@@ -73,13 +79,14 @@ pub fn evidence<'a>(run: &'a Run<'_>, columns: &Columns, mut account: Account, e
     let (started, last_start) = columns.starts();
     let lanes = f64::from(run.facts.concurrency.unwrap_or(0)) * (run.window.end - run.window.start).0 as f64;
     let of_lanes = |time: i128| (lanes > 0.0).then(|| time as f64 / lanes);
+    let ttft_p50 = columns.rough_percentile("ttft", true, 0.50);
     Evidence {
         facts: run.facts,
         counts: &run.counts,
         window: run.window,
         duplicates: account.duplicates(),
-        lag_p99: columns.rough_percentile("dispatch_lag", false, 0.99),
-        ttft_p50: columns.rough_percentile("ttft", true, 0.50),
+        lag: columns.lag(validity::lag_limit(ttft_p50)),
+        ttft_p50,
         busiest_thread: run.gauges.busiest_thread,
         pace: Pace {
             started,
@@ -88,6 +95,8 @@ pub fn evidence<'a>(run: &'a Run<'_>, columns: &Columns, mut account: Account, e
             held_share: of_lanes(account.held(run.window)),
         },
         lengths: account.lengths,
+        prompts: account.prompts,
+        first_coalesced: run.tally.first_coalesced,
         counter: Counter {
             readings: run.gauges.generated,
             engine: account.engine,

@@ -4,7 +4,7 @@
 //! record was seen, and the chunks of a run are too many to keep until then. So the ends of the window are kept as ranges
 //! that only narrow, and an arrival waits only while it could still fall on either side.
 
-use crate::record::{Phase, RequestRecord};
+use crate::record::{CountSource, Phase, RequestRecord, Status};
 use crate::report::{RunFacts, Window};
 use crate::schedule::Warmup;
 use crate::units::Nanos;
@@ -91,8 +91,12 @@ impl<'a> Frame<'a> {
 pub struct Arrived {
     /// Output tokens, by the arrival of their chunks.
     pub output: u64,
-    /// Of them, tokens that were not counted but are events, because the endpoint reports nothing.
+    /// Of them, those of requests that met the service level.
+    pub good_output: u64,
+    /// Of them, events of complete answers whose tokens the endpoint did not count.
     pub output_as_events: u64,
+    /// Of them, events of streams that broke off before their token count.
+    pub output_broken_off: u64,
     /// Prompt tokens of requests whose first token arrived.
     pub input: u64,
     /// Requests whose first token arrived.
@@ -106,11 +110,7 @@ pub struct Arrived {
 impl Arrived {
     fn add(&mut self, item: Item) {
         match item {
-            Item::Output(tokens) => self.output += u64::from(tokens),
-            Item::Events(events) => {
-                self.output += u64::from(events);
-                self.output_as_events += u64::from(events);
-            }
+            Item::Output(tokens, of) => self.add_output(u64::from(tokens), of),
             Item::Input(tokens) => {
                 self.first_tokens += 1;
                 self.input += u64::from(tokens.unwrap_or(0));
@@ -119,13 +119,54 @@ impl Arrived {
             Item::Answer => self.answers += 1,
         }
     }
+
+    fn add_output(&mut self, tokens: u64, of: Output) {
+        self.output += tokens;
+        match of {
+            Output::Good => self.good_output += tokens,
+            Output::GoodEvents => {
+                self.good_output += tokens;
+                self.output_as_events += tokens;
+            }
+            Output::Events => self.output_as_events += tokens,
+            Output::BrokenOff => self.output_broken_off += tokens,
+            Output::Other => {}
+        }
+    }
+}
+
+/// Whose output it is and how it was counted.
+#[derive(Clone, Copy, Debug)]
+enum Output {
+    /// Counted, of a request that met the service level.
+    Good,
+    /// Events of one that met it.
+    GoodEvents,
+    /// Events of another complete answer.
+    Events,
+    /// Events of a stream that broke off.
+    BrokenOff,
+    /// Counted, of any other request.
+    Other,
+}
+
+impl Output {
+    fn of(record: &RequestRecord, good: bool) -> Self {
+        let events = record.tokens.chunk_source == CountSource::Chunks;
+        match (events, good, record.status) {
+            (true, true, _) => Self::GoodEvents,
+            (true, false, Status::Ok | Status::Short) => Self::Events,
+            (true, false, _) => Self::BrokenOff,
+            (false, true, _) => Self::Good,
+            (false, false, _) => Self::Other,
+        }
+    }
 }
 
 /// Something that arrives.
 #[derive(Clone, Copy, Debug)]
 enum Item {
-    Output(u32),
-    Events(u32),
+    Output(u32, Output),
     Input(Option<u32>),
     Answer,
 }
@@ -141,10 +182,9 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Adds what arrived of one record.
-    pub fn add(&mut self, frame: &Frame<'_>, record: &RequestRecord) {
-        let events = record.tokens.chunk_source == crate::record::CountSource::Chunks;
-        let item = if events { Item::Events } else { Item::Output };
+    /// Adds what arrived of one record; `good` says whether it met the service level.
+    pub fn add(&mut self, frame: &Frame<'_>, record: &RequestRecord, good: bool) {
+        let output = Output::of(record, good);
         if let Some(first) = record.at.first_token {
             self.sort(frame, first, Item::Input(record.tokens.input));
             let span: i64 = record.chunk_gaps.iter().fold(0, |sum, gap| sum.saturating_add(*gap));
@@ -153,13 +193,12 @@ impl Arrivals {
             let inside = |at| frame.holds(at) == Some(true);
             if forward && inside(first) && inside(first + Nanos(span)) {
                 let tokens: u64 = record.chunk_tokens.iter().map(|t| u64::from(*t)).sum();
-                self.inside.output += tokens;
-                self.inside.output_as_events += if events { tokens } else { 0 };
+                self.inside.add_output(tokens, output);
             } else {
                 let mut at = first;
                 for (gap, tokens) in record.chunk_gaps.iter().zip(&record.chunk_tokens) {
                     at += Nanos(*gap);
-                    self.sort(frame, at, item(*tokens));
+                    self.sort(frame, at, Item::Output(*tokens, output));
                 }
             }
         }
@@ -208,7 +247,7 @@ impl Arrivals {
 mod tests {
     use super::*;
 
-    use crate::record::{Moments, Status};
+    use crate::record::Moments;
     use crate::schedule::Limit;
     use proptest::prelude::*;
 
@@ -252,7 +291,11 @@ mod tests {
                 },
                 chunk_gaps: chunks.iter().enumerate().map(|(i, c)| if i == 0 { 0 } else { c.0 }).collect(),
                 chunk_tokens: chunks.iter().map(|c| c.1).collect(),
-                tokens: crate::record::Tokens { input: input.checked_sub(1), ..Default::default() },
+                tokens: crate::record::Tokens {
+                    input: input.checked_sub(1),
+                    chunk_source: if input == 0 { CountSource::Chunks } else { CountSource::Usage },
+                    ..Default::default()
+                },
                 status: if ok { Status::Ok } else { Status::Truncated },
                 ..RequestRecord::default()
             },
@@ -276,7 +319,7 @@ mod tests {
             for record in &records {
                 frame.see(record);
                 arrivals.review_at = 0;
-                arrivals.add(&frame, record);
+                arrivals.add(&frame, record, record.is_ok());
                 arrivals.review(&frame);
             }
             let (window, _) = frame.window();
@@ -291,7 +334,7 @@ mod tests {
                 for (gap, tokens) in r.chunk_gaps.iter().zip(&r.chunk_tokens) {
                     at += Nanos(*gap);
                     if inside(at) {
-                        expect.add(Item::Output(*tokens));
+                        expect.add(Item::Output(*tokens, Output::of(r, r.is_ok())));
                     }
                 }
                 if r.is_ok() && inside(r.at.end.expect("every record has one")) {

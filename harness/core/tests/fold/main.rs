@@ -208,7 +208,7 @@ fn numbers_that_do_not_exist_say_why() {
     check(&bare, "kv_allocated_bytes", "no KV gauge");
     check(&bare, "kv_occupied_mean_bytes", "no KV gauge");
     let strict = RunFacts { slo: Slo { ttft: Some(Nanos(1)), ..Slo::default() }, pricing: facts.pricing, ..limited(1) };
-    check(&report(&strict, &one), "usd_per_mtok_good_out", "no request met the service level");
+    check(&report(&strict, &one), "usd_per_mtok_good_out", "no token of a request that met the service level");
     let ends_by_due = report(&RunFacts::default(), &one);
     assert_eq!(single(&ends_by_due, "output_tput"), (Some(0.0), "the window ends at the last due".into()));
     let unknown = RequestRecord { tokens: Tokens { input: None, ..one[0].tokens }, ..one[0].clone() };
@@ -274,6 +274,37 @@ fn cost_by_hand() {
     check(api, &[big(0, request), broken], [2.0 * usd, usd * 1e3, usd / 0.011, 2.0 * usd * 1e3, 2.0 * usd]);
 }
 
+/// Tokens of requests that met the service level are counted by the same rule as all tokens.
+#[test]
+fn good_tokens_of_a_pool_belong_by_arrival() {
+    let slo = Slo { ttft: Some(ms(500)), ..Slo::default() };
+    let facts = RunFacts { slo, pricing: Some(Pricing::Pool { usd_per_hour: 3.6 }), warmup: Warmup::Time(ms(1_000)), ..limited(10) };
+    let records = [
+        RequestRecord { phase: Phase::Warmup, ..answer(0, ms(500), &[400, 600, 700]) }, // two tokens in the window
+        answer(1, ms(10_800), &[100, 300, 400]),                                        // one in it, two after it
+        answer(2, ms(5_000), &[600]),                                                   // too late
+    ];
+    let report = report(&facts, &records);
+    let usd = |name| single(&report, name).0.expect("there are tokens");
+    assert_eq!((usd("usd_total"), usd("usd_per_mtok_out"), usd("usd_per_mtok_good_out")), (0.01, 0.01 / 4.0 * 1e6, 0.01 / 3.0 * 1e6));
+}
+
+#[test]
+fn events_say_why_they_are_events() {
+    let events = |record: RequestRecord| RequestRecord {
+        tokens: Tokens { output_source: CountSource::Chunks, chunk_source: CountSource::Chunks, ..record.tokens },
+        ..record
+    };
+    let broken = || failed(events(answer(1, ms(1), &[5, 6, 7])), Status::Truncated, ErrorCode::NoTerminator);
+    let check = |records: &[RequestRecord], note: &str| assert_eq!(single(&report(&limited(1), records), "output_tput").1, note);
+    check(&[answer(0, ms(0), &[5])], "");
+    check(&[answer(0, ms(0), &[5]), broken()], "3 of them are events of streams that broke off before their token count");
+    let unreported = "2 of them are events, because the endpoint reports no token counts";
+    check(&[events(answer(0, ms(0), &[5, 6]))], unreported);
+    let both = format!("{unreported}; 3 of them are events of streams that broke off before their token count");
+    check(&[events(answer(0, ms(0), &[5, 6])), broken()], &both);
+}
+
 #[test]
 fn an_api_costs_the_same_whatever_the_window() {
     let api = Pricing::PerToken { input: 1.0, cached: None, output: 2.0 };
@@ -310,6 +341,21 @@ fn kv_memory_by_hand() {
     check(&shares, [Some(token), None, None, None, Some(0.5)]);
     let tokens = [&shares[..], &[engine(names::KV_CAPACITY_TOKENS, 30, 100.0)]].concat();
     check(&tokens, [Some(token), Some(100.0 * token), Some(37.5 * token), Some(50.0 * token), Some(0.5)]);
+    let reasons = |facts: &RunFacts, samples: &[Sample], expect: [&str; 3]| {
+        let report = fold(facts, &records, samples, &[]);
+        let names = ["kv_allocated_bytes", "kv_occupied_mean_bytes", "kv_occupied_peak_frac"];
+        for (name, part) in names.into_iter().zip(expect) {
+            let (_, reason) = single(&report, name);
+            assert!(if part.is_empty() { reason.is_empty() } else { reason.contains(part) }, "{name}: {reason} for {samples:?}");
+        }
+    };
+    let bare = RunFacts { geometry: None, ..facts.clone() };
+    reasons(&facts, &[], ["no KV gauge"; 3]);
+    reasons(&facts, &shares, ["does not say how large", "does not say how large", ""]);
+    reasons(&bare, &tokens, ["--model-config FILE", "--model-config FILE", ""]);
+    let after = [engine(names::KV_USED_FRACTION, 25, 0.5)];
+    reasons(&facts, &after, ["does not say how large", "held for any part of the window", "held for any part of the window"]);
+    reasons(&bare, &tokens[2..], ["--model-config FILE", "no KV gauge", "no KV gauge"]);
     let failed = [RunEvent { at: ms(1), code: "telemetry_failed", detail: "404".into() }];
     assert!(single(&fold(&facts, &records, &[], &failed), "kv_allocated_bytes").1.contains("404"));
 }
@@ -418,6 +464,7 @@ proptest! {
         requests in prop::option::of(1_u32..100),
         closed in any::<bool>(),
         cached in prop::option::of(Just(0.1)),
+        pool in any::<bool>(),
     ) {
         let facts = RunFacts {
             warmup,
@@ -426,7 +473,7 @@ proptest! {
             scheduled: sorted.len() as u64,
             classes: vec!["a".into(), "b".into(), "c".into()],
             slo: Slo { ttft: Some(ms(60)), tpot: Some(ms(9)), e2e: None },
-            pricing: Some(Pricing::PerToken { input: 0.3, cached, output: 0.7 }),
+            pricing: Some(if pool { Pricing::Pool { usd_per_hour: 8.0 } } else { Pricing::PerToken { input: 0.3, cached, output: 0.7 } }),
             accelerators: Some(8),
             exact_length: true,
             ..RunFacts::default()
@@ -434,5 +481,8 @@ proptest! {
         let a = fold(&facts, &sorted, &[], &[]);
         let b = fold(&facts, shuffled, &[], &[]);
         prop_assert_eq!(format!("{a:?}"), format!("{b:?}"));
+        if let (Some(all), Some(good)) = (single(&a, "usd_per_mtok_out").0, single(&a, "usd_per_mtok_good_out").0) {
+            prop_assert!(good >= all, "good tokens are some of all tokens: {good} against {all}");
+        }
     }
 }

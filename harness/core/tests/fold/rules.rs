@@ -46,8 +46,10 @@ fn every_rule_both_ways() {
         ("V05", "on time"),
         ("V05", "thread"),
         ("V06", "rate"),
-        ("V07", "length"),
+        ("V07", "answers have the length"),
+        ("V07", "prompts have the length"),
         ("V07", "counter"),
+        ("V08", "first tokens"),
         ("V19", ""),
     ] {
         pass("good", rule, |_, _, _| {});
@@ -67,7 +69,7 @@ fn every_rule_both_ways() {
         s.clear();
     });
     fail("one twice", ("V04", ""), |_, r, _| r[1].request = RequestId(0));
-    fail("late", ("V05", "on time"), |_, r, _| r.iter_mut().take(5).for_each(|r| r.at.start = Some(r.at.due + ms(2))));
+    fail("late", ("V05", "on time"), |_, r, _| r.iter_mut().take(6).for_each(|r| r.at.start = Some(r.at.due + ms(2))));
     pass("late, and slow to answer", ("V05", "on time"), |_, r, s| {
         for r in r {
             r.at.first_token = Some(r.at.due + ms(300));
@@ -96,11 +98,17 @@ fn every_rule_both_ways() {
         s.clear();
         (f.scheduled, f.limit.duration) = (1, None);
     });
-    fail("short answers", ("V07", "length"), |_, r, s| {
+    fail("short answers", ("V07", "answers have"), |_, r, s| {
         r.iter_mut().for_each(|r| r.tokens.wanted = 3);
         s.clear();
     });
-    not_checked("free lengths", ("V07", "length"), |f, _, _| f.exact_length = false);
+    flag("long prompts", ("V07", "prompts have"), |_, r, _| r.iter_mut().for_each(|r| r.tokens.input = Some(11)));
+    pass("prompts 5 % longer", ("V07", "prompts have"), |_, r, _| r.iter_mut().take(100).for_each(|r| r.tokens.input = Some(11)));
+    not_checked("prompts nobody counted", ("V07", "prompts have"), |_, r, _| r.iter_mut().for_each(|r| r.tokens.input = None));
+    not_checked("prompts of no asked length", ("V07", "prompts have"), |_, r, _| r.iter_mut().for_each(|r| r.tokens.wanted_input = 0));
+    flag("merged", ("V08", "first tokens"), |_, r, _| r.iter_mut().take(21).for_each(|r| r.first_coalesced = true));
+    pass("a tenth merged", ("V08", "first tokens"), |_, r, _| r.iter_mut().take(20).for_each(|r| r.first_coalesced = true));
+    not_checked("free lengths", ("V07", "answers have"), |f, _, _| f.exact_length = false);
     fail("somebody else's tokens", ("V07", "counter"), |_, _, s| s[1].value = 1410.0);
     pass("nearly", ("V07", "counter"), |_, _, s| s[1].value = 1403.0);
     not_checked("no counter", ("V07", "counter"), |_, _, s| s.clear());
@@ -116,9 +124,42 @@ fn every_rule_both_ways() {
         r.iter_mut().for_each(|r| r.tokens.output_source = CountSource::Chunks);
         s.clear();
     });
-    flag("clock", ("V08", ""), |_, _, _| {});
+    flag("clock", ("V08", "clock"), |_, _, _| {});
     flag("insecure", ("V13", ""), |f, _, _| f.insecure = true);
     fail("stopped", ("V19", ""), |f, _, _| f.interrupted = true);
+}
+
+/// With few requests one late one is chance; with many the percentile decides.
+#[test]
+fn late_requests() {
+    let check = |n: u32, late: usize, finding, value: &str, limit: &str| {
+        let mut records: Vec<_> = (0..n).map(|i| answer(i, ms(i64::from(i)), &[5])).collect();
+        records.iter_mut().take(late).for_each(|r| r.at.start = Some(r.at.due + Nanos(2_900_000)));
+        let report = report(&limited(1), &records);
+        let rule = report.validity.rules.into_iter().find(|r| r.rule.contains("on time")).expect("it is always there");
+        assert_eq!(rule.finding, finding, "{late} of {n}: {rule:?}");
+        assert!(rule.value.contains(value) && rule.limit.starts_with(limit), "{late} of {n}: {rule:?}");
+    };
+    use Finding::{Fail, NotChecked, Pass};
+    check(0, 0, NotChecked, "no measured request", "p99 at most 1.00 ms");
+    check(5, 1, Fail, "1 of 5 requests", "at most 0 later than 1.00 ms"); // 1 − 0.99⁵ = 4.9 %
+    check(6, 1, Pass, "1 of 6 requests", "at most 1 later than 1.00 ms"); // 1 − 0.99⁶ = 5.9 %
+    check(26, 0, Pass, "the largest dispatch lag is 10.0 µs", "at most 1 later");
+    check(26, 1, Pass, "1 of 26 requests started later than 1.00 ms, the largest dispatch lag is 2.90 ms", "at most 1 later");
+    check(26, 2, Fail, "2 of 26 requests", "at most 1 later");
+    check(367, 7, Pass, "7 of 367 requests", "at most 7 later");
+    check(367, 8, Fail, "8 of 367 requests", "at most 7 later");
+    check(368, 3, Pass, "dispatch lag p99 10.0 µs; 3 of 368 requests", "p99 at most 1.00 ms");
+    check(368, 4, Fail, "dispatch lag p99 2.90 ms; 4 of 368 requests", "p99 at most 1.00 ms");
+}
+
+#[test]
+fn prompts_are_shown_against_what_was_asked() {
+    let tokens = Tokens { input: Some(13_990), wanted_input: 4_625, ..answer(0, ms(0), &[5]).tokens };
+    let unknown = RequestRecord { tokens: Tokens { input: None, ..tokens }, ..answer(1, ms(1), &[5]) };
+    let report = report(&limited(1), &[RequestRecord { tokens, ..answer(0, ms(0), &[5]) }, unknown]);
+    let rule = report.validity.broken(Severity::Flag).find(|r| r.code == "V07").expect("it is broken");
+    assert_eq!(rule.value, "asked 4,625, counted 13,990 (302.5 %)");
 }
 
 #[test]
