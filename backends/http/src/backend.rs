@@ -9,7 +9,9 @@ use crate::protocol::{PROTOCOLS, Protocol};
 use crate::tls;
 use crate::transport::Route;
 use crate::url::Endpoint;
-use nomoat_core::backend::{Backend, BackendError, BackendInfo, BoxFuture, Capabilities, Channel, Encoder, EngineVersion, Telemetry};
+use nomoat_core::backend::{
+    Backend, BackendError, BackendInfo, BoxFuture, Capabilities, Channel, Encoder, EngineVersion, Offer, Telemetry,
+};
 use nomoat_core::clock::Clock;
 use nomoat_core::request::ShardId;
 use nomoat_core::sample::Sample;
@@ -48,10 +50,10 @@ pub struct HttpConfig {
     pub proxy: Option<String>,
     /// How long to wait for it to be ready.
     pub wait_ready: Option<Duration>,
+    /// How long the pre-flight may take to answer.
+    pub first_answer: Option<Duration>,
     /// Where its metrics are.
     pub metrics_url: Option<String>,
-    /// Starts every request's `X-Request-Id`; the request's number follows.
-    pub tag: String,
     /// Whether the user asked for exact answer lengths.
     pub exact: bool,
 }
@@ -72,6 +74,15 @@ impl HttpBackend {
     /// What is wrong with the settings, or that the name does not resolve.
     pub async fn new(config: HttpConfig, clock: Arc<dyn Clock>) -> Result<Arc<Self>, BackendError> {
         let endpoint = Endpoint::parse(&config.url).map_err(|e| BackendError::Config(format!("--url {e}")))?;
+        if let Some(full) = PROTOCOLS.iter().find(|p| config.url.trim_end_matches('/').ends_with(p.path())) {
+            return Err(BackendError::Config(format!(
+                "--url {} is a whole route; give the server as --url and --endpoint {}",
+                config.url,
+                full.path()
+            )));
+        }
+        // Checked also where it is not used: a setting that is wrong must not wait for the day it is needed.
+        tls::client(config.ca_file.as_deref(), config.insecure).map_err(BackendError::Config)?;
         let route = Arc::new(route(&config, endpoint.clone(), clock).await?);
         for (name, value) in config.headers.iter().map(|(n, v)| (n.as_str(), v)).chain(config.api_key.iter().map(|k| ("Authorization", k)))
         {
@@ -107,7 +118,7 @@ impl HttpBackend {
             temperature: config.temperature,
             extra: config.extra_body.clone(),
             seed: 0,
-            tag: config.tag.clone(),
+            tag: String::new(),
         };
         Ok(Arc::new(Self { config, route, settled: Mutex::new(encoder), metrics: Mutex::new(None) }))
     }
@@ -151,6 +162,9 @@ impl HttpBackend {
     fn unreachable(&self, error: ControlError) -> BackendError {
         let shown = self.shown();
         BackendError::Unreachable(match error {
+            ControlError::Unreachable(why) if self.route.proxied => {
+                format!("connecting to {shown} through the proxy {}: {why}", self.config.proxy.as_deref().unwrap_or_default())
+            }
             ControlError::Unreachable(why) => {
                 let hint = if self.config.wait_ready.is_some() {
                     "it was not ready in the time of --wait-ready"
@@ -243,7 +257,7 @@ impl HttpBackend {
                 }
                 encoder.exact = exact;
                 encoder.usage = usage;
-                match preflight(&self.route, &encoder, CONTROL_TIMEOUT.max(self.config.wait_ready.unwrap_or_default())).await {
+                match preflight(&self.route, &encoder, self.config.first_answer.unwrap_or(CONTROL_TIMEOUT)).await {
                     Ok(Attempt::Accepted { notes: seen }) => {
                         if self.config.exact && !exact {
                             notes.push("the endpoint refused forced answer lengths (ignore_eos, min_tokens): lengths are caps".into());
@@ -265,6 +279,9 @@ impl HttpBackend {
                             break;
                         }
                     }
+                    Err(ControlError::Unreachable(why)) => {
+                        return Err(BackendError::Unreachable(format!("asking {} for one token: {why}", self.shown())));
+                    }
                     Err(error) => return Err(self.unreachable(error)),
                 }
             }
@@ -285,6 +302,12 @@ impl HttpBackend {
             let page = scrape(&self.route, &path, &self.settled()).await;
             return Ok(page.is_ok_and(|page| !prometheus::canonical(&page).is_empty()).then(|| (self.route.clone(), path)));
         };
+        if url.contains(['?', '@']) {
+            // It would stand in the manifest.
+            return Err(BackendError::Config(
+                "--metrics-url takes no query and no credentials; give --header for what must be sent".into(),
+            ));
+        }
         let (address, path) = split_path(url);
         let endpoint = Endpoint::parse(&address).map_err(|e| BackendError::Config(format!("--metrics-url {e}")))?;
         let route = Arc::new(self::route(&self.config, endpoint, self.route.clock.clone()).await?);
@@ -328,7 +351,7 @@ impl Backend for HttpBackend {
             {
                 return version("llama.cpp", v, "/props");
             }
-            version("unknown engine,", "version not disclosed".into(), "asked /get_server_info, /version, /props")
+            version("unknown engine", "(version not disclosed)".into(), "asked /get_server_info, /version, /props")
         })
     }
 
@@ -352,8 +375,8 @@ impl Backend for HttpBackend {
         })
     }
 
-    fn encoder(&self, prompt_seed: u64) -> Arc<dyn Encoder> {
-        Arc::new(HttpEncoder { seed: prompt_seed, ..self.settled() })
+    fn encoder(&self, offer: &Offer) -> Arc<dyn Encoder> {
+        Arc::new(HttpEncoder { seed: offer.prompt_seed, tag: offer.id_prefix.clone(), ..self.settled() })
     }
 
     fn open(&self, _: ShardId) -> BoxFuture<'_, Result<Box<dyn Channel>, BackendError>> {

@@ -19,7 +19,7 @@ const BUFFER: usize = 64 << 10;
 /// Longer than this for TCP and TLS together is a failure of its own kind.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the framing may take to end after the stream has said that it is done. Costs the connection, not the answer.
-const AFTER_DONE: Duration = Duration::from_secs(1);
+const AFTER_DONE: Duration = Duration::from_millis(100);
 
 /// A connection that is opened when first needed and kept while the peer allows.
 pub(crate) struct HttpChannel {
@@ -62,6 +62,7 @@ impl HttpChannel {
     async fn connect(&self) -> Result<Transport, RequestError> {
         match tokio::time::timeout(CONNECT_TIMEOUT, self.route.connect()).await {
             Ok(Ok(transport)) => Ok(transport),
+            Ok(Err(ConnectError::Exhausted(_))) => Err(RequestError::new(Status::Client, ErrorCode::Exhausted)),
             Ok(Err(ConnectError::Refused(_))) => Err(RequestError::new(Status::Connect, ErrorCode::Refused)),
             Ok(Err(ConnectError::Tls(_))) => Err(RequestError::new(Status::Connect, ErrorCode::Tls)),
             Err(_) => Err(RequestError::new(Status::Connect, ErrorCode::ConnectTimeout)),
@@ -109,15 +110,22 @@ impl HttpChannel {
         let mut filled = 0;
         let (head, mut body_at, mut stamp) = loop {
             let (n, stamp) = match reads.next(transport, &mut self.buffer[filled..], events).await {
-                Ok(read) => read,
-                Err(_) if reused && filled == 0 => return Err(Broken::Stale),
-                Err(_) => return Err(broken(Status::Connect, ErrorCode::Reset)),
+                Ok(Some(read)) => read,
+                Ok(None) | Err(_) if reused && filled == 0 => return Err(Broken::Stale),
+                Ok(None) | Err(_) => return Err(broken(Status::Connect, ErrorCode::Reset)),
             };
-            if n == 0 {
-                return Err(if reused && filled == 0 { Broken::Stale } else { broken(Status::Connect, ErrorCode::Reset) });
-            }
             filled += n;
-            match Head::parse(&self.buffer[..filled]) {
+            let head = loop {
+                match Head::parse(&self.buffer[..filled]) {
+                    // An interim head (100, 103): the final one follows, perhaps in the same read.
+                    Ok(Some((head, length))) if (100..200).contains(&head.status) && head.status != 101 => {
+                        self.buffer.copy_within(length..filled, 0);
+                        filled -= length;
+                    }
+                    other => break other,
+                }
+            };
+            match head {
                 Ok(Some((head, length))) => break (head, length, stamp),
                 Ok(None) if filled < self.buffer.len().min(MAX_HEAD) => {}
                 Ok(None) => return Err(broken(Status::Protocol, ErrorCode::TooLarge)),
@@ -162,14 +170,14 @@ impl HttpChannel {
                 read.await
             };
             match read {
-                Ok((0, _)) | Err(_) if done => return Ok((self.decoder.end(events)?, false)),
-                Ok((0, _)) => {
+                Ok(None) | Err(_) if done => return Ok((self.decoder.end(events)?, false)),
+                Ok(None) => {
                     if body.close().is_err() {
                         return Err(broken(Status::Truncated, ErrorCode::NoTerminator));
                     }
                     return Ok((self.decoder.end(events)?, false));
                 }
-                Ok((n, at)) => (filled, stamp) = (n, at),
+                Ok(Some((n, at))) => (filled, stamp) = (n, at),
                 Err(_) => return Err(broken(Status::Truncated, ErrorCode::Reset)),
             }
         }
@@ -235,8 +243,12 @@ struct Reads {
 }
 
 impl Reads {
-    async fn next(&mut self, transport: &mut Transport, buffer: &mut [u8], events: &mut EventSink) -> io::Result<(usize, Stamp)> {
+    async fn next(&mut self, transport: &mut Transport, buffer: &mut [u8], events: &mut EventSink) -> io::Result<Option<(usize, Stamp)>> {
         let (n, at, number): (usize, Nanos, u64) = transport.read(buffer).await?;
+        if n == 0 {
+            // The end of the connection is no byte: it has no stamp.
+            return Ok(None);
+        }
         let stamp = match self.last {
             Some((seen, stamp)) if seen == number => {
                 events.continued(n);
@@ -245,6 +257,6 @@ impl Reads {
             _ => events.arrived_at(n, at),
         };
         self.last = Some((number, stamp));
-        Ok((n, stamp))
+        Ok(Some((n, stamp)))
     }
 }

@@ -40,7 +40,7 @@ pub(crate) async fn exchange(route: &Route, request: &[u8], limit: usize, timeou
 
 async fn talk(route: &Route, request: &[u8], limit: usize) -> Result<Answer, ControlError> {
     let mut transport = route.connect().await.map_err(|e| match e {
-        ConnectError::Refused(why) => ControlError::Unreachable(why),
+        ConnectError::Refused(why) | ConnectError::Exhausted(why) => ControlError::Unreachable(why),
         ConnectError::Tls(why) => ControlError::Tls(why),
     })?;
     let lost = |e: std::io::Error| ControlError::Unreachable(format!("the connection broke: {e}"));
@@ -53,7 +53,15 @@ async fn talk(route: &Route, request: &[u8], limit: usize) -> Result<Answer, Con
             return Err(ControlError::Garbled("the connection was closed without an HTTP response".into()));
         }
         bytes.extend_from_slice(&chunk[..n]);
-        if let Some(parsed) = Head::parse(&bytes)? {
+        let mut parsed = Head::parse(&bytes)?;
+        while let Some((head, length)) = &parsed {
+            if !(100..200).contains(&head.status) || head.status == 101 {
+                break;
+            }
+            bytes.drain(..*length);
+            parsed = Head::parse(&bytes)?;
+        }
+        if let Some(parsed) = parsed {
             break parsed;
         }
     };

@@ -21,8 +21,9 @@ impl Secret {
     /// `text` without the secret, or the part of it after a scheme word such as `Bearer`.
     pub(crate) fn scrub(&self, text: &str) -> String {
         let bare = self.0.rsplit(' ').next().unwrap_or_default();
-        // What is shorter is no secret, and taking it out would garble every text.
-        if bare.len() < 4 { text.to_owned() } else { text.replace(&self.0, "<redacted>").replace(bare, "<redacted>") }
+        // What is shorter than four characters is no secret, and taking it out would garble every text.
+        let long = |part: &&str| part.len() >= 4;
+        [self.0.as_str(), bare].into_iter().filter(long).fold(text.to_owned(), |text, part| text.replace(part, "<redacted>"))
     }
 
     pub(crate) fn reveal(&self) -> &str {

@@ -26,10 +26,17 @@ pub(crate) async fn preflight(route: &Route, encoder: &HttpEncoder, timeout: Dur
     let ids = HttpEncoder::probe_ids();
     let prompt = if encoder.token_ids { Input::Ids(&ids) } else { Input::Text(" hello") };
     let body = encoder.body(prompt, 1, true).map_err(ControlError::Garbled)?;
-    let (request, _) = encoder.wire("POST", &encoder.path, &format!("{}-probe", encoder.tag), &body);
+    let (request, _) = encoder.wire("POST", &encoder.path, "nomoat-probe", &body);
     let answer = exchange(route, &request, LIMIT, timeout).await?;
     if answer.status != 200 {
-        return Ok(Attempt::Refused { status: answer.status, said: said(&answer.body) });
+        let to = answer.head.location.as_deref().map_or(String::new(), |to| format!(": it redirects to {to}"));
+        return Ok(Attempt::Refused { status: answer.status, said: format!("{to}{}", said(&answer.body)) });
+    }
+    if let Some(encoding) = answer.head.encoding.as_deref().filter(|e| !["", "identity"].contains(e)) {
+        return Ok(Attempt::Refused {
+            status: 200,
+            said: format!(": it compresses ({encoding}) although identity was asked for, and holds tokens back to do so"),
+        });
     }
     let mut sink = EventSink::new(Arc::new(ManualClock::default()), Arc::default());
     sink.begin(RequestRecord::default(), false);

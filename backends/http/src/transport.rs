@@ -32,6 +32,8 @@ pub(crate) struct Route {
 #[derive(Debug)]
 pub(crate) enum ConnectError {
     Refused(String),
+    /// This host has no descriptor or no port left: our own limit, not the endpoint's.
+    Exhausted(String),
     Tls(String),
 }
 
@@ -77,7 +79,9 @@ pub(crate) enum Transport {
 impl Route {
     /// Opens a connection: TCP without delay, the proxy's tunnel if there is one and TLS is spoken, then TLS.
     pub async fn connect(&self) -> Result<Transport, ConnectError> {
-        let stream = TcpStream::connect(&self.addresses[..]).await.map_err(|e| ConnectError::Refused(describe(&e)))?;
+        let stream = TcpStream::connect(&self.addresses[..])
+            .await
+            .map_err(|e| if is_exhausted(&e) { ConnectError::Exhausted(describe(&e)) } else { ConnectError::Refused(describe(&e)) })?;
         stream.set_nodelay(true).map_err(|e| ConnectError::Refused(describe(&e)))?;
         let mut stamped = Stamped { stream, clock: self.clock.clone(), last: Nanos::ZERO, reads: 0 };
         let Some(config) = &self.tls else { return Ok(Transport::Plain(stamped)) };
@@ -150,6 +154,14 @@ async fn tunnel(stream: &mut Stamped, endpoint: &Endpoint) -> Result<(), Connect
     }
     let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
     if line.split(' ').nth(1) == Some("200") { Ok(()) } else { Err(refused(format!("it answered `{line}`"))) }
+}
+
+/// Whether this host, and not the peer, refused: no descriptors in the process (EMFILE) or in the system (ENFILE), no local port
+/// (EADDRNOTAVAIL).
+fn is_exhausted(error: &io::Error) -> bool {
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
 fn describe(error: &io::Error) -> String {

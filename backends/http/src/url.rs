@@ -23,7 +23,12 @@ impl Endpoint {
     /// # Errors
     /// What is wrong with it and what it should look like.
     pub fn parse(url: &str) -> Result<Self, String> {
-        let wrong = |what: &str| format!("`{url}` is not an endpoint: {what}; write http://HOST:PORT or https://HOST/PATH");
+        if url.contains('@') {
+            // A credential in a URL would reach files and messages; this one is not shown either.
+            return Err("credentials do not belong into a URL; give --api-key-env NAME or --header".into());
+        }
+        let shown = url.split(['?', '#']).next().unwrap_or_default();
+        let wrong = |what: &str| format!("`{shown}` is not an endpoint: {what}; write http://HOST:PORT or https://HOST/PATH");
         let trimmed = url.trim();
         if trimmed.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(wrong("it has a space or a control character in it"));
@@ -35,16 +40,15 @@ impl Endpoint {
             None => (false, trimmed),
         };
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-        if authority.contains('@') {
-            // A credential in a URL would reach files and messages.
-            return Err("credentials do not belong into the URL; give --api-key-env NAME or --header".into());
-        }
         if path.contains(['?', '#']) {
             return Err(wrong("it has a query"));
         }
         let (host, port) = if let Some(v6) = authority.strip_prefix('[') {
             let (host, after) = v6.split_once(']').ok_or_else(|| wrong("`[` without `]`"))?;
-            (host, after.strip_prefix(':'))
+            match after.strip_prefix(':') {
+                None if !after.is_empty() => return Err(wrong("there is no `:` between `]` and the port")),
+                port => (host, port),
+            }
         } else {
             match authority.rsplit_once(':') {
                 Some((host, _)) if host.contains(':') => return Err(wrong("an IPv6 address needs brackets")),
@@ -93,7 +97,18 @@ mod tests {
             let e = Endpoint::parse(url).expect(url);
             assert_eq!((e.to_string().as_str(), e.host.as_str(), e.port, e.api.as_str()), (shown, host, port, api));
         }
-        for url in ["", "ftp://x", "http://", "http://x:y", "http://::1:80", "http://a b", "http://me:secret@x", "http://x/v1?key=1"] {
+        for url in [
+            "",
+            "ftp://x",
+            "http://",
+            "http://x:y",
+            "http://::1:80",
+            "http://a b",
+            "http://me:secret@x",
+            "ftp://me:secret@x",
+            "http://x/v1?key=secret",
+            "http://[::1]8000",
+        ] {
             let error = Endpoint::parse(url).expect_err(url);
             assert!(!error.contains("secret"), "{error}");
         }

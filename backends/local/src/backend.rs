@@ -11,7 +11,9 @@ use crate::preset::Preset;
 use crate::scheduler::Ask;
 use crate::telemetry::LocalTelemetry;
 use crate::thread::{self, Command, Handle};
-use nomoat_core::backend::{Backend, BackendError, BackendInfo, BoxFuture, Capabilities, Channel, Encoder, EngineVersion, Telemetry};
+use nomoat_core::backend::{
+    Backend, BackendError, BackendInfo, BoxFuture, Capabilities, Channel, Encoder, EngineVersion, Offer, Telemetry,
+};
 use nomoat_core::request::ShardId;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,8 +121,8 @@ impl Backend for LocalBackend {
         })
     }
 
-    fn encoder(&self, prompt_seed: u64) -> Arc<dyn Encoder> {
-        Arc::new(LocalEncoder::new(prompt_seed, self.preset.vocab, self.preset.context))
+    fn encoder(&self, offer: &Offer) -> Arc<dyn Encoder> {
+        Arc::new(LocalEncoder::new(offer.prompt_seed, self.preset.vocab, self.preset.context))
     }
 
     fn open(&self, _shard: ShardId) -> BoxFuture<'_, Result<Box<dyn Channel>, BackendError>> {

@@ -36,7 +36,7 @@ fn prepared(backend: &LocalBackend, number: u32, input_tokens: u32, output_token
         output_tokens,
         length: OutputLength::Exact,
     };
-    let payload = backend.encoder(0).encode(&request, &[]).unwrap();
+    let payload = backend.encoder(&nomoat_core::backend::Offer::default()).encode(&request, &[]).unwrap();
     Prepared { request, payload }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Honest measurement of LLM inference.
 #[derive(Parser, Debug)]
-#[command(name = "nomoat", version, max_term_width = 110, disable_help_subcommand = true)]
+#[command(name = "nomoat", version, term_width = 100, disable_help_subcommand = true)]
 #[command(
     about = "Measures LLM inference: TTFT, TPOT, cost per token and KV memory, under a replayed trace, with the instrument's own error beside them"
 )]
@@ -21,7 +21,7 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Measure an engine under a workload (alias: bench)
+    /// Measure an engine under a workload
     #[command(visible_alias = "bench")]
     Run(Box<RunArgs>),
     /// Fold a finished run's records again and print its report
@@ -68,7 +68,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "JSON", help_heading = "What to measure")]
     pub extra_body: Option<String>,
     /// Sampling temperature (default: 0, greedy)
-    #[arg(long, help_heading = "What to measure")]
+    #[arg(long, allow_negative_numbers = true, help_heading = "What to measure")]
     pub temperature: Option<f64>,
     /// Trust the certificates in this PEM file as well
     #[arg(long, value_name = "FILE", help_heading = "What to measure")]
@@ -124,19 +124,19 @@ pub struct RunArgs {
     pub same_prompts: bool,
 
     /// Divide recorded times and gaps by this
-    #[arg(long, value_name = "FACTOR", help_heading = "Load")]
+    #[arg(long, allow_negative_numbers = true, value_name = "FACTOR", help_heading = "Load")]
     pub speed: Option<f64>,
     /// Requests per second; with a trace, its recorded arrivals are scaled to this mean
-    #[arg(long, alias = "request-rate", value_name = "R", help_heading = "Load")]
+    #[arg(long, allow_negative_numbers = true, alias = "request-rate", value_name = "R", help_heading = "Load")]
     pub rate: Option<f64>,
     /// Law of arrivals; replaces a trace's recorded ones
     #[arg(long, value_name = "constant|poisson|gamma", help_heading = "Load")]
     pub arrivals: Option<String>,
     /// Coefficient of variation of gamma gaps
-    #[arg(long, value_name = "CV", help_heading = "Load")]
+    #[arg(long, allow_negative_numbers = true, value_name = "CV", help_heading = "Load")]
     pub cv: Option<f64>,
     /// The same as --cv, the way vLLM writes it: 1/cv²
-    #[arg(long, value_name = "B", help_heading = "Load")]
+    #[arg(long, allow_negative_numbers = true, value_name = "B", help_heading = "Load")]
     pub burstiness: Option<f64>,
     /// Closed loop: this many requests at any time
     #[arg(long, value_name = "C", help_heading = "Load")]
@@ -179,7 +179,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "METRIC:MS", num_args = 1.., help_heading = "What it is worth")]
     pub goodput: Vec<String>,
     /// Price of the whole pool behind the endpoint, idle parts included
-    #[arg(long, value_name = "USD", help_heading = "What it is worth")]
+    #[arg(long, allow_negative_numbers = true, value_name = "USD", help_heading = "What it is worth")]
     pub usd_per_hour: Option<f64>,
     /// Price per million tokens: in=0.15,out=0.60,cached=0.075
     #[arg(long, value_name = "LIST", help_heading = "What it is worth")]
@@ -216,7 +216,7 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Output")]
     #[serde(skip)]
     pub dry_run: bool,
-    /// Outcomes that shall exit with 0: invalid, slo, partial
+    /// Outcomes that shall exit with 0: invalid, slo, partial, nothing, interrupted
     #[arg(long, value_name = "LIST", help_heading = "Output")]
     pub exit_zero_on: Option<String>,
 }
@@ -265,7 +265,7 @@ pub struct TruthServeArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8100")]
     pub listen: String,
     /// What it does: key=value,… (ttft=50ms,itl=10ms,jitter=uniform:0.2,tokens_per_chunk=2,fault=…)
-    #[arg(long, value_name = "SCRIPT", default_value = "")]
+    #[arg(long, value_name = "SCRIPT", default_value = "", hide_default_value = true)]
     pub script: String,
     /// Append what it did to this file, one JSON line per request
     #[arg(long, value_name = "FILE")]
@@ -327,7 +327,7 @@ pub enum TraceCommand {
     },
     /// Generate the chat trace that is bundled, or one like it
     Make {
-        /// Seed
+        /// Seed of lengths and arrivals (default: the bundled trace's)
         #[arg(long)]
         seed: Option<u64>,
         /// Number of requests

@@ -5,6 +5,19 @@ use crate::exit::Failure;
 use serde_json::{Map, Value};
 use std::path::Path;
 
+/// Keys that say the same in other words: the one given as a flag takes the place of those in the file.
+const RIVALS: [&[&str]; 7] = [
+    &["slo", "goodput"],
+    &["cv", "burstiness"],
+    &["usd-per-hour", "price"],
+    &["concurrency", "rate"],
+    &["concurrency", "arrivals"],
+    &["concurrency", "ladder"],
+    &["rate", "ladder"],
+];
+/// Keys whose value is a time or a count in words.
+const TIMES: [&str; 6] = ["duration", "warmup", "timeout", "first-token-timeout", "wait-ready", "think"];
+
 /// The flags with the keys of their `-f` file underneath.
 pub fn resolve(flags: RunArgs) -> Result<RunArgs, Failure> {
     let Some(path) = flags.file.clone() else { return Ok(flags) };
@@ -12,7 +25,17 @@ pub fn resolve(flags: RunArgs) -> Result<RunArgs, Failure> {
     // Flags that are not written to a manifest still win over a file.
     let (header, out, format, dry_run) = (flags.header.clone(), flags.out.clone(), flags.format.clone(), flags.dry_run);
     for (key, value) in to_map(&flags) {
+        for rival in RIVALS.iter().filter(|rivals| rivals.contains(&key.as_str())).flat_map(|rivals| rivals.iter()) {
+            keys.shift_remove(*rival);
+        }
         keys.insert(key, value);
+    }
+    for key in TIMES {
+        // A bare number is what the flag takes too.
+        if let Some(Value::Number(number)) = keys.get(key) {
+            let text = number.to_string();
+            keys.insert(key.into(), Value::String(text));
+        }
     }
     let mut merged = from_map(keys).map_err(|e| Failure::usage(format!("reading {}: {e}", path.display())))?;
     if !header.is_empty() {

@@ -2,6 +2,14 @@
 
 use crate::exit::{Exit, Failure};
 use nomoat_drive::{Stop, StopHandle};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static TERMINATED: AtomicBool = AtomicBool::new(false);
+
+/// The exit code that says which signal stopped the run.
+pub fn by_signal(exit: Exit) -> Exit {
+    if exit == Exit::Interrupted && TERMINATED.load(Ordering::Relaxed) { Exit::Terminated } else { exit }
+}
 
 /// Listens on a thread of its own.
 pub fn install() -> Result<(StopHandle, Stop), Failure> {
@@ -19,11 +27,11 @@ pub fn install() -> Result<(StopHandle, Stop), Failure> {
                     return;
                 }
                 if asked {
-                    eprintln!("stopped at once; `nomoat recover` finishes what the run left behind");
-                    std::process::exit(Exit::Interrupted as i32);
+                    eprintln!("stopped at once; if a run had begun, `nomoat recover RUN` finishes what it left behind");
+                    std::process::exit(by_signal(Exit::Interrupted) as i32);
                 }
                 asked = true;
-                eprintln!("stopping: nothing more is sent, what was measured is kept; again to abort");
+                eprintln!("stopping; again to abort");
                 stopper.stop();
             }
         });
@@ -43,7 +51,10 @@ async fn interrupt() -> std::io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
             result = tokio::signal::ctrl_c() => result,
-            _ = terminate.recv() => Ok(()),
+            _ = terminate.recv() => {
+                TERMINATED.store(true, Ordering::Relaxed);
+                Ok(())
+            }
         }
     }
     #[cfg(not(unix))]

@@ -23,6 +23,8 @@ pub enum Exit {
     SloMissed = 20,
     /// Stopped by Ctrl-C; what was measured is saved and marked.
     Interrupted = 130,
+    /// The same, by a request to terminate.
+    Terminated = 143,
 }
 
 impl Exit {
@@ -55,6 +57,7 @@ impl Exit {
             Self::Partial => "partial",
             Self::SloMissed => "slo",
             Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
         }
     }
 }

@@ -24,6 +24,14 @@ use clap::Parser;
 use exit::{Exit, Failure};
 
 fn main() {
+    // A panic on any thread is our own failure: a run that went on without the thread would wait for it for ever.
+    let show = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        show(panic);
+        eprintln!("nomoat: this is a fault of nomoat; `nomoat recover RUN` finishes what a run left behind");
+        std::process::exit(Exit::Internal as i32);
+    }));
+    raise_file_limit();
     let exit = match dispatch(Cli::parse().command) {
         Ok(exit) => exit,
         Err(Failure { exit, message }) => {
@@ -31,7 +39,7 @@ fn main() {
             exit
         }
     };
-    std::process::exit(exit as i32);
+    std::process::exit(ctrl_c::by_signal(exit) as i32);
 }
 
 fn dispatch(command: Command) -> Result<Exit, Failure> {
@@ -42,5 +50,16 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Truth(args) => truth::truth(&args),
         Command::Trace(args) => trace::trace(&args),
         Command::Metrics(args) => metrics::metrics(&args),
+    }
+}
+
+/// A stream is a descriptor: as many as the host allows.
+fn raise_file_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        // If the host declines, the limit stays, and requests beyond it fail as `exhausted`.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
 }

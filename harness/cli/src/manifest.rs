@@ -48,7 +48,10 @@ pub fn begin(setup: &Setup, engine: &Engine, schedule: &Schedule, load: &str, ru
         target: env!("NOMOAT_TARGET").into(),
         rustc: env(env!("NOMOAT_RUSTC")),
     };
-    manifest.command = Command { argv_redacted: redacted(std::env::args()), config: resolved(setup, rule.load, rule.warmup, rule.limit) };
+    manifest.command = Command {
+        argv_redacted: redacted(std::env::args_os().map(|word| word.to_string_lossy().into_owned())),
+        config: resolved(setup, rule.load, rule.warmup, rule.limit),
+    };
     manifest.clock = Clock {
         source: "CLOCK_MONOTONIC".into(),
         stamp_source: stamps(engine).into(),
@@ -89,7 +92,6 @@ pub fn begin(setup: &Setup, engine: &Engine, schedule: &Schedule, load: &str, ru
         seed: setup.seed,
         totals: schedule.totals(ASSUMED_TTFT, ASSUMED_TPOT).map(Into::into),
     };
-    manifest.ext.insert("x_request_id_prefix".into(), engine.tag.clone().into());
     manifest
 }
 

@@ -5,11 +5,13 @@ use crate::manifest;
 use crate::progress;
 use crate::setup::Setup;
 use crate::target::Engine;
+use nomoat_core::backend::Offer;
 use nomoat_core::event::Live;
 use nomoat_core::fold::fold;
 use nomoat_core::record::RequestRecord;
 use nomoat_core::report::{RunFacts, RunReport};
-use nomoat_core::request::OutputLength;
+use nomoat_core::request::{OutputLength, ShardId};
+use nomoat_core::sample::Sample;
 use nomoat_core::schedule::{Due, Load, Schedule, Source, Warmup};
 use nomoat_core::trace::Fitted;
 use nomoat_core::units::Nanos;
@@ -60,10 +62,13 @@ impl<'a> Bench<'a> {
         let mut manifest = manifest::begin(setup, engine, &schedule, &words, &run_id, &self.group, &facts);
         // A run's prompts are its own unless asked otherwise: a prefix cache that is still warm from another run would be measured.
         let prompt_seed = if setup.args.same_prompts { setup.seed } else { nomoat_core::rng::stream_key(setup.seed, &run_id) };
-        manifest.ext.insert("prompt_seed".into(), prompt_seed.into());
+        let offer = Offer { prompt_seed, id_prefix: run_id[run_id.len() - 12..].to_owned() };
+        // As text: a reader that keeps numbers as doubles would round it.
+        manifest.ext.insert("prompt_seed".into(), format!("{prompt_seed:016x}").into());
+        manifest.ext.insert("x_request_id_prefix".into(), offer.id_prefix.clone().into());
         dir.write_manifest(&manifest).map_err(Failure::internal)?;
         let sink = Spool(dir.spool().map_err(Failure::internal)?);
-        let outcome = self.drive(&schedule, sink, &words, prompt_seed, |start| {
+        let outcome = self.drive(&schedule, sink, &words, offer, |start| {
             // A run that is killed is folded from this. If it cannot be written now, the end will say so.
             let _ =
                 dir.write_manifest(&Manifest { facts: FactsWire::unfinished(&RunFacts { start, ..facts.clone() }), ..manifest.clone() });
@@ -75,14 +80,7 @@ impl<'a> Bench<'a> {
         Ok(Measured { dir, report: finished.report, manifest: finished.manifest })
     }
 
-    fn drive(
-        &self,
-        schedule: &Schedule,
-        sink: Spool,
-        words: &str,
-        prompt_seed: u64,
-        opened: impl FnOnce(Nanos),
-    ) -> Result<Outcome, Failure> {
+    fn drive(&self, schedule: &Schedule, sink: Spool, words: &str, offer: Offer, opened: impl FnOnce(Nanos)) -> Result<Outcome, Failure> {
         let setup = self.setup;
         let plan = Plan {
             schedule: schedule.clone(),
@@ -91,7 +89,7 @@ impl<'a> Bench<'a> {
             max_concurrency: setup.args.max_concurrency,
             timeouts: setup.timeouts,
             sample_every: if self.engine.local.is_some() { SAMPLE_EVERY } else { SCRAPE_EVERY },
-            prompt_seed,
+            offer,
         };
         let live = Arc::new(Live::default());
         let distributions = Arc::default();
@@ -135,8 +133,9 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Requests per second that an open loop asks for between its first and its last measured due; `None` for closed loops and for
-/// schedules of fewer than two roots.
+/// Requests per second that an open loop offers while it has requests to offer; `None` for closed loops and for schedules of fewer than
+/// two roots. A trace that ends before its window offers as much as it did until then: over the window that is too little, and V06 says
+/// so.
 fn offered(schedule: &Schedule) -> Option<f64> {
     let rule = schedule.rule();
     if rule.load.is_closed() {
@@ -146,23 +145,23 @@ fn offered(schedule: &Schedule) -> Option<f64> {
         Warmup::Time(t) => at < t,
         Warmup::Requests(n) => id < n,
     };
-    let (mut n, mut first, mut last) = (0_u64, None, Nanos::ZERO);
-    for stream in schedule.streams(nomoat_core::request::ShardId(0), 1) {
-        for entry in stream {
-            if let Due::At(at) = entry.due
-                && !warm(entry.request.id.0, at)
-            {
-                n += 1;
-                first.get_or_insert(at);
-                last = at;
-            }
+    let (mut n, mut all, mut first, mut last) = (0_u64, 0_usize, None, Nanos::ZERO);
+    for entry in schedule.streams(ShardId(0), 1).into_iter().flatten() {
+        all += 1;
+        if let Due::At(at) = entry.due
+            && !warm(entry.request.id.0, at)
+        {
+            n += 1;
+            first.get_or_insert(at);
+            last = at;
         }
     }
-    let start = match (rule.warmup, first) {
-        (Warmup::Time(t), _) => t,
-        (Warmup::Requests(_), first) => first?,
+    let start = match rule.warmup {
+        Warmup::Time(t) => t,
+        Warmup::Requests(_) => first?,
     };
-    let end = rule.limit.duration.map_or(last, |d| start + d);
+    let ran_out = matches!(&rule.source, Source::Trace(trace) if !rule.repeat && all == trace.requests.len());
+    let end = rule.limit.duration.filter(|_| !ran_out).map_or(last, |d| start + d);
     let seconds = (end - start).as_secs_f64();
     (n > 1 && seconds > 0.0).then(|| n as f64 / seconds)
 }
@@ -197,6 +196,10 @@ struct Spool(SpoolWriter);
 impl RecordSink for Spool {
     fn push(&mut self, record: &RequestRecord) -> std::io::Result<()> {
         self.0.push(record).map_err(std::io::Error::other)
+    }
+
+    fn push_sample(&mut self, sample: &Sample) -> std::io::Result<()> {
+        self.0.push_sample(sample).map_err(std::io::Error::other)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

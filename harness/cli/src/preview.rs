@@ -70,6 +70,7 @@ fn describe(setup: &Setup, load: Load, text: &mut String) -> Result<(), Failure>
                     Some(Pricing::PerToken { input, output, .. }) => {
                         format!("{:.4} USD if nothing is cached", (t.input_tokens as f64 * input + t.output_tokens as f64 * output) / 1e6)
                     }
+                    Some(Pricing::Pool { .. }) if load.is_closed() => "– (a closed loop takes as long as the endpoint does)".into(),
                     Some(Pricing::Pool { usd_per_hour }) => {
                         format!("{:.4} USD until the last due", usd_per_hour * t.last_due.as_secs_f64() / 3600.0)
                     }

@@ -30,9 +30,9 @@ pub fn start(enabled: bool, words: &str, live: Arc<Live>, distributions: Arc<Mut
         let (mut seen, mut at) = (0, begun);
         let every = if terminal { LIVE_EVERY } else { PLAIN_EVERY };
         while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(every) {
-            let chunks = live.chunks.load(Relaxed);
-            let rate = (chunks - seen) as f64 / at.elapsed().as_secs_f64().max(1e-9);
-            (seen, at) = (chunks, Instant::now());
+            let tokens = live.tokens.load(Relaxed);
+            let rate = (tokens - seen) as f64 / at.elapsed().as_secs_f64().max(1e-9);
+            (seen, at) = (tokens, Instant::now());
             let text = line(&live, &distributions, begun.elapsed(), rate);
             let mut err = std::io::stderr().lock();
             // A terminal that went away is no reason to stop measuring.
@@ -60,7 +60,7 @@ impl Shown {
 
 fn line(live: &Live, distributions: &Mutex<Progress>, elapsed: Duration, rate: f64) -> String {
     let mut text = format!(
-        "{:>4.0} s  sent {}  ok {}  failed {}  in flight {}  {rate:.0} chunks/s",
+        "{:>4.0} s  sent {}  ok {}  failed {}  in flight {}  {rate:.0} tokens/s",
         elapsed.as_secs_f64(),
         live.sent.load(Relaxed),
         live.ok.load(Relaxed),

@@ -9,6 +9,7 @@ use crate::setup::{Mode, Setup};
 use crate::{advice, ctrl_c, preview, target};
 use nomoat_core::report::RunReport;
 use nomoat_core::schedule::Load;
+use nomoat_core::slo::Slo;
 use nomoat_core::units::Nanos;
 use nomoat_results::table::{Rung, render_ladder};
 
@@ -22,7 +23,7 @@ pub fn run(flags: RunArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     let (stop_handle, stop) = ctrl_c::install()?;
-    let engine = target::connect(&mut setup)?;
+    let engine = target::connect(&mut setup, stop.clone())?;
     let loads = match setup.mode.clone() {
         Mode::Single(load) => vec![load],
         Mode::Ladder(rungs) => rungs.into_iter().map(|concurrency| Load::Closed { concurrency, think: Nanos::ZERO }).collect(),
@@ -30,8 +31,10 @@ pub fn run(flags: RunArgs) -> Result<Exit, Failure> {
     };
     let bench = Bench::new(&setup, &engine, stop_handle, stop.clone());
     let mut measured: Vec<(Load, Measured)> = vec![];
+    let mut left_out = Exit::Ok;
     for load in loads {
         if stop.asked() {
+            left_out = Exit::Interrupted;
             break;
         }
         let one = bench.measure(load)?;
@@ -39,7 +42,7 @@ pub fn run(flags: RunArgs) -> Result<Exit, Failure> {
     }
     let text = render(&setup, &engine, &measured)?;
     put(&text);
-    let exit = measured.iter().fold(Exit::Ok, |exit, (_, m)| exit.worst(outcome(&m.report, &setup)));
+    let exit = measured.iter().fold(left_out, |exit, (_, m)| exit.worst(outcome(&m.report, setup.slo)));
     Ok(if setup.zero_on.contains(&exit) { Exit::Ok } else { exit })
 }
 
@@ -68,13 +71,13 @@ fn label(load: Load) -> String {
 }
 
 /// The exit code that a report alone decides.
-pub fn outcome(report: &RunReport, setup: &Setup) -> Exit {
+pub fn outcome(report: &RunReport, slo: Slo) -> Exit {
     let mut exit = verdict(report);
     let missed = report
         .get("goodput_share", nomoat_core::report::Stat::Rate, nomoat_core::report::Population::All)
         .and_then(|r| r.value)
         .is_some_and(|share| share < SLO_SHARE);
-    if !setup.slo.is_empty() && missed {
+    if !slo.is_empty() && missed {
         exit = exit.worst(Exit::SloMissed);
     }
     exit
@@ -84,7 +87,7 @@ pub fn outcome(report: &RunReport, setup: &Setup) -> Exit {
 pub const SLO_SHARE: f64 = 0.99;
 
 /// The exit code of the verdict.
-pub fn verdict(report: &RunReport) -> Exit {
+fn verdict(report: &RunReport) -> Exit {
     let interrupted = report.validity.rules.iter().any(|r| r.code == "V19" && r.finding == nomoat_core::validity::Finding::Fail);
     let mut exit = Exit::Ok;
     if interrupted {

@@ -162,7 +162,7 @@ impl Setup {
             (Some(trace), None) => Some(Fitted { trace: trace.clone(), clipped: 0, skipped: 0 }),
             (None, Some(context)) => {
                 let (input, output) = self.shape.unwrap_or_default();
-                if input + output > context {
+                if u64::from(input) + u64::from(output) > u64::from(context) {
                     return Err(Failure::usage(format!(
                         "prompts of {input} and answers of {output} tokens do not fit the engine's context of {context} tokens; lower --input-tokens or --output-tokens"
                     )));
@@ -171,6 +171,12 @@ impl Setup {
             }
             (None, None) => None,
         };
+        if let Some(none) = fitted.as_ref().filter(|f| f.trace.requests.is_empty()) {
+            return Err(Failure::usage(format!(
+                "all {} requests of trace `{}` are longer than the context; see --overlong clip",
+                none.skipped, none.trace.name
+            )));
+        }
         let source = match (&fitted, self.shape) {
             (Some(fitted), _) => Source::Trace(fitted.trace.clone()),
             (None, shape) => {
@@ -329,7 +335,8 @@ fn window(args: &RunArgs, mode: &Mode, bundled: bool) -> Result<(Warmup, Limit, 
         }
         Mode::Probed => {
             limit.requests = if unlimited { Some(DEFAULT_REQUESTS) } else { limit.requests };
-            repeat |= limit.duration.is_some() || limit.requests.is_some_and(|n| n > DEFAULT_REQUESTS);
+            // As a run at a given rate has it, so that repeating this one from its manifest is the same schedule.
+            repeat |= bundled;
             warmup.unwrap_or(Warmup::Time(DEFAULT_WARMUP))
         }
         Mode::Single(load) => {

@@ -3,7 +3,7 @@
 use crate::args::{RecoverArgs, ReportArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::put;
-use crate::run::verdict;
+use crate::run::outcome;
 use crate::{manifest, setup};
 use nomoat_core::fold::fold;
 use nomoat_results::run_dir::Finished;
@@ -28,7 +28,10 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
         );
     }
     print(&dir, &finished, format, "");
-    Ok(verdict(&finished.report))
+    let facts = finished.manifest.facts().map_err(Failure::usage_of)?;
+    // A recovered run is a part of one, whatever its records say.
+    let partial = if finished.manifest.recovered.is_some() { Exit::Partial } else { Exit::Ok };
+    Ok(if partial == Exit::Ok { outcome(&finished.report, facts.slo) } else { partial })
 }
 
 /// Finishes what a killed run left behind.

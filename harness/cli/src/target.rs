@@ -1,10 +1,10 @@
 //! The engine to measure: made or found, asked for its version and for what it can do.
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::setup::Setup;
 use nomoat_core::backend::{Backend, BackendInfo, Capabilities, EngineVersion};
 use nomoat_core::schedule::Load;
-use nomoat_drive::MonotonicClock;
+use nomoat_drive::{MonotonicClock, Stop};
 use nomoat_http::{HttpBackend, HttpConfig, Secret};
 use nomoat_local::{LocalBackend, LocalConfig};
 use std::sync::Arc;
@@ -29,13 +29,10 @@ pub struct Engine {
     pub version: EngineVersion,
     /// What it can do.
     pub can: Capabilities,
-    /// Starts every request's `X-Request-Id`.
-    pub tag: String,
 }
 
 /// Makes the backend, asks it for its version and probes it.
-pub fn connect(setup: &mut Setup) -> Result<Engine, Failure> {
-    let tag = uuid::Uuid::now_v7().simple().to_string()[20..].to_owned();
+pub fn connect(setup: &mut Setup, mut stop: Stop) -> Result<Engine, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -46,20 +43,25 @@ pub fn connect(setup: &mut Setup) -> Result<Engine, Failure> {
         let local = LocalBackend::new(LocalConfig { preset, seed: setup.seed, ..defaults })?;
         (local.clone(), Some(local))
     } else {
-        let config = http_config(setup, &tag);
+        let config = http_config(setup);
         (runtime.block_on(HttpBackend::new(config, Arc::new(MonotonicClock)))?, None)
     };
-    let mut can = runtime.block_on(backend.probe())?;
-    let version = runtime.block_on(backend.version())?;
+    let asked = runtime.block_on(async {
+        tokio::select! {
+            () = stop.wait() => Err(Failure { exit: Exit::Interrupted, message: "stopped before the load began; nothing was measured".into() }),
+            asked = async { Ok((backend.probe().await?, backend.version().await?)) } => asked,
+        }
+    });
+    let (mut can, version) = asked?;
     can.context_tokens = setup.args.context.or(can.context_tokens);
     can.geometry = setup.geometry.or(can.geometry);
     if !setup.is_local() {
         setup.args.model = Some(can.model.clone());
     }
-    Ok(Engine { info: backend.info(), backend, local, version, can, tag })
+    Ok(Engine { info: backend.info(), backend, local, version, can })
 }
 
-fn http_config(setup: &Setup, tag: &str) -> HttpConfig {
+fn http_config(setup: &Setup) -> HttpConfig {
     let args = &setup.args;
     HttpConfig {
         url: args.url.clone().unwrap_or_default(),
@@ -73,8 +75,8 @@ fn http_config(setup: &Setup, tag: &str) -> HttpConfig {
         insecure: args.insecure,
         proxy: args.proxy.clone(),
         wait_ready: setup.wait_ready.map(nomoat_core::units::Nanos::to_std),
+        first_answer: Some(setup.timeouts.first_token.unwrap_or(setup.timeouts.total).to_std()),
         metrics_url: args.metrics_url.clone(),
-        tag: tag.to_owned(),
         exact: setup.length != Some(nomoat_core::request::OutputLength::Cap),
     }
 }

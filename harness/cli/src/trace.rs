@@ -3,6 +3,7 @@
 use crate::args::{TraceArgs, TraceCommand};
 use crate::exit::{Exit, Failure};
 use crate::output::{line, put};
+use crate::setup::DEFAULT_SEED;
 use nomoat_core::trace::Trace;
 use nomoat_workloads::{ChatOptions, ImportOptions, TraceStats, chat, open, stats, write_canonical};
 use std::fmt::Write as _;
@@ -18,11 +19,11 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
             write(&trace, output.as_deref())?;
         }
         TraceCommand::Check { input, from } => {
-            let trace = read(input, from.as_deref(), 0)?;
+            let trace = read(input, from.as_deref(), DEFAULT_SEED)?;
             losses(&trace);
             line(&format!("{}: {} requests, no fault found", input.display(), trace.requests.len()));
         }
-        TraceCommand::Stats { input, from } => put(&describe(&stats(&read(input, from.as_deref(), 0)?))),
+        TraceCommand::Stats { input, from } => put(&describe(&stats(&read(input, from.as_deref(), DEFAULT_SEED)?))),
         TraceCommand::Make { seed, requests, output } => {
             let mut options = ChatOptions::default();
             options.seed = seed.unwrap_or(options.seed);
@@ -44,13 +45,14 @@ fn losses(trace: &Trace) {
 }
 
 fn write(trace: &Trace, output: Option<&Path>) -> Result<(), Failure> {
-    let shown = output.map_or("stdout".to_owned(), |p| p.display().to_string());
-    let failed = |e: &dyn std::fmt::Display| Failure::usage(format!("writing {shown}: {e}"));
-    let mut out: Box<dyn Write> = match output {
-        Some(path) => Box::new(std::fs::File::create(path).map_err(|e| failed(&e))?),
-        None => Box::new(std::io::stdout().lock()),
+    let Some(path) = output else {
+        let mut text = Vec::new();
+        write_canonical(trace, &mut text).map_err(Failure::usage_of)?;
+        put(&String::from_utf8_lossy(&text));
+        return Ok(());
     };
-    let mut buffered = BufWriter::new(&mut out);
+    let failed = |e: &dyn std::fmt::Display| Failure::usage(format!("writing {}: {e}", path.display()));
+    let mut buffered = BufWriter::new(std::fs::File::create(path).map_err(|e| failed(&e))?);
     write_canonical(trace, &mut buffered).map_err(|e| failed(&e))?;
     buffered.flush().map_err(|e| failed(&e))
 }

@@ -123,6 +123,16 @@ pub struct LiveTurn {
     pub answer: String,
 }
 
+/// What tells one run's requests from another's at the same endpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Offer {
+    /// Decides what generated prompts consist of: another seed shares no prompt with this one, so no run finds another's in a prefix
+    /// cache.
+    pub prompt_seed: u64,
+    /// Starts every request's id at the endpoint; the request's number follows.
+    pub id_prefix: String,
+}
+
 /// Makes requests ready. Pure and off the measured path: runs on a thread of its own, ahead of due.
 pub trait Encoder: Send + Sync {
     /// Expands and encodes one request. `history` holds the earlier exchanges of a live conversation, oldest first.
@@ -140,9 +150,8 @@ pub trait Backend: Send + Sync {
     fn version(&self) -> BoxFuture<'_, Result<EngineVersion, BackendError>>;
     /// One real exchange before the run, outside the records: is it there, is it the model, what can it do.
     fn probe(&self) -> BoxFuture<'_, Result<Capabilities, BackendError>>;
-    /// How to make requests ready for it. Called after [`Backend::probe`]. `prompt_seed` decides what the generated prompts consist of:
-    /// another seed shares no prompt with this one, so no run finds another's in a prefix cache.
-    fn encoder(&self, prompt_seed: u64) -> Arc<dyn Encoder>;
+    /// How to make requests ready for it. Called after [`Backend::probe`].
+    fn encoder(&self, offer: &Offer) -> Arc<dyn Encoder>;
     /// A channel for one shard. Does not connect yet: connecting belongs to the first request and is timed there.
     fn open(&self, shard: ShardId) -> BoxFuture<'_, Result<Box<dyn Channel>, BackendError>>;
     /// Its own metrics, where it has any.

@@ -96,8 +96,8 @@ pub struct Live {
     pub sent: AtomicU64,
     /// Requests in flight.
     pub in_flight: AtomicU64,
-    /// Token-bearing events received.
-    pub chunks: AtomicU64,
+    /// Tokens received; events, where the endpoint does not tell.
+    pub tokens: AtomicU64,
     /// Answers that ended well.
     pub ok: AtomicU64,
     /// Requests that failed, by any cause.
@@ -287,7 +287,7 @@ impl EventSink {
         if let Some(text) = &mut self.text {
             text.push_str(&String::from_utf8_lossy(event.text));
         }
-        self.live.chunks.fetch_add(1, Ordering::Relaxed);
+        self.live.tokens.fetch_add(u64::from(event.tokens.unwrap_or(1)), Ordering::Relaxed);
     }
 
     /// Token counts, as the endpoint reports them so far.

@@ -140,6 +140,8 @@ pub enum ErrorCode {
     Short,
     /// The engine refused or gave up.
     Engine,
+    /// This host has no descriptor or no port left.
+    Exhausted,
     /// An HTTP status of 4xx.
     Http4xx,
     /// An HTTP status of 5xx.
@@ -150,7 +152,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of its number.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Refused,
         Self::ConnectTimeout,
         Self::Tls,
@@ -172,6 +174,7 @@ impl ErrorCode {
         Self::Prepare,
         Self::Short,
         Self::Engine,
+        Self::Exhausted,
         Self::Http4xx,
         Self::Http5xx,
         Self::HttpOther,
@@ -201,6 +204,7 @@ impl ErrorCode {
             "prepare",
             "short",
             "engine",
+            "exhausted",
             "http_4xx",
             "http_5xx",
             "http_other",
@@ -403,7 +407,7 @@ impl RequestRecord {
         self.at.start.map(|t| t - self.at.due)
     }
 
-    /// Connect = conn_ready − start.
+    /// Connect = conn_ready − start. Under a cap on concurrency the wait for a free place is in it.
     pub fn connect(&self) -> Option<Nanos> {
         Some(self.at.conn_ready? - self.at.start?)
     }

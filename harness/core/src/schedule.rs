@@ -48,6 +48,13 @@ pub struct Entry {
     pub dependents: u32,
 }
 
+/// Coefficients of variation for which gamma gaps are drawn in reasonable time and have moments.
+const CV_RANGE: (f64, f64) = (0.01, 100.0);
+/// Most lanes of a closed loop.
+const MAX_LANES: u32 = 1_000_000;
+/// Most requests of an open loop: request numbers are 32 bits wide, and nobody's endpoint serves more in one run.
+const MAX_REQUESTS: f64 = 1e8;
+
 /// A decided schedule.
 #[derive(Clone, Debug)]
 pub struct Schedule {
@@ -110,13 +117,24 @@ impl Schedule {
                 positive(rate_per_s, "--rate")?;
                 if let ArrivalProcess::Gamma { cv } = process {
                     positive(cv, "--cv")?;
+                    if !(CV_RANGE.0..=CV_RANGE.1).contains(&cv) {
+                        return Err(format!("--cv must lie between {} and {}, not {cv}", CV_RANGE.0, CV_RANGE.1));
+                    }
                 }
             }
             Load::Closed { concurrency, .. } => {
                 if concurrency == 0 {
                     return Err("--concurrency must be at least 1".into());
                 }
+                if concurrency > MAX_LANES {
+                    return Err(format!("--concurrency must be at most {MAX_LANES}, not {concurrency}"));
+                }
             }
+        }
+        if let Load::Arrivals { rate_per_s, .. } | Load::Rescaled { rate_per_s } = rule.load
+            && rate_per_s * rule.limit.duration.map_or(1.0, Nanos::as_secs_f64) > MAX_REQUESTS
+        {
+            return Err(format!("--rate {rate_per_s} asks for more than {MAX_REQUESTS:.0} requests; lower it or --duration"));
         }
         let endless = matches!(rule.source, Source::Fixed { .. }) || rule.repeat;
         if endless && rule.limit.duration.is_none() && rule.limit.requests.is_none() {

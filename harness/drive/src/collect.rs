@@ -3,6 +3,7 @@
 use crate::stop::StopHandle;
 use nomoat_core::hist::Hist;
 use nomoat_core::record::{Phase, RequestRecord};
+use nomoat_core::sample::Sample;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -13,6 +14,14 @@ const WAITING_RECORDS: usize = 1 << 16;
 /// How often a sink is asked to make its records safe: what a kill may lose.
 const FLUSH_EVERY: Duration = Duration::from_millis(400);
 
+/// What a run must not lose.
+pub(crate) enum Kept {
+    /// A request that ended.
+    Record(Box<RequestRecord>),
+    /// A reading.
+    Sample(Sample),
+}
+
 /// Takes every record as it completes.
 pub trait RecordSink: Send {
     /// Takes one.
@@ -20,6 +29,12 @@ pub trait RecordSink: Send {
     /// # Errors
     /// Why it could not be kept; the run stops.
     fn push(&mut self, record: &RequestRecord) -> std::io::Result<()>;
+
+    /// Takes a reading, for a run that is killed; a run that ends hands over all of them once more.
+    ///
+    /// # Errors
+    /// Why it could not be kept; the run stops.
+    fn push_sample(&mut self, sample: &Sample) -> std::io::Result<()>;
 
     /// Makes all records so far survive the death of this process.
     ///
@@ -44,11 +59,7 @@ pub(crate) struct Collector {
 
 impl Collector {
     /// Starts the collector; shards send into the returned sender.
-    pub fn start(
-        sink: Box<dyn RecordSink>,
-        progress: Arc<Mutex<Progress>>,
-        stop: StopHandle,
-    ) -> std::io::Result<(Self, SyncSender<RequestRecord>)> {
+    pub fn start(sink: Box<dyn RecordSink>, progress: Arc<Mutex<Progress>>, stop: StopHandle) -> std::io::Result<(Self, SyncSender<Kept>)> {
         let (sender, receiver) = sync_channel(WAITING_RECORDS);
         let thread = std::thread::Builder::new().name("collect".into()).spawn(move || {
             let result = collect(sink, &receiver, &progress);
@@ -70,12 +81,13 @@ impl Collector {
     }
 }
 
-fn collect(mut sink: Box<dyn RecordSink>, records: &Receiver<RequestRecord>, progress: &Mutex<Progress>) -> std::io::Result<u64> {
+fn collect(mut sink: Box<dyn RecordSink>, records: &Receiver<Kept>, progress: &Mutex<Progress>) -> std::io::Result<u64> {
     let mut count = 0;
     let mut flushed = Instant::now();
     loop {
         match records.recv_timeout(FLUSH_EVERY) {
-            Ok(record) => {
+            Ok(Kept::Sample(sample)) => sink.push_sample(&sample)?,
+            Ok(Kept::Record(record)) => {
                 sink.push(&record)?;
                 count += 1;
                 if record.phase == Phase::Measure {

@@ -8,7 +8,7 @@ use crate::shard::{Opening, Shard, ShardConfig, ShardEnd, Timeouts, waits_for_fi
 use crate::stop::{Stop, StopHandle};
 use crate::supply::{Maker, Supply};
 use crate::window::WindowState;
-use nomoat_core::backend::Backend;
+use nomoat_core::backend::{Backend, Offer};
 use nomoat_core::clock::Clock;
 use nomoat_core::event::Live;
 use nomoat_core::request::ShardId;
@@ -35,8 +35,17 @@ pub struct Plan {
     pub timeouts: Timeouts,
     /// How often the engine's own metrics are read.
     pub sample_every: Nanos,
-    /// What the generated prompts consist of.
-    pub prompt_seed: u64,
+    /// What tells this run's requests from another's.
+    pub offer: Offer,
+}
+
+impl Plan {
+    /// Shards that have something to do: no more than lanes, and no more than the bounds can be divided by.
+    fn used_shards(&self) -> u16 {
+        let lanes = if let Load::Closed { concurrency, .. } = self.schedule.rule().load { concurrency } else { u32::MAX };
+        let bound = lanes.min(self.max_in_flight).min(self.max_concurrency.unwrap_or(u32::MAX)).max(1);
+        self.shards.clamp(1, u16::try_from(bound).unwrap_or(u16::MAX))
+    }
 }
 
 /// What came of it, beside the records.
@@ -99,22 +108,22 @@ pub fn run(
     };
     let (stopper, stop) = stopping;
     let (collector, records) = Collector::start(sink, progress, stopper.clone()).map_err(failed("the collector"))?;
-    let sampler = Sampler::start(backend.telemetry(), clock.clone(), plan.sample_every).map_err(failed("the sampler"))?;
+    let sampler = Sampler::start(backend.telemetry(), clock.clone(), plan.sample_every, records.clone()).map_err(failed("the sampler"))?;
     let before = WallAnchor::now();
     let rule = plan.schedule.rule();
+    let shards = plan.used_shards();
     let gate = Arc::new(Gate {
-        ready: Barrier::new(usize::from(plan.shards) + 1),
-        open: Barrier::new(usize::from(plan.shards) + 1),
+        ready: Barrier::new(usize::from(shards) + 1),
+        open: Barrier::new(usize::from(shards) + 1),
         opening: OnceLock::new(),
     });
     let mut threads = vec![];
-    for index in 0..plan.shards {
-        let shards = plan.shards;
+    for index in 0..shards {
         let streams = plan.schedule.streams(ShardId(index), shards);
         let config = ShardConfig {
             shard: ShardId(index),
             backend: backend.clone(),
-            encoder: backend.encoder(plan.prompt_seed),
+            encoder: backend.encoder(&plan.offer),
             clock: clock.clone(),
             records: records.clone(),
             live: live.clone(),
@@ -196,4 +205,38 @@ impl Gate {
 fn share(total: u32, index: u16, shards: u16) -> usize {
     let (total, index, shards) = (total as usize, usize::from(index), usize::from(shards.max(1)));
     (total / shards + usize::from(index < total % shards)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nomoat_core::schedule::{Limit, Rule, Source, Warmup};
+
+    #[test]
+    fn no_shard_is_without_work() {
+        let used = |load, shards, max_concurrency| {
+            let source = Source::Fixed { input_tokens: 1, output_tokens: 1 };
+            let limit = Limit { duration: None, requests: Some(1) };
+            let rule = Rule { source, load, speed: 1.0, warmup: Warmup::Requests(0), limit, repeat: false, length: None, seed: 0 };
+            let timeouts = Timeouts { total: Nanos::from_secs(1), first_token: None };
+            let schedule = Schedule::new(rule).unwrap();
+            let plan = Plan {
+                schedule,
+                shards,
+                max_in_flight: 100,
+                max_concurrency,
+                timeouts,
+                sample_every: Nanos::from_secs(1),
+                offer: Offer::default(),
+            };
+            plan.used_shards()
+        };
+        let closed = |concurrency| Load::Closed { concurrency, think: Nanos::ZERO };
+        let open = Load::Arrivals { process: nomoat_core::arrival::ArrivalProcess::Constant, rate_per_s: 1.0 };
+        for (load, shards, cap, expect) in
+            [(closed(1), 3, None, 1), (closed(8), 3, None, 3), (open, 3, None, 3), (open, 3, Some(1), 1), (open, 0, None, 1)]
+        {
+            assert_eq!(used(load, shards, cap), expect, "{load:?} {shards} {cap:?}");
+        }
+    }
 }

@@ -1,12 +1,14 @@
 //! Readings beside the run: host and harness once a second, the engine's own metrics more often. A thread and a runtime of its own,
 //! so that a slow metrics page disturbs no stamp.
 
+use crate::collect::Kept;
 use crate::host::HostSampler;
 use nomoat_core::backend::Telemetry;
 use nomoat_core::clock::Clock;
 use nomoat_core::sample::{RunEvent, Sample};
 use nomoat_core::units::Nanos;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use tokio::sync::watch;
 
@@ -23,11 +25,16 @@ pub(crate) struct Sampler {
 impl Sampler {
     /// Starts reading every `every` (host readings once a second at most). Returns after the first reading: counters are known from
     /// before the first request.
-    pub fn start(telemetry: Option<Box<dyn Telemetry>>, clock: Arc<dyn Clock>, every: Nanos) -> std::io::Result<Self> {
+    pub fn start(
+        telemetry: Option<Box<dyn Telemetry>>,
+        clock: Arc<dyn Clock>,
+        every: Nanos,
+        kept: SyncSender<Kept>,
+    ) -> std::io::Result<Self> {
         let (done, heard) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (first, read) = std::sync::mpsc::channel();
-        let work = move || runtime.block_on(sample(telemetry, &*clock, every, heard, first));
+        let work = move || runtime.block_on(sample(telemetry, &*clock, every, (heard, first, kept)));
         let thread = std::thread::Builder::new().name("sample".into()).spawn(work)?;
         // An error means that the thread is gone; its panic surfaces when it is joined.
         let _ = read.recv();
@@ -48,8 +55,7 @@ async fn sample(
     mut telemetry: Option<Box<dyn Telemetry>>,
     clock: &dyn Clock,
     every: Nanos,
-    mut done: watch::Receiver<bool>,
-    first: std::sync::mpsc::Sender<()>,
+    (mut done, first, kept): (watch::Receiver<bool>, std::sync::mpsc::Sender<()>, SyncSender<Kept>),
 ) -> (Vec<Sample>, Vec<RunEvent>) {
     let (mut samples, mut events) = (vec![], vec![]);
     let mut host = HostSampler::new();
@@ -58,6 +64,7 @@ async fn sample(
     let mut failing = false;
     loop {
         let last = *done.borrow();
+        let known = samples.len();
         if last || clock.now() >= host_due {
             samples.extend(host.sample(clock.now()));
             host_due += HOST_EVERY;
@@ -77,6 +84,10 @@ async fn sample(
                 events.push(RunEvent { at, code: "telemetry_failed", detail: problem.clone() });
             }
             failing = problem.is_some();
+        }
+        // A collector that is gone has failed and stops the run. One that is behind has records to keep: these readings are kept here too.
+        for sample in &samples[known..] {
+            let _ = kept.try_send(Kept::Sample(sample.clone()));
         }
         // Nobody listens after the first.
         let _ = first.send(());

@@ -1,5 +1,6 @@
 //! One shard: takes prepared requests, waits for their due, sends them off, hears of their end.
 
+use crate::collect::Kept;
 use crate::flight::{Flight, Slot, fly};
 use crate::pacer::Pacer;
 use crate::stop::Stop;
@@ -36,7 +37,7 @@ pub(crate) struct ShardConfig {
     pub backend: Arc<dyn Backend>,
     pub encoder: Arc<dyn Encoder>,
     pub clock: Arc<dyn Clock>,
-    pub records: SyncSender<RequestRecord>,
+    pub records: SyncSender<Kept>,
     pub live: Arc<Live>,
     pub timeouts: Timeouts,
     /// Requests in flight above which a due request is dropped.
@@ -108,7 +109,7 @@ struct History {
 /// News of a request in flight.
 enum News {
     FirstToken(RequestId, Nanos),
-    Ended { id: RequestId, slot: Slot, end: Nanos, first_token: Option<Nanos>, failed: bool, exchange: Option<LiveTurn> },
+    Ended { id: RequestId, slot: Box<Slot>, end: Nanos, first_token: Option<Nanos>, failed: bool, exchange: Option<LiveTurn> },
 }
 
 /// A shard at work.
@@ -285,7 +286,7 @@ impl Shard {
         }
         let start = self.config.clock.now();
         let mut record = RequestRecord { phase, ..self.blank(&ready, due) };
-        if self.in_flight + self.backlog.len() >= self.config.max_in_flight {
+        if self.in_flight >= self.config.max_in_flight {
             self.record_unsent(record, Status::Dropped, ErrorCode::InFlightBound, start);
             let released = self.waiting.note(id, |p| {
                 p.end = Some(start);
@@ -345,14 +346,14 @@ impl Shard {
             let exchange = said.zip(answer).map(|(prompt, answer)| LiveTurn { prompt, answer });
             let ended = News::Ended {
                 id,
-                slot,
+                slot: Box::new(slot),
                 end: record.at.end.unwrap_or(record.at.due),
                 first_token: record.at.first_token,
                 failed: !record.is_ok(),
                 exchange,
             };
             // A collector that is gone has failed and stops the run; there is nobody left to tell.
-            let _ = records.send(record);
+            let _ = records.send(Kept::Record(Box::new(record)));
             let _ = news.send(ended);
         });
     }
@@ -366,7 +367,7 @@ impl Shard {
             News::Ended { id, slot, end, first_token, failed, exchange } => {
                 self.in_flight -= 1;
                 self.config.live.in_flight.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-                self.slots.push(slot);
+                self.slots.push(*slot);
                 if let (Some(exchange), Some(history)) = (exchange, self.histories.get_mut(&id)) {
                     history.turns.push(exchange);
                 }
@@ -376,7 +377,8 @@ impl Shard {
                     p.failed = failed;
                 });
                 self.release(released);
-                if self.in_flight < self.config.max_concurrency
+                // More than one when one cannot be made ready and so takes no place.
+                while self.in_flight < self.config.max_concurrency
                     && let Some((_, ready, record)) = self.backlog.pop_front()
                 {
                     self.send(*ready, record);
@@ -414,7 +416,7 @@ impl Shard {
 
     fn record_unsent(&self, record: RequestRecord, status: Status, code: ErrorCode, at: Nanos) {
         count_unsent(&self.config.live);
-        let _ = self.config.records.send(unsent(record, status, code, at));
+        let _ = self.config.records.send(Kept::Record(Box::new(unsent(record, status, code, at))));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whole runs in simulated time, with answers that are known beforehand.
 
-use crate::collect::RecordSink;
+use crate::collect::{Kept, RecordSink};
 use crate::pacer::Pacer;
 use crate::shard::{Opening, Shard, ShardConfig, Timeouts};
 use crate::stop::StopHandle;
@@ -8,7 +8,8 @@ use crate::supply::{Maker, Supply};
 use crate::window::WindowState;
 use nomoat_core::arrival::ArrivalProcess;
 use nomoat_core::backend::{
-    Backend, BackendError, BackendInfo, BoxFuture, Capabilities, Channel, Encoder, EngineVersion, LiveTurn, Payload, Prepared, Telemetry,
+    Backend, BackendError, BackendInfo, BoxFuture, Capabilities, Channel, Encoder, EngineVersion, LiveTurn, Offer, Payload, Prepared,
+    Telemetry,
 };
 use nomoat_core::clock::Clock;
 use nomoat_core::event::{EventSink, Finish, Live, RequestError, TokenEvent, TokenKind};
@@ -53,7 +54,7 @@ impl Backend for SimBackend {
     fn probe(&self) -> BoxFuture<'_, Result<Capabilities, BackendError>> {
         Box::pin(async { Ok(Capabilities::default()) })
     }
-    fn encoder(&self, _: u64) -> Arc<dyn Encoder> {
+    fn encoder(&self, _: &Offer) -> Arc<dyn Encoder> {
         Arc::new(Nothing)
     }
     fn open(&self, _: ShardId) -> BoxFuture<'_, Result<Box<dyn Channel>, BackendError>> {
@@ -135,7 +136,7 @@ impl Case {
             let streams = schedule.streams(ShardId(0), 1);
             let config = ShardConfig {
                 shard: ShardId(0),
-                encoder: backend.encoder(0),
+                encoder: backend.encoder(&Offer::default()),
                 backend: backend.clone(),
                 clock,
                 records,
@@ -148,11 +149,12 @@ impl Case {
                 uses_first_token: crate::shard::waits_for_first_tokens(&schedule),
                 lanes: if rule.load.is_closed() { streams.len() } else { 0 },
             };
-            let supply = Supply::inline(Maker::new(streams, backend.encoder(0)));
+            let supply = Supply::inline(Maker::new(streams, backend.encoder(&Offer::default())));
             let window = Arc::new(WindowState::new(Nanos::ZERO, rule.warmup, rule.limit, rule.load.is_closed()));
             Shard::run(config, Opening { start: Nanos::ZERO, window }, supply, Pacer::Runtime).await
         });
-        let mut records: Vec<RequestRecord> = received.into_iter().collect();
+        let mut records: Vec<RequestRecord> =
+            received.into_iter().filter_map(|kept| if let Kept::Record(record) = kept { Some(*record) } else { None }).collect();
         records.sort_by_key(|r| r.request);
         assert_eq!(records.len() as u64, end.scheduled, "every request whose due came has a record");
         records
@@ -318,6 +320,9 @@ impl RecordSink for Null {
     fn push(&mut self, _: &RequestRecord) -> std::io::Result<()> {
         Err(std::io::Error::other("disk full"))
     }
+    fn push_sample(&mut self, _: &nomoat_core::sample::Sample) -> std::io::Result<()> {
+        Ok(())
+    }
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
@@ -327,7 +332,7 @@ impl RecordSink for Null {
 fn a_sink_that_fails_stops_the_run() {
     let (handle, stop) = StopHandle::new();
     let (collector, records) = crate::collect::Collector::start(Box::new(Null), Arc::default(), handle).unwrap();
-    records.send(RequestRecord::default()).unwrap();
+    records.send(Kept::Record(Box::default())).unwrap();
     drop(records);
     assert!(collector.finish().unwrap_err().to_string().contains("disk full"));
     assert!(stop.asked());

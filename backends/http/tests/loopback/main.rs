@@ -3,7 +3,7 @@
 
 mod relay;
 
-use nomoat_core::backend::{Backend, BackendError, Capabilities, Channel, Prepared};
+use nomoat_core::backend::{Backend, BackendError, Capabilities, Channel, Offer, Prepared};
 use nomoat_core::clock::Clock;
 use nomoat_core::event::EventSink;
 use nomoat_core::prompt::{BlockPrompt, Prompt};
@@ -37,7 +37,7 @@ fn truth(script: &str) -> Truth {
 }
 
 fn config(url: String) -> HttpConfig {
-    HttpConfig { url, exact: true, tag: "t".into(), ..HttpConfig::default() }
+    HttpConfig { url, exact: true, ..HttpConfig::default() }
 }
 
 fn at(truth: &Truth) -> String {
@@ -63,7 +63,7 @@ async fn ask(backend: &HttpBackend, channel: &mut dyn Channel, id: u32) -> Reque
         output_tokens: 4,
         length: OutputLength::Exact,
     };
-    let payload = backend.encoder(1).encode(&request, &[]).unwrap();
+    let payload = backend.encoder(&Offer { prompt_seed: 1, id_prefix: "t".into() }).encode(&request, &[]).unwrap();
     let mut sink = EventSink::new(clock(), Arc::default());
     sink.begin(RequestRecord { tokens: Tokens { wanted: 4, wanted_input: 20, ..Tokens::default() }, ..RequestRecord::default() }, false);
     let outcome = channel.generate(&Prepared { request, payload }, &mut sink).await;

@@ -1,4 +1,5 @@
 //! A relay on loopback: passes bytes on to a server, under TLS if asked, as a proxy if asked; or serves one page to everybody.
+#![expect(clippy::unwrap_used, reason = "a helper of tests: what fails here fails the test")]
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};

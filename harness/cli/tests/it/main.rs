@@ -1,0 +1,16 @@
+//! The binary as a user meets it: started as a process in a folder of its own, against servers on free ports of the loopback
+//! interface, judged by its exit code, its two streams and the files it leaves.
+//!
+//! Nothing here asserts how long something took. Where a test must wait for a process, it polls with a bound that only a hanging
+//! program reaches. The rules of a verdict that judge the punctuality of the host (V05, V06) may fail on a busy machine and are allowed to.
+
+mod arrows;
+mod common;
+mod dry_run;
+mod embedded;
+mod endpoint;
+mod errors;
+mod faults;
+mod help;
+mod interrupt;
+mod secrets;
