@@ -76,7 +76,7 @@ impl<'a> Bench<'a> {
         let facts =
             RunFacts { start: outcome.start, stop: outcome.stop, scheduled: outcome.scheduled, interrupted: outcome.interrupted, ..facts };
         manifest::end(&mut manifest, &outcome, &facts);
-        let finished = dir.finish(manifest, &outcome.samples, &outcome.events, |f, r, s, e| fold(f, r, s, e)).map_err(Failure::internal)?;
+        let finished = dir.finish(manifest, &outcome.samples, &outcome.events, fold).map_err(Failure::internal)?;
         Ok(Measured { dir, report: finished.report, manifest: finished.manifest })
     }
 

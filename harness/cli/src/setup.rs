@@ -199,7 +199,7 @@ impl Setup {
 
     /// The load in words, with the original rate where it was changed.
     pub fn load_words(&self, load: Load, trace: Option<&Trace>) -> String {
-        let recorded = trace.and_then(|t| t.rate_per_s()).map_or(String::new(), |r| format!(" (recorded {r:.2}/s)"));
+        let recorded = trace.and_then(Trace::rate_per_s).map_or(String::new(), |r| format!(" (recorded {r:.2}/s)"));
         match load {
             Load::Replay if (self.speed - 1.0).abs() < f64::EPSILON => format!("recorded arrivals{recorded}"),
             Load::Replay => format!("recorded arrivals at speed {}{recorded}", self.speed),

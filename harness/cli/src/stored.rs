@@ -16,7 +16,7 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     for what in dir.altered().map_err(Failure::usage_of)? {
         eprintln!("warning: {what}");
     }
-    let finished = dir.report(|f, r, s, e| fold(f, r, s, e)).map_err(Failure::usage_of)?;
+    let finished = dir.report(fold).map_err(Failure::usage_of)?;
     let again = Summary::new(dir.run_id(), &finished.report).to_json();
     let stored = dir.summary_text().map_err(Failure::usage_of)?;
     if again == stored {
@@ -37,7 +37,7 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
 /// Finishes what a killed run left behind.
 pub fn recovered(args: &RecoverArgs) -> Result<Exit, Failure> {
     let format = setup::format(&args.format)?;
-    let (dir, finished) = recover::recover(&args.run, |f, r, s, e| fold(f, r, s, e)).map_err(Failure::usage_of)?;
+    let (dir, finished) = recover::recover(&args.run, fold).map_err(Failure::usage_of)?;
     if let Some(lost) = &finished.manifest.recovered {
         eprintln!("recovered {} records; {} bytes could not be read", lost.records, lost.dropped_bytes);
     }

@@ -182,7 +182,7 @@ fn report(records: Vec<RequestRecord>, limit: Limit) -> RunReport {
         shares_host: false,
         insecure: false,
     };
-    fold(&facts, records.into_iter(), &[], &[])
+    fold(&facts, records, &[], &[])
 }
 
 fn fixed() -> Source {

@@ -1,5 +1,6 @@
 //! The measured connection against a server whose truth is known, over real sockets on loopback: plain, TLS, through a proxy, IPv6;
 //! kept and stale connections; every way an endpoint can be none. Nothing here judges how long anything took.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
 
 mod relay;
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Records that are to be on the disk before a run is disturbed.
 const ENOUGH: u64 = 20;
@@ -47,7 +47,7 @@ fn summary(run: &Path) -> Summary {
 }
 
 /// The run is whole, marked as partial, and can be reported on.
-fn assert_kept(place: &Place, run: &PathBuf, at_least: u64) -> Summary {
+fn assert_kept(place: &Place, run: &Path, at_least: u64) -> Summary {
     assert_eq!(names(run), FIVE);
     assert_eq!(manifest(run)["state"], "interrupted");
     let summary = summary(run);

@@ -3,6 +3,7 @@
 //!
 //! Nothing here asserts how long something took. Where a test must wait for a process, it polls with a bound that only a hanging
 //! program reaches. The rules of a verdict that judge the punctuality of the host (V05, V06) may fail on a busy machine and are allowed to.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
 
 mod arrows;
 mod common;
