@@ -1,11 +1,13 @@
 //! An endpoint as a backend: found, asked what it can do, and driven.
 
 use crate::channel::HttpChannel;
-use crate::control::{Answer, ControlError, exchange};
+use crate::control::{Answer, CONTROL_LIMIT, CONTROL_TIMEOUT, ControlError, exchange};
 use crate::encoder::{HttpEncoder, IDS, Secret};
 use crate::preflight::{Attempt, preflight};
 use crate::prometheus;
 use crate::protocol::{PROTOCOLS, Protocol};
+use crate::said::said;
+use crate::scrape::{Scraper, scrape, split_path};
 use crate::tls;
 use crate::transport::Route;
 use crate::url::Endpoint;
@@ -14,15 +16,11 @@ use nomoat_core::backend::{
 };
 use nomoat_core::clock::Clock;
 use nomoat_core::request::ShardId;
-use nomoat_core::sample::Sample;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Most bytes of an answer that is not measured.
-const CONTROL_LIMIT: usize = 32 << 20;
-const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 const READY_EVERY: Duration = Duration::from_millis(500);
 
 /// How to reach an endpoint and what to ask of it.
@@ -392,38 +390,6 @@ impl Backend for HttpBackend {
     }
 }
 
-/// Reads a metrics page, over and over.
-struct Scraper {
-    route: Arc<Route>,
-    path: String,
-    encoder: HttpEncoder,
-}
-
-impl Telemetry for Scraper {
-    fn sample(&mut self) -> BoxFuture<'_, Result<Vec<Sample>, BackendError>> {
-        Box::pin(async move {
-            let page = scrape(&self.route, &self.path, &self.encoder).await;
-            page.map(|page| prometheus::canonical(&page))
-                .map_err(|why| BackendError::Unreachable(format!("reading {}{}: {why}", self.route.endpoint, self.path)))
-        })
-    }
-}
-
-async fn scrape(route: &Route, path: &str, encoder: &HttpEncoder) -> Result<String, String> {
-    // Another host's metrics must not be shown the endpoint's key.
-    let own = HttpEncoder {
-        endpoint: route.endpoint.clone(),
-        headers: if route.endpoint == encoder.endpoint { encoder.headers.clone() } else { vec![] },
-        ..encoder.clone()
-    };
-    let (request, _) = own.wire("GET", path, "", &[]);
-    match exchange(route, &request, CONTROL_LIMIT, CONTROL_TIMEOUT).await {
-        Ok(answer) if answer.status == 200 => Ok(String::from_utf8_lossy(&answer.body).into_owned()),
-        Ok(answer) => Err(format!("HTTP {}", answer.status)),
-        Err(ControlError::Unreachable(why) | ControlError::Tls(why) | ControlError::Garbled(why)) => Err(why),
-    }
-}
-
 async fn route(config: &HttpConfig, endpoint: Endpoint, clock: Arc<dyn Clock>) -> Result<Route, BackendError> {
     let tls = endpoint.tls.then(|| tls::client(config.ca_file.as_deref(), config.insecure)).transpose().map_err(BackendError::Config)?;
     let proxy = config.proxy.as_deref().map(Endpoint::parse).transpose().map_err(|e| BackendError::Config(format!("--proxy {e}")))?;
@@ -445,32 +411,10 @@ fn by_path(path: &str) -> Option<&'static dyn Protocol> {
     PROTOCOLS.iter().copied().filter(|p| path.trim_end_matches('/').ends_with(end(*p))).max_by_key(|p| p.path().len())
 }
 
-fn split_path(url: &str) -> (String, String) {
-    let at = url.find("://").map_or(0, |i| i + 3);
-    match url[at..].find('/') {
-        Some(slash) => (url[..at + slash].to_owned(), url[at + slash..].to_owned()),
-        None => (url.to_owned(), "/metrics".into()),
-    }
-}
-
 /// Whether an answer is a list of models with none in it: a server whose workers have not come yet.
 fn lists_nothing(answer: &Answer) -> bool {
     let list = serde_json::from_slice::<Value>(&answer.body).ok();
     list.and_then(|v| v.get("data")?.as_array().map(Vec::is_empty)).unwrap_or(false)
-}
-
-/// What an error body says, bounded, as `: text`.
-pub(crate) fn said(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(4096)]);
-    let message = serde_json::from_str::<Value>(&text).ok().and_then(|v| {
-        let found = ["/error/message", "/message", "/detail", "/error"]
-            .iter()
-            .find_map(|p| v.pointer(p).and_then(Value::as_str).map(str::to_owned));
-        found.filter(|s| !s.is_empty())
-    });
-    let message = message.unwrap_or_else(|| text.split_whitespace().collect::<Vec<_>>().join(" "));
-    let short: String = message.chars().filter(|c| !c.is_control()).take(200).collect();
-    if short.is_empty() { String::new() } else { format!(": {short}") }
 }
 
 impl HttpEncoder {

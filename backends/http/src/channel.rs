@@ -1,10 +1,10 @@
 //! The measured path: one HTTP/1.1 connection, one request at a time. Bytes are stamped by the transport, framed and decoded in
 //! place, and told to the sink.
 
-use crate::backend::said;
 use crate::body::{BodyDecoder, BodyError, Head, MAX_HEAD};
 use crate::encoder::Secret;
 use crate::protocol::Protocol;
+use crate::said::said;
 use crate::stream::{Flow, StreamDecoder};
 use crate::transport::{ConnectError, Route, Transport};
 use nomoat_core::backend::{BoxFuture, Channel, Payload, Prepared};

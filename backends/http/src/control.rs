@@ -5,6 +5,11 @@ use crate::body::{BodyDecoder, BodyError, Head};
 use crate::transport::{ConnectError, Route};
 use std::time::Duration;
 
+/// Most bytes of an answer that is not measured.
+pub(crate) const CONTROL_LIMIT: usize = 32 << 20;
+/// How long such an answer may take.
+pub(crate) const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A whole response.
 #[derive(Debug)]
 pub(crate) struct Answer {

@@ -12,6 +12,8 @@ mod channel;
 mod control;
 mod encoder;
 mod preflight;
+mod said;
+mod scrape;
 mod tls;
 mod transport;
 pub mod url;

@@ -1,9 +1,9 @@
 //! One real one-token generation outside the records: is it the dialect, does it generate, which settings does it accept.
 
-use crate::backend::said;
 use crate::control::{ControlError, exchange};
 use crate::encoder::HttpEncoder;
 use crate::protocol::Input;
+use crate::said::said;
 use crate::stream::StreamDecoder;
 use crate::transport::Route;
 use nomoat_core::clock::ManualClock;

@@ -22,7 +22,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Measure an engine under a workload
-    #[command(visible_alias = "bench")]
+    #[command(visible_alias = "bench", after_long_help = WHY)]
     Run(Box<RunArgs>),
     /// Fold a finished run's records again and print its report
     Report(ReportArgs),
@@ -35,6 +35,20 @@ pub enum Command {
     /// Print the definition of every metric
     Metrics(MetricsArgs),
 }
+
+/// What `--help` adds to `-h`: why the choices are what they are.
+const WHY: &str = "\
+Why it is so:
+  Latency counts from when a request was due. An open loop (--rate, --arrivals, a trace) sends whether or not
+  the engine keeps up, so a stall is seen by everyone who was due in it. A closed loop (--concurrency) waits
+  for its answers and so for the engine; the two are never in one table.
+  --max-concurrency keeps what is due waiting, its clock running; --max-in-flight drops it and counts it as a
+  failure. Neither forgives.
+  Answer lengths are forced where the engine allows it: an engine that stops early is not fast.
+  Every run draws prompts of its own, so that no prefix cache knows them from the last one; --same-prompts
+  sends the same again.
+  --usd-per-hour is the whole pool: idle parts are paid for. There is no price where none was given.
+  The environment holds secrets and paths only: NOMOAT_API_KEY, NOMOAT_OUT.";
 
 /// Every key may stand in a file given with -f, under the same name; flags win.
 #[derive(Args, Serialize, Deserialize, Default, Debug, Clone, PartialEq)]
@@ -57,7 +71,7 @@ pub struct RunArgs {
     /// Route to post to; its end tells the dialect (default: completions with token ids, else chat)
     #[arg(long, value_name = "PATH", help_heading = "What to measure")]
     pub endpoint: Option<String>,
-    /// Name of the environment variable that holds the API key
+    /// Name of the environment variable that holds the API key (default: NOMOAT_API_KEY)
     #[arg(long, value_name = "NAME", help_heading = "What to measure")]
     pub api_key_env: Option<String>,
     /// A further request header; its value is written nowhere
@@ -200,7 +214,7 @@ pub struct RunArgs {
     /// Note on this run, kept in its manifest
     #[arg(long, value_name = "K=V", help_heading = "Output")]
     pub label: Vec<String>,
-    /// Folder of run directories
+    /// Folder of run directories (default: NOMOAT_OUT, else runs)
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     #[serde(skip_serializing)]
     pub out: Option<PathBuf>,

@@ -148,7 +148,7 @@ impl Setup {
             headers: headers(&args)?,
             api_key: api_key(&args)?,
             labels: labels(&args)?,
-            out: args.out.clone().unwrap_or_else(|| PathBuf::from("runs")),
+            out: args.out.clone().or_else(|| std::env::var_os("NOMOAT_OUT").map(PathBuf::from)).unwrap_or_else(|| PathBuf::from("runs")),
             format: format(args.format.as_deref().unwrap_or("table"))?,
             zero_on: zero_on(&args)?,
             args,
@@ -453,7 +453,13 @@ fn headers(args: &RunArgs) -> Result<Vec<(String, String)>, Failure> {
 }
 
 fn api_key(args: &RunArgs) -> Result<Option<String>, Failure> {
-    let Some(name) = &args.api_key_env else { return Ok(None) };
+    let Some(name) = &args.api_key_env else {
+        return Ok(std::env::var("NOMOAT_API_KEY").ok().filter(|key| args.url.is_some() && !key.trim().is_empty()));
+    };
+    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        // Not shown: it is probably the key itself.
+        return Err(Failure::usage("--api-key-env takes the name of an environment variable, not a key"));
+    }
     match std::env::var(name) {
         Ok(key) if !key.trim().is_empty() => Ok(Some(key)),
         _ => Err(Failure::usage(format!("--api-key-env: the environment variable `{name}` is not set or is empty"))),

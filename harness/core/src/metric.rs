@@ -115,7 +115,7 @@ pub const METRICS: &[MetricDef] = &[
     request!(e2e, Service, "E2E = last_token − due. Usage and terminators never extend it."),
     request!(e2e_service, Service, "E2E of the service alone = last_token − sent."),
     request!(dispatch_lag, Instrument, "Dispatch lag = start − due: our own error."),
-    request!(connect, Instrument, "Connect = conn_ready − start."),
+    request!(connect, Instrument, "Connect = conn_ready − start. Under a cap on concurrency the wait for a free place is in it."),
     request!(upload, Instrument, "Upload = sent − conn_ready."),
     number!(rates::output_tput, Whole, Rate, All, "tokens/s", Higher, "Output tokens that arrived in the window, of requests of every phase and status, by its length."),
     number!(rates::input_tput, Whole, Rate, All, "tokens/s", Higher, "Prompt tokens, cached ones included, of requests whose first token arrived in the window, by its length."),

@@ -1,6 +1,5 @@
 //! One request in flight: a slot generates under the deadlines, and whatever comes of it becomes a record.
 
-use crate::shard::Timeouts;
 use crate::stop::Stop;
 use nomoat_core::backend::{Backend, Channel, Prepared};
 use nomoat_core::event::{EventSink, RequestError};
@@ -12,6 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How long requests in flight may go on after a stop.
 const GRACE: Nanos = Nanos::from_secs(1);
+
+/// How long a request may take, from its start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    /// To its end.
+    pub total: Nanos,
+    /// To its first token.
+    pub first_token: Option<Nanos>,
+}
 
 /// A channel and its sink, reused from request to request.
 pub(crate) struct Slot {

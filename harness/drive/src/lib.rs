@@ -18,9 +18,9 @@ mod window;
 
 pub use clock::{MonotonicClock, WallAnchor};
 pub use collect::{Progress, RecordSink};
+pub use flight::Timeouts;
 pub use host::HostFacts;
 pub use run::{DriveError, Outcome, Plan, run};
-pub use shard::Timeouts;
 pub use stop::{Stop, StopHandle};
 
 #[cfg(test)]

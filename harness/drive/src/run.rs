@@ -2,9 +2,10 @@
 
 use crate::clock::{MonotonicClock, WallAnchor};
 use crate::collect::{Collector, Progress, RecordSink};
+use crate::flight::Timeouts;
 use crate::pacer::Pacer;
 use crate::sampler::Sampler;
-use crate::shard::{Opening, Shard, ShardConfig, ShardEnd, Timeouts, waits_for_first_tokens};
+use crate::shard::{Opening, Shard, ShardConfig, ShardEnd, waits_for_first_tokens};
 use crate::stop::{Stop, StopHandle};
 use crate::supply::{Maker, Supply};
 use crate::window::WindowState;

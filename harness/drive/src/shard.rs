@@ -1,7 +1,7 @@
 //! One shard: takes prepared requests, waits for their due, sends them off, hears of their end.
 
 use crate::collect::Kept;
-use crate::flight::{Flight, Slot, fly};
+use crate::flight::{Flight, Slot, Timeouts, fly};
 use crate::pacer::Pacer;
 use crate::stop::Stop;
 use crate::supply::{ASKS_AHEAD, BYTES_AHEAD, Item, REQUESTS_AHEAD, Ready, Supply};
@@ -21,15 +21,6 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use tokio::sync::mpsc;
-
-/// How long a request may take, from its start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Timeouts {
-    /// To its end.
-    pub total: Nanos,
-    /// To its first token.
-    pub first_token: Option<Nanos>,
-}
 
 /// What a shard is given.
 pub(crate) struct ShardConfig {

@@ -1,8 +1,9 @@
 //! Whole runs in simulated time, with answers that are known beforehand.
 
 use crate::collect::{Kept, RecordSink};
+use crate::flight::Timeouts;
 use crate::pacer::Pacer;
-use crate::shard::{Opening, Shard, ShardConfig, Timeouts};
+use crate::shard::{Opening, Shard, ShardConfig};
 use crate::stop::StopHandle;
 use crate::supply::{Maker, Supply};
 use crate::window::WindowState;

@@ -1,0 +1,17 @@
+//! What an endpoint says about a failure, made short enough for a message.
+
+use serde_json::Value;
+
+/// What an error body says, bounded, as `: text`.
+pub(crate) fn said(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(4096)]);
+    let message = serde_json::from_str::<Value>(&text).ok().and_then(|v| {
+        let found = ["/error/message", "/message", "/detail", "/error"]
+            .iter()
+            .find_map(|p| v.pointer(p).and_then(Value::as_str).map(str::to_owned));
+        found.filter(|s| !s.is_empty())
+    });
+    let message = message.unwrap_or_else(|| text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let short: String = message.chars().filter(|c| !c.is_control()).take(200).collect();
+    if short.is_empty() { String::new() } else { format!(": {short}") }
+}
