@@ -23,10 +23,10 @@ pub fn next(setup: &Setup, engine: &Engine, measured: &[(Load, Measured)]) -> St
         return climb(setup, measured);
     }
     if engine.local.is_some() {
-        return format!("nomoat run --url http://HOST:PORT measures your own endpoint; {again} repeats this run");
+        return "nomoat run --url http://HOST:PORT measures your own endpoint".into();
     }
     if setup.slo.is_empty() {
-        return format!("{again} --slo ttft=500ms,tpot=50ms repeats this run and counts goodput");
+        return format!("{again} --slo ttft=1s,tpot=50ms");
     }
     format!("{again} repeats this run")
 }

@@ -35,13 +35,25 @@ pub(super) fn duration(ns: f64) -> String {
     Nanos(ns.round() as i64).to_string()
 }
 
-/// Lower and upper end in one unit where they share it: `139–145 ms`, `980 ms–1.02 s`, `≥ 341 ms`.
+/// Lower and upper end in the unit of the upper one: `139–145 ms`, `0.98–1.02 s`, `≥ 341 ms`. Only times of different size are scaled
+/// down, to two digits behind the point; two units would not fit a cell.
 pub(super) fn interval(lo: f64, hi: Option<f64>, unit: &str) -> String {
-    let lo = human(lo, unit);
+    let (lo_ns, lo) = (lo, human(lo, unit));
     let Some(hi) = hi.map(|h| human(h, unit)) else { return format!("≥ {lo}") };
     match (lo.rsplit_once(' '), hi.rsplit_once(' ')) {
         (Some((number, a)), Some((_, b))) if a == b => format!("{number}–{hi}"),
+        (Some(_), Some((_, b))) if unit == "ns" => format!("{:.2}–{hi}", lo_ns / factor(b)),
         _ => format!("{lo}–{hi}"),
+    }
+}
+
+/// Nanoseconds in a unit of [`Nanos`]' own printing.
+fn factor(unit: &str) -> f64 {
+    match unit {
+        "s" => 1e9,
+        "ms" => 1e6,
+        "µs" => 1e3,
+        _ => 1.0,
     }
 }
 
@@ -147,8 +159,12 @@ mod tests {
         }
         assert_eq!(with_unit(20.0, "1/s"), "20.0/s");
         assert_eq!(with_unit(257.7, "tokens/s"), "258 tokens/s");
-        for (lo, hi, text) in [(139e6, Some(145e6), "139–145 ms"), (980e6, Some(1.02e9), "980 ms–1.02 s"), (341e6, None, "≥ 341 ms")]
-        {
+        for (lo, hi, text) in [
+            (139e6, Some(145e6), "139–145 ms"),
+            (980e6, Some(1.02e9), "0.98–1.02 s"),
+            (786e3, Some(1.4e6), "0.79–1.40 ms"),
+            (341e6, None, "≥ 341 ms"),
+        ] {
             assert_eq!(interval(lo, hi, "ns"), text);
         }
     }
