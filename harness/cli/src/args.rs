@@ -17,6 +17,9 @@ use std::path::PathBuf;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    /// Read flags from a TOML file whose keys are their names (run: also from a run's manifest.json, which repeats it)
+    #[arg(short = 'f', long = "file", value_name = "FILE", global = true)]
+    pub file: Option<PathBuf>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -54,11 +57,6 @@ Why it is so:
 #[derive(Args, Serialize, Deserialize, Default, Debug, Clone, PartialEq)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct RunArgs {
-    /// Read keys from a TOML file, or repeat a run from its manifest.json
-    #[arg(short = 'f', long = "file", value_name = "FILE")]
-    #[serde(skip)]
-    pub file: Option<PathBuf>,
-
     /// local: the built-in CPU engine; http: an endpoint (inferred from --url)
     #[arg(long, value_name = "local|http", help_heading = "What to measure")]
     pub backend: Option<String>,

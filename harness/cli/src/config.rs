@@ -3,6 +3,7 @@
 use crate::args::RunArgs;
 use crate::exit::Failure;
 use serde_json::{Map, Value};
+use std::ffi::OsString;
 use std::path::Path;
 
 /// Keys that say the same in other words: the one given as a flag takes the place of those in the file.
@@ -19,9 +20,9 @@ const RIVALS: [&[&str]; 7] = [
 const TIMES: [&str; 6] = ["duration", "warmup", "timeout", "first-token-timeout", "wait-ready", "think"];
 
 /// The flags with the keys of their `-f` file underneath.
-pub fn resolve(flags: RunArgs) -> Result<RunArgs, Failure> {
-    let Some(path) = flags.file.clone() else { return Ok(flags) };
-    let mut keys = read(&path)?;
+pub fn resolve(flags: RunArgs, file: Option<&Path>) -> Result<RunArgs, Failure> {
+    let Some(path) = file else { return Ok(flags) };
+    let mut keys = read(path)?;
     // Flags that are not written to a manifest still win over a file.
     let (header, out, format, dry_run) = (flags.header.clone(), flags.out.clone(), flags.format.clone(), flags.dry_run);
     for (key, value) in to_map(&flags) {
@@ -45,6 +46,42 @@ pub fn resolve(flags: RunArgs) -> Result<RunArgs, Failure> {
     merged.format = format.or(merged.format);
     merged.dry_run = dry_run;
     Ok(merged)
+}
+
+/// The command line of any subcommand but `run`, with the keys of its `-f` file as flags behind it; flags that are there win. Keys that
+/// are no flags are errors when the result is parsed.
+pub fn expand(argv: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
+    let words: Vec<String> = argv.iter().map(|w| w.to_string_lossy().into_owned()).collect();
+    let runs = words.iter().skip(1).find(|w| !w.starts_with('-')).is_some_and(|w| ["run", "bench"].contains(&w.as_str()));
+    let named = words.iter().position(|w| w == "-f" || w == "--file").and_then(|at| words.get(at + 1).cloned());
+    let Some(path) = named.or_else(|| words.iter().find_map(|w| w.strip_prefix("--file=").map(str::to_owned))).filter(|_| !runs) else {
+        return Ok(argv);
+    };
+    let mut expanded = argv;
+    for (key, value) in read(Path::new(&path))? {
+        let flag = format!("--{key}");
+        if words.iter().any(|w| *w == flag || w.starts_with(&format!("{flag}="))) {
+            continue;
+        }
+        let values = match value {
+            Value::Array(values) => values,
+            value => vec![value],
+        };
+        for value in values {
+            match value {
+                Value::Bool(true) => expanded.push(flag.clone().into()),
+                Value::Bool(false) => {}
+                Value::String(text) => expanded.push(format!("{flag}={text}").into()),
+                Value::Number(number) => expanded.push(format!("{flag}={number}").into()),
+                _ => {
+                    return Err(Failure::usage(format!(
+                        "reading {path}: `{key}` is neither a text, a number, true, false nor a list of them"
+                    )));
+                }
+            }
+        }
+    }
+    Ok(expanded)
 }
 
 /// The keys of a configuration, without those that are not set.
@@ -129,7 +166,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         std::fs::write(&path, text).unwrap();
-        resolve(RunArgs { file: Some(path), ..flags })
+        resolve(flags, Some(&path))
     }
 
     #[test]
@@ -137,6 +174,22 @@ mod tests {
         let flags = RunArgs { rate: Some(5.0), ..RunArgs::default() };
         let args = with_file("bench.toml", "rate = 2.0\nduration = \"10s\"\nloop = true\nlabel = [\"a=b\"]", flags).unwrap();
         assert_eq!((args.rate, args.duration.as_deref(), args.repeat, args.label.len()), (Some(5.0), Some("10s"), true, 1));
+    }
+
+    #[test]
+    fn other_subcommands_take_a_file_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("truth.toml");
+        std::fs::write(&path, "script = \"ttft=1ms\"\nthreads = 2\nlisten = \"127.0.0.1:0\"").unwrap();
+        let path = path.to_str().unwrap();
+        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let expanded = expand(words(&format!("nomoat truth -f {path} --threads 3"))).unwrap();
+        let expect = format!("nomoat truth -f {path} --threads 3 --listen=127.0.0.1:0 --script=ttft=1ms");
+        assert_eq!(expanded, words(&expect), "flags win");
+        for untouched in [format!("nomoat run -f {path}"), "nomoat metrics".into()] {
+            assert_eq!(expand(words(&untouched)).unwrap(), words(&untouched));
+        }
+        assert!(expand(words("nomoat truth --file=/nowhere.toml")).unwrap_err().message.contains("/nowhere.toml"));
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn main() {
         std::process::exit(Exit::Internal as i32);
     }));
     raise_file_limit();
-    let exit = match dispatch(Cli::parse().command) {
+    let exit = match config::expand(std::env::args_os().collect()).and_then(|argv| dispatch(Cli::parse_from(argv))) {
         Ok(exit) => exit,
         Err(Failure { exit, message }) => {
             eprintln!("nomoat: {message}");
@@ -42,9 +42,9 @@ fn main() {
     std::process::exit(ctrl_c::by_signal(exit) as i32);
 }
 
-fn dispatch(command: Command) -> Result<Exit, Failure> {
+fn dispatch(Cli { command, file }: Cli) -> Result<Exit, Failure> {
     match command {
-        Command::Run(args) => run::run(*args),
+        Command::Run(args) => run::run(*args, file.as_deref()),
         Command::Report(args) => stored::report(&args),
         Command::Recover(args) => stored::recovered(&args),
         Command::Truth(args) => truth::truth(&args),

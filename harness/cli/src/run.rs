@@ -12,10 +12,11 @@ use nomoat_core::schedule::Load;
 use nomoat_core::slo::Slo;
 use nomoat_core::units::Nanos;
 use nomoat_results::table::{Rung, render_ladder};
+use std::path::Path;
 
 /// Runs the subcommand.
-pub fn run(flags: RunArgs) -> Result<Exit, Failure> {
-    let args = config::resolve(flags)?;
+pub fn run(flags: RunArgs, file: Option<&Path>) -> Result<Exit, Failure> {
+    let args = config::resolve(flags, file)?;
     let dry_run = args.dry_run;
     let mut setup = Setup::new(args)?;
     if dry_run {
