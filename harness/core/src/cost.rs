@@ -41,6 +41,8 @@ pub struct Bill {
     pub requests: u64,
     /// Answered requests whose usage nobody reported.
     pub unknown: u64,
+    /// Failed requests that were sent and whose usage nobody reported: what they cost, if anything, is not in the bill.
+    pub failed_unknown: u64,
     /// Billed requests that do not say how much of their prompt was cached.
     pub cache_unknown: u64,
     /// Prompt tokens written to a billed cache.
@@ -55,11 +57,12 @@ pub(crate) fn counted(source: CountSource) -> bool {
 impl Bill {
     /// Adds a measured request. A failed request counts when its usage is known, because it is billed; an answered one must
     /// have a known usage, or the bill is incomplete and says so.
-    pub fn add(&mut self, tokens: &Tokens, answered: bool) {
+    pub fn add(&mut self, tokens: &Tokens, sent: bool, answered: bool) {
         let (true, true, Some(input), Some(output)) =
             (counted(tokens.input_source), counted(tokens.output_source), tokens.input, tokens.output)
         else {
             self.unknown += u64::from(answered);
+            self.failed_unknown += u64::from(sent && !answered);
             return;
         };
         let cached = tokens.cache_read.unwrap_or(0).min(input);
@@ -134,7 +137,7 @@ mod tests {
     fn an_api_is_paid_for_by_the_token() {
         let check = |cached_price, tokens: &[(Tokens, bool)], expect: Result<f64, &str>| {
             let mut bill = Bill::default();
-            tokens.iter().for_each(|(t, ok)| bill.add(t, *ok));
+            tokens.iter().for_each(|(t, ok)| bill.add(t, true, *ok));
             match (Pricing::PerToken { input: 0.66, cached: cached_price, output: 1.98 }.usd(0.0, &bill), expect) {
                 (Ok(usd), Ok(expect)) => assert!((usd - expect).abs() < 1e-12, "{usd} for {expect}"),
                 (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),

@@ -106,7 +106,7 @@ impl<'a> Pass<'a> {
             self.by_error[error as usize] += 1;
         }
         self.columns.add(record);
-        self.bill.add(&record.tokens, record.is_ok());
+        self.bill.add(&record.tokens, record.at.sent.is_some(), record.is_ok());
 
         // A class the trace does not name is counted with the last one rather than lost.
         let class = usize::from(record.class).min(self.tallies.len() - 1);
@@ -114,7 +114,7 @@ impl<'a> Pass<'a> {
         tally.measured += 1;
         if good {
             tally.good += 1;
-            self.good_bill.add(&record.tokens, true);
+            self.good_bill.add(&record.tokens, true, true);
         }
         if record.is_ok() {
             let tokens = &record.tokens;

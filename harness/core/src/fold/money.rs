@@ -8,7 +8,7 @@ use crate::cost::{NO_PRICE, Pricing};
 /// where their usage is known.
 pub fn usd_total(run: &Run<'_>) -> Cell {
     match usd(run) {
-        Ok(usd) => Cell::of(usd, run.counts.measured, "formula"),
+        Ok(usd) => Cell::of(usd, run.counts.measured, "formula").note(unbilled(run)),
         Err(why) => Cell::none("formula", run.counts.measured, why),
     }
 }
@@ -43,6 +43,12 @@ pub fn usd_per_mtok_good_out(run: &Run<'_>) -> Cell {
 /// Cost by the number of answered requests of the window.
 pub fn usd_per_request(run: &Run<'_>) -> Cell {
     divide(run, run.counts.ok, 1.0, "no request was answered")
+}
+
+/// What a sum of billed tokens leaves out.
+fn unbilled(run: &Run<'_>) -> Option<String> {
+    let n = run.bill.failed_unknown;
+    (n > 0 && !is_pool(run)).then(|| format!("a lower bound: {n} failed requests do not tell what they cost"))
 }
 
 fn is_pool(run: &Run<'_>) -> bool {

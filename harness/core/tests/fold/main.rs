@@ -312,6 +312,20 @@ fn an_api_costs_the_same_whatever_the_window() {
     assert_eq!(single(&report(&facts, &[answer(0, ms(5), &[5, 6])]), "usd_total").0, Some(14e-6));
 }
 
+#[test]
+fn an_api_that_does_not_bill_its_failures_is_a_lower_bound() {
+    let api = Pricing::PerToken { input: 1.0, cached: None, output: 2.0 };
+    let facts = RunFacts { pricing: Some(api), warmup: Warmup::Requests(0), ..RunFacts::default() };
+    let good = answer(0, ms(5), &[5, 6]);
+    let mut broken = failed(answer(1, ms(6), &[5, 6]), Status::Truncated, ErrorCode::NoTerminator);
+    broken.tokens = Tokens { output_source: CountSource::Chunks, ..broken.tokens };
+    let (usd, note) = single(&report(&facts, &[good.clone(), broken]), "usd_total");
+    assert_eq!(usd, Some(14e-6));
+    assert!(note.contains("lower bound: 1 failed"), "{note}");
+    let (usd, note) = single(&report(&facts, &[good, unsent(1, ms(6), Status::Dropped)]), "usd_total");
+    assert_eq!((usd, note.as_str()), (Some(14e-6), ""), "what was never sent costs nothing");
+}
+
 fn sample(source: SampleSource, metric: &str, at: Nanos, value: f64) -> Sample {
     Sample { at, source, metric: metric.into(), labels: String::new(), value }
 }
