@@ -112,7 +112,32 @@ fn cells(rungs: &[Rung<'_>], notes: &mut Notes) -> (Vec<String>, Vec<Vec<String>
     (header, rows)
 }
 
-/// Why rungs are invalid, notes, and the lines below.
+/// What a reader should know of rungs that are valid all the same: a line per rule, with each rung's own value.
+fn flags(rungs: &[Rung<'_>]) -> Vec<String> {
+    let broken = |rung: &Rung<'_>| rung.report.validity.broken(Severity::Flag).map(|r| (r.code, r.rule)).collect::<Vec<_>>();
+    let mut rules: Vec<(&str, &str)> = vec![];
+    for rule in rungs.iter().flat_map(broken) {
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    let line = |(code, asks): (&str, &str)| {
+        let mut values: Vec<(String, Vec<&str>)> = vec![];
+        for rung in rungs {
+            for rule in rung.report.validity.broken(Severity::Flag).filter(|r| (r.code, r.rule) == (code, asks)) {
+                match values.iter_mut().find(|(value, _)| *value == rule.value) {
+                    Some((_, labels)) => labels.push(rung.label),
+                    None => values.push((rule.value.clone(), vec![rung.label])),
+                }
+            }
+        }
+        let said: Vec<String> = values.into_iter().map(|(value, labels)| format!("{}: {value}", labels.join(", "))).collect();
+        format!("flagged: {code} {asks}; {}", said.join("; "))
+    };
+    rules.into_iter().map(line).collect()
+}
+
+/// Why rungs are invalid, flags, notes, and the lines below.
 fn ending(rungs: &[Rung<'_>], context: &TableContext, notes: &Notes) -> Vec<String> {
     let mut lines = vec![];
     for rung in rungs {
@@ -121,6 +146,7 @@ fn ending(rungs: &[Rung<'_>], context: &TableContext, notes: &Notes) -> Vec<Stri
             format!("{} is INVALID: {}{remedy}", rung.label, b.what)
         }));
     }
+    lines.extend(flags(rungs));
     lines.extend(notes.lines().map(|(mark, reason)| format!("{mark} {reason}")));
     lines.extend(context.slo_words().map(|slo| format!("goodput counts requests that met {slo}")));
     lines.extend(context.below.iter().cloned());
