@@ -140,22 +140,24 @@ impl HttpChannel {
         self.decoder.reset();
         let mut body = BodyDecoder::new(head.framing);
         let mut done = false;
+        let mut spotless;
         loop {
             let decoder = &mut self.decoder;
-            body.feed(&self.buffer[body_at..filled], &mut |piece: &[u8]| {
+            let fed = body.feed(&self.buffer[body_at..filled], &mut |piece: &[u8]| {
                 done |= decoder.feed(piece, stamp, events).map_err(Failed::Decode)? == Flow::Done;
                 Ok::<_, Failed>(())
-            })
-            .map_err(|e| {
-                let error: RequestError = e.into();
-                (error, self.decoder.message().map(str::to_owned))
-            })
-            .map_err(|(error, words)| {
-                if let Some(words) = words {
-                    self.complain(&words, events);
+            });
+            let used = match fed {
+                Ok(used) => used,
+                Err(failed) => {
+                    if let Some(words) = self.decoder.message().map(str::to_owned) {
+                        self.complain(&words, events);
+                    }
+                    return Err(Broken::Failed(failed.into()));
                 }
-                Broken::Failed(error)
-            })?;
+            };
+            // Bytes behind the body belong to nobody: the next response could not be told from them.
+            spotless = used == filled - body_at;
             if body.is_done() {
                 break;
             }
@@ -181,7 +183,7 @@ impl HttpChannel {
                 Err(_) => return Err(broken(Status::Truncated, ErrorCode::Reset)),
             }
         }
-        Ok((self.decoder.end(events)?, head.keep_alive))
+        Ok((self.decoder.end(events)?, head.keep_alive && spotless))
     }
 }
 
