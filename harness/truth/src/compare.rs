@@ -87,7 +87,8 @@ pub struct ErrorReport {
     pub outcome_mismatches: u64,
 }
 
-/// Holds records against the log by request id (DESIGN.md §4, instrument error). `id_of` gives the id that went out with a record.
+/// Holds records against the log by request id (METHODOLOGY.md, the instrument's own error). `id_of` gives the id that went out with
+/// a record.
 pub fn compare<'a>(
     records: impl Iterator<Item = &'a RequestRecord>,
     rows: &[LogRow],
