@@ -68,7 +68,7 @@ pub struct Outcome {
     pub events: Vec<RunEvent>,
     /// Both clocks before and after.
     pub anchors: [WallAnchor; 2],
-    /// Whether it was stopped.
+    /// Whether a stop took something of it away.
     pub interrupted: bool,
 }
 
@@ -156,13 +156,14 @@ pub fn run(
     gate.open.wait();
     opened(start);
     drop(records);
-    let (mut scheduled, mut offered) = (0, 0_u64);
+    let (mut scheduled, mut offered, mut interrupted) = (0, 0_u64, false);
     let mut broken = None;
     for thread in threads {
         match thread.join() {
             Ok(Ok(end)) => {
                 scheduled += end.scheduled;
                 offered = offered.wrapping_add(end.offered);
+                interrupted |= end.cut;
             }
             Ok(Err(error)) => broken = Some(error),
             Err(panic) => std::panic::resume_unwind(panic),
@@ -174,7 +175,6 @@ pub fn run(
     if let Some(error) = broken {
         return Err(failed("a shard's runtime")(error));
     }
-    let interrupted = stop.asked();
     let complaints = std::mem::take(&mut *live.complaints.lock().unwrap_or_else(PoisonError::into_inner));
     events.extend(complaints.into_iter().map(|(words, n)| RunEvent {
         at: stop_at,

@@ -59,6 +59,8 @@ pub(crate) struct ShardEnd {
     pub scheduled: u64,
     /// Sum of digests of the bytes offered, wrapping: order does not matter.
     pub offered: u64,
+    /// A stop took something away: requests that were yet to come, or one in flight. One in the drain that lets all end did not.
+    pub cut: bool,
 }
 
 /// A request whose due is known.
@@ -100,7 +102,15 @@ struct History {
 /// News of a request in flight.
 enum News {
     FirstToken(RequestId, Nanos),
-    Ended { id: RequestId, slot: Box<Slot>, end: Nanos, first_token: Option<Nanos>, failed: bool, exchange: Option<LiveTurn> },
+    Ended {
+        id: RequestId,
+        slot: Box<Slot>,
+        end: Nanos,
+        first_token: Option<Nanos>,
+        failed: bool,
+        stopped: bool,
+        exchange: Option<LiveTurn>,
+    },
 }
 
 /// A shard at work.
@@ -172,6 +182,7 @@ impl Shard {
         self.due.clear();
         self.waiting.clear();
         let now = self.config.clock.now();
+        self.end.cut |= !self.opening.window.is_over(now) || !self.backlog.is_empty();
         for (_, _, record) in std::mem::take(&mut self.backlog) {
             self.record_unsent(record, Status::Cancelled, ErrorCode::Stopped, now);
         }
@@ -341,6 +352,7 @@ impl Shard {
                 end: record.at.end.unwrap_or(record.at.due),
                 first_token: record.at.first_token,
                 failed: !record.is_ok(),
+                stopped: record.error == Some(ErrorCode::Stopped),
                 exchange,
             };
             // A collector that is gone has failed and stops the run; there is nobody left to tell.
@@ -355,7 +367,8 @@ impl Shard {
                 let released = self.waiting.note(id, |p| p.first_token = Some(at));
                 self.release(released);
             }
-            News::Ended { id, slot, end, first_token, failed, exchange } => {
+            News::Ended { id, slot, end, first_token, failed, stopped, exchange } => {
+                self.end.cut |= stopped;
                 self.in_flight -= 1;
                 self.config.live.in_flight.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
                 self.slots.push(*slot);

@@ -106,6 +106,7 @@ struct Case {
     max_in_flight: usize,
     max_concurrency: usize,
     timeout: Nanos,
+    stop_at: Option<Nanos>,
 }
 
 impl Case {
@@ -119,15 +120,21 @@ impl Case {
             max_in_flight: usize::MAX,
             max_concurrency: usize::MAX,
             timeout: Nanos::from_secs(100),
+            stop_at: None,
         }
     }
 
     /// Runs the case on one shard and gives its records, in order of requests.
     fn run(self) -> Vec<RequestRecord> {
+        self.run_to_the_end().0
+    }
+
+    /// The same, and whether a stop took something away.
+    fn run_to_the_end(self) -> (Vec<RequestRecord>, bool) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let local = tokio::task::LocalSet::new();
         let (records, received) = sync_channel(1 << 16);
-        let (_stop_handle, stop) = StopHandle::new();
+        let (stop_handle, stop) = StopHandle::new();
         let rule = self.rule.clone();
         let schedule = Schedule::new(self.rule).unwrap();
         let end = local.block_on(&runtime, async move {
@@ -152,13 +159,23 @@ impl Case {
             };
             let supply = Supply::inline(Maker::new(streams, backend.encoder(&Offer::default())));
             let window = Arc::new(WindowState::new(Nanos::ZERO, rule.warmup, rule.limit, rule.load.is_closed()));
+            tokio::task::spawn_local(async move {
+                match self.stop_at {
+                    Some(at) => {
+                        tokio::time::sleep(at.to_std()).await;
+                        stop_handle.stop();
+                    }
+                    // A handle that is gone could not be asked: it is kept.
+                    None => std::future::pending().await,
+                }
+            });
             Shard::run(config, Opening { start: Nanos::ZERO, window }, supply, Pacer::Runtime).await
         });
         let mut records: Vec<RequestRecord> =
             received.into_iter().filter_map(|kept| if let Kept::Record(record) = kept { Some(*record) } else { None }).collect();
         records.sort_by_key(|r| r.request);
         assert_eq!(records.len() as u64, end.scheduled, "every request whose due came has a record");
-        records
+        (records, end.cut)
     }
 }
 
@@ -265,6 +282,21 @@ fn timeouts_are_rows() {
     let records = case.run();
     assert_eq!(records.len(), 10);
     assert!(records.iter().all(|r| r.status == Status::Timeout && r.error == Some(ErrorCode::TotalTimeout) && r.at.sent.is_some()));
+}
+
+#[test]
+fn a_stop_cuts_only_what_it_takes_away() {
+    let cut = |service_ms, stop_ms| {
+        let load = Load::Arrivals { process: ArrivalProcess::Constant, rate_per_s: 10.0 };
+        let mut case = Case::new(fixed(), load, seconds(2));
+        case.service = Nanos::from_millis(service_ms);
+        case.stop_at = Some(Nanos::from_millis(stop_ms));
+        let (records, cut) = case.run_to_the_end();
+        (records.iter().filter(|r| r.is_ok()).count(), records.iter().filter(|r| r.status == Status::Cancelled).count(), cut)
+    };
+    assert_eq!(cut(500, 1_050), (11, 0, true), "in the window: what was in flight ends within the grace");
+    assert_eq!(cut(500, 2_050), (20, 0, false), "in the drain, and all of it ends");
+    assert_eq!(cut(5_000, 2_050), (0, 20, true), "in the drain, but it would take longer than the grace");
 }
 
 fn conversation() -> Arc<Trace> {

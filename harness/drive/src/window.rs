@@ -25,6 +25,15 @@ impl WindowState {
         Self { start, warmup, limit, opened: AtomicI64::new(i64::MAX), left }
     }
 
+    /// Whether the window has closed by `now`: what comes after is its drain. Only a duration closes it by itself.
+    pub fn is_over(&self, now: Nanos) -> bool {
+        let opens = match self.warmup {
+            Warmup::Time(t) => self.start + t,
+            Warmup::Requests(_) => Nanos(self.opened.load(Ordering::Relaxed)),
+        };
+        self.limit.duration.is_some_and(|d| now >= opens + d)
+    }
+
     /// The phase of a request that is due at `due`; `None` when the window has closed before it. To be asked once per request: it may
     /// count.
     pub fn phase(&self, id: RequestId, due: Nanos) -> Option<Phase> {
