@@ -4,7 +4,7 @@
 //! compared with the record's list of fields. The list is also where a format's bounds are written down.
 
 use crate::error::{Place, TraceError};
-use crate::suggest::nearest;
+use nomoat_core::suggest::nearest;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};

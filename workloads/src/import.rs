@@ -5,7 +5,7 @@ pub(crate) mod canonical;
 pub(crate) mod mooncake;
 
 use crate::error::{TraceError, file_error};
-use crate::suggest::nearest;
+use nomoat_core::suggest::nearest;
 use nomoat_core::trace::Trace;
 use nomoat_core::units::Nanos;
 use std::fs::File;

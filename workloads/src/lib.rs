@@ -14,7 +14,6 @@ mod import;
 mod lines;
 mod sample;
 mod stats;
-mod suggest;
 
 pub use canonical::write_canonical;
 pub use error::TraceError;

@@ -79,8 +79,10 @@ impl HttpBackend {
                 full.path()
             )));
         }
-        // Checked also where it is not used: a setting that is wrong must not wait for the day it is needed.
-        tls::client(config.ca_file.as_deref(), config.insecure).map_err(BackendError::Config)?;
+        if !endpoint.tls {
+            // Checked also where it is not used: a setting that is wrong must not wait for the day it is needed.
+            tls::client(config.ca_file.as_deref(), config.insecure).map_err(BackendError::Config)?;
+        }
         let route = Arc::new(route(&config, endpoint.clone(), clock).await?);
         for (name, value) in config.headers.iter().map(|(n, v)| (n.as_str(), v)).chain(config.api_key.iter().map(|k| ("Authorization", k)))
         {

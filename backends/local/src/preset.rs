@@ -3,6 +3,7 @@
 //! Not here: weights, or reading shapes from files. The engine exists to be measured, so its shapes are few and known.
 
 use nomoat_core::kv::{KvGeometry, Mixer};
+use nomoat_core::suggest::distance;
 
 /// Every preset, in the order they are listed to users. A new shape is one more entry.
 pub const PRESETS: &[Preset] = &[
@@ -108,22 +109,6 @@ impl Preset {
     pub fn kv_bytes_per_token(&self) -> u64 {
         (2 * self.layers * self.kv_dim() * size_of::<f32>()) as u64
     }
-}
-
-/// Edit distance (Levenshtein), for suggestions.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

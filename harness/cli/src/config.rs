@@ -2,6 +2,7 @@
 
 use crate::args::RunArgs;
 use crate::exit::Failure;
+use nomoat_core::suggest::distance;
 use serde_json::{Map, Value};
 use std::ffi::OsString;
 use std::path::Path;
@@ -142,20 +143,6 @@ pub fn nearest(value: &str, words: &[&str]) -> String {
         Some((distance, word)) if distance <= value.len().max(word.len()) / 2 => format!("; did you mean `{word}`?"),
         _ => String::new(),
     }
-}
-
-/// Levenshtein distance in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let substitute = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -477,12 +477,8 @@ fn labels(args: &RunArgs) -> Result<BTreeMap<String, String>, Failure> {
 
 /// The output format by its name.
 pub fn format(word: &str) -> Result<Format, Failure> {
-    Ok(match choose("--format", word, &["table", "markdown", "csv", "json"])? {
-        "markdown" => Format::Markdown,
-        "csv" => Format::Csv,
-        "json" => Format::Json,
-        _ => Format::Table,
-    })
+    let name = choose("--format", word, &Format::ALL.map(|(_, name)| name))?;
+    Ok(Format::ALL.iter().find(|(_, known)| *known == name).map_or(Format::Table, |(format, _)| *format))
 }
 
 fn zero_on(args: &RunArgs) -> Result<Vec<Exit>, Failure> {

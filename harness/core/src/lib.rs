@@ -22,6 +22,7 @@ pub mod sample;
 pub mod schedule;
 pub mod slo;
 pub mod stats;
+pub mod suggest;
 pub mod trace;
 pub mod units;
 pub mod validity;

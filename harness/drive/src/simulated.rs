@@ -19,7 +19,6 @@ use nomoat_core::record::{Connection, ErrorCode, Phase, RequestRecord, Status};
 use nomoat_core::report::{Population, RunFacts, RunReport, Stat};
 use nomoat_core::request::{OutputLength, Request, RequestId, SessionId, ShardId};
 use nomoat_core::schedule::{Limit, Load, Rule, Schedule, Source, Warmup};
-use nomoat_core::slo::Slo;
 use nomoat_core::trace::{Edge, EdgeKind, Join, Moment, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
 use std::sync::Arc;
@@ -181,24 +180,13 @@ impl Case {
 
 fn report(records: Vec<RequestRecord>, limit: Limit) -> RunReport {
     let facts = RunFacts {
-        start: Nanos::ZERO,
         stop: Nanos::from_secs(200),
-        warmup: Warmup::Time(Nanos::ZERO),
         limit,
-        concurrency: None,
         scheduled: records.len() as u64,
         offered_rate_per_s: Some(100.0),
         exact_length: true,
         classes: vec!["default".into()],
-        slo: Slo::default(),
-        pricing: None,
-        accelerators: None,
-        geometry: None,
-        clipped: 0,
-        skipped: 0,
-        interrupted: false,
-        shares_host: false,
-        insecure: false,
+        ..RunFacts::default()
     };
     fold(&facts, records, &[], &[])
 }

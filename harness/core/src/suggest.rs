@@ -1,13 +1,13 @@
-//! The nearest known word to a mistyped one.
+//! The nearest known word to a mistyped one: for messages only. When a word is near enough to be suggested is the caller's to say.
 
 /// The candidate that begins with `word`, else the one with the smallest edit distance to it; the first of equals. `None`
 /// without candidates.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates.into_iter().min_by_key(|candidate| (!candidate.starts_with(word), distance(word, candidate)))
 }
 
 /// Levenshtein distance in characters. Words are cut at 64 characters: a suggestion for more is not worth its square.
-fn distance(a: &str, b: &str) -> usize {
+pub fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().take(64).collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().take(64).enumerate() {
