@@ -8,6 +8,7 @@ use crate::prometheus;
 use crate::protocol::{PROTOCOLS, Protocol};
 use crate::said::said;
 use crate::scrape::{Scraper, scrape, split_path};
+use crate::socket::{STAMPS, Stamping};
 use crate::tls;
 use crate::transport::Route;
 use crate::url::Endpoint;
@@ -326,7 +327,13 @@ impl HttpBackend {
 impl Backend for HttpBackend {
     fn info(&self) -> BackendInfo {
         let local = ["localhost", "127.0.0.1", "::1"].contains(&self.route.endpoint.host.as_str());
-        BackendInfo { kind: "http", dialect: self.settled().protocol.name().into(), target: self.shown(), shares_host: local }
+        BackendInfo {
+            kind: "http",
+            dialect: self.settled().protocol.name().into(),
+            target: self.shown(),
+            shares_host: local,
+            stamps: STAMPS,
+        }
     }
 
     fn version(&self) -> BoxFuture<'_, Result<EngineVersion, BackendError>> {
@@ -404,7 +411,7 @@ async fn route(config: &HttpConfig, endpoint: Endpoint, clock: Arc<dyn Clock>) -
     if addresses.is_empty() {
         return Err(BackendError::Unreachable(format!("looking up {host}: it has no address")));
     }
-    Ok(Route { proxied: proxy.is_some(), endpoint, addresses, tls, clock })
+    Ok(Route { proxied: proxy.is_some(), endpoint, addresses, tls, clock, _stamping: Arc::new(Stamping::begin()) })
 }
 
 /// The dialect of a route: the one whose path is the longest end of it.

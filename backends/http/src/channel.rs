@@ -10,7 +10,6 @@ use crate::transport::{ConnectError, Route, Transport};
 use nomoat_core::backend::{BoxFuture, Channel, Payload, Prepared};
 use nomoat_core::event::{EventSink, Finish, RequestError, Stamp};
 use nomoat_core::record::{Connection, ErrorCode, Status};
-use nomoat_core::units::Nanos;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -246,7 +245,7 @@ struct Reads {
 
 impl Reads {
     async fn next(&mut self, transport: &mut Transport, buffer: &mut [u8], events: &mut EventSink) -> io::Result<Option<(usize, Stamp)>> {
-        let (n, at, number): (usize, Nanos, u64) = transport.read(buffer).await?;
+        let (n, arrival, number) = transport.read(buffer).await?;
         if n == 0 {
             // The end of the connection is no byte: it has no stamp.
             return Ok(None);
@@ -256,7 +255,7 @@ impl Reads {
                 events.continued(n);
                 stamp
             }
-            _ => events.arrived_at(n, at),
+            _ => events.arrived(n, Some(arrival)),
         };
         self.last = Some((number, stamp));
         Ok(Some((n, stamp)))

@@ -14,6 +14,7 @@ mod encoder;
 mod preflight;
 mod said;
 mod scrape;
+mod socket;
 mod tls;
 mod transport;
 pub mod url;

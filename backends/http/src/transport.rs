@@ -1,19 +1,17 @@
-//! The socket: connecting (through a proxy, under TLS) and stamping every read at its return, before anyone looks at the bytes.
+//! A connection: TCP, perhaps through a proxy, perhaps under TLS, whose bytes carry the stamp of the read that brought them.
 //!
-//! Under TLS the stamp is that of the read of the ciphertext.
+//! Under TLS the stamp is that of the ciphertext.
 
+use crate::socket::{Socket, Stamping};
 use crate::url::Endpoint;
 use nomoat_core::clock::Clock;
-use nomoat_core::units::Nanos;
+use nomoat_core::event::Arrival;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -26,6 +24,8 @@ pub(crate) struct Route {
     pub proxied: bool,
     pub tls: Option<Arc<ClientConfig>>,
     pub clock: Arc<dyn Clock>,
+    /// Held so that the first packet of the run is stamped too.
+    pub _stamping: Arc<Stamping>,
 }
 
 /// Why there is no connection.
@@ -37,77 +37,59 @@ pub(crate) enum ConnectError {
     Tls(String),
 }
 
-/// A TCP stream that stamps its reads.
-pub(crate) struct Stamped {
-    stream: TcpStream,
-    clock: Arc<dyn Clock>,
-    last: Nanos,
-    reads: u64,
-}
-
-impl AsyncRead for Stamped {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if polled.is_ready() {
-            self.last = self.clock.now();
-            self.reads += 1;
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Stamped {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buffer)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 /// A connection to an endpoint.
 pub(crate) enum Transport {
-    Plain(Stamped),
-    Tls(Box<TlsStream<Stamped>>),
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Route {
     /// Opens a connection: TCP without delay, the proxy's tunnel if there is one and TLS is spoken, then TLS.
     pub async fn connect(&self) -> Result<Transport, ConnectError> {
-        let stream = TcpStream::connect(&self.addresses[..])
+        let mut socket = self
+            .socket()
             .await
             .map_err(|e| if is_exhausted(&e) { ConnectError::Exhausted(describe(&e)) } else { ConnectError::Refused(describe(&e)) })?;
-        stream.set_nodelay(true).map_err(|e| ConnectError::Refused(describe(&e)))?;
-        let mut stamped = Stamped { stream, clock: self.clock.clone(), last: Nanos::ZERO, reads: 0 };
-        let Some(config) = &self.tls else { return Ok(Transport::Plain(stamped)) };
+        let Some(config) = &self.tls else { return Ok(Transport::Plain(socket)) };
         if self.proxied {
-            tunnel(&mut stamped, &self.endpoint).await?;
+            tunnel(&mut socket, &self.endpoint).await?;
         }
         let name = ServerName::try_from(self.endpoint.host.clone())
             .map_err(|e| ConnectError::Tls(format!("`{}` cannot be a TLS name: {e}", self.endpoint.host)))?;
-        let stream = TlsConnector::from(config.clone()).connect(name, stamped).await.map_err(|e| ConnectError::Tls(e.to_string()))?;
+        let stream = TlsConnector::from(config.clone()).connect(name, socket).await.map_err(|e| ConnectError::Tls(e.to_string()))?;
         Ok(Transport::Tls(Box::new(stream)))
+    }
+
+    /// A socket to the first address that takes one.
+    async fn socket(&self) -> io::Result<Socket> {
+        let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in &self.addresses {
+            match Socket::connect(*address, None, self.clock.clone()).await {
+                Ok(socket) => return Ok(socket),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
     }
 }
 
 impl Transport {
-    /// Reads what there is. Gives the number of bytes (0: the peer closed), the moment of the read that brought them, and the number
-    /// of that read on the socket.
-    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Nanos, u64)> {
+    /// Reads what there is. Gives the number of bytes (0: the peer closed), when the read that brought them says they arrived, and the
+    /// number of that read on the socket.
+    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Arrival, u64)> {
         let n = match self {
             Self::Plain(stream) => stream.read(buffer).await?,
             Self::Tls(stream) => stream.read(buffer).await?,
         };
-        let stamped = match self {
-            Self::Plain(stream) => &*stream,
+        let socket = self.socket();
+        Ok((n, socket.last(), socket.reads()))
+    }
+
+    fn socket(&self) -> &Socket {
+        match self {
+            Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.get_ref().0,
-        };
-        Ok((n, stamped.last, stamped.reads))
+        }
     }
 
     /// Hands all bytes to the socket.
@@ -123,19 +105,13 @@ impl Transport {
 
     /// Whether an idle connection is still open: nothing may be readable on it, not even its end.
     pub fn is_idle(&self) -> bool {
-        let stream = match self {
-            Self::Plain(stream) => &stream.stream,
-            Self::Tls(stream) => &stream.get_ref().0.stream,
-        };
-        let mut byte = [0_u8; 1];
-        // TLS: session tickets may lie there unread, which `try_read` would take away from the TLS layer; such a connection is
-        // given up, at the price of a new one.
-        matches!(stream.try_read(&mut byte), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+        // TLS: session tickets may lie there unread; such a connection is given up, at the price of a new one.
+        self.socket().is_quiet()
     }
 }
 
 /// Asks an HTTP proxy for a tunnel.
-async fn tunnel(stream: &mut Stamped, endpoint: &Endpoint) -> Result<(), ConnectError> {
+async fn tunnel(stream: &mut Socket, endpoint: &Endpoint) -> Result<(), ConnectError> {
     let refused = |why: String| ConnectError::Refused(format!("the proxy gave no tunnel to {}: {why}", endpoint.authority()));
     let target = if endpoint.host.contains(':') {
         format!("[{}]:{}", endpoint.host, endpoint.port)

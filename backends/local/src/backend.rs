@@ -91,7 +91,13 @@ impl LocalBackend {
 
 impl Backend for LocalBackend {
     fn info(&self) -> BackendInfo {
-        BackendInfo { kind: "local", dialect: ENGINE.into(), target: format!("{} in this process", self.preset.name), shares_host: true }
+        BackendInfo {
+            kind: "local",
+            dialect: ENGINE.into(),
+            target: format!("{} in this process", self.preset.name),
+            shares_host: true,
+            stamps: "hand-over in this process",
+        }
     }
 
     fn version(&self) -> BoxFuture<'_, Result<EngineVersion, BackendError>> {

@@ -54,7 +54,7 @@ pub fn begin(setup: &Setup, engine: &Engine, schedule: &Schedule, load: &str, ru
     };
     manifest.clock = Clock {
         source: "CLOCK_MONOTONIC".into(),
-        stamp_source: stamps(engine).into(),
+        stamp_source: engine.info.stamps.into(),
         resolution_ns: MonotonicClock::resolution().0,
         wall_anchor: vec![],
     };
@@ -101,10 +101,6 @@ pub fn end(manifest: &mut Manifest, outcome: &Outcome, facts: &RunFacts) {
     manifest.clock.wall_anchor = outcome.anchors.iter().map(|a| AnchorWire { mono_ns: a.monotonic.0, unix_ns: a.unix_ns as i64 }).collect();
     manifest.host.load1_end = Some(HostFacts::read().load1);
     manifest.workload.wire_digest = Some(format!("sum/1:{:016x}", outcome.offered));
-}
-
-fn stamps(engine: &Engine) -> &'static str {
-    if engine.local.is_some() { "hand-over in this process" } else { "return of the read, before parsing" }
 }
 
 /// The settings as they were resolved: given to `-f`, they ask for the same run.

@@ -24,6 +24,8 @@ pub struct BackendInfo {
     pub target: String,
     /// Whether the engine competes with the harness for this host's cores.
     pub shares_host: bool,
+    /// What the moments of arrival are, in words.
+    pub stamps: &'static str,
 }
 
 /// The receipt of what was measured. No version, no run: an endpoint that hides it is recorded as saying so.

@@ -7,6 +7,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 pub trait Clock: Send + Sync {
     /// Now, in nanoseconds of `CLOCK_MONOTONIC` (or of the test's own time).
     fn now(&self) -> Nanos;
+
+    /// The moment on this clock at which this host's wall clock (`CLOCK_REALTIME`) showed `unix`, nanoseconds since 1970: what the
+    /// kernel stamps packets with. `None` from a clock that has no wall clock beside it.
+    fn of_wall(&self, unix: Nanos) -> Option<Nanos> {
+        let _ = unix;
+        None
+    }
 }
 
 /// A clock that stands still until a test moves it.

@@ -25,9 +25,29 @@ impl Stamp {
     }
 }
 
-/// A receive time the kernel gave, already converted to the run's clock.
+/// When bytes came off a socket, by whose word. Made by the socket at the read, before anything looks at the bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct KernelStamp(pub Nanos);
+pub struct Arrival {
+    at: Nanos,
+    kernel: bool,
+}
+
+impl Arrival {
+    /// By the kernel's receive stamp, already on the run's clock.
+    pub const fn kernel(at: Nanos) -> Self {
+        Self { at, kernel: true }
+    }
+
+    /// By the return of the read.
+    pub const fn read(at: Nanos) -> Self {
+        Self { at, kernel: false }
+    }
+
+    /// The moment.
+    pub const fn at(self) -> Nanos {
+        self.at
+    }
+}
 
 /// Which kind of text a token-bearing event carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -208,23 +228,19 @@ impl EventSink {
         self.live.sent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// `bytes` arrived. To be called before anything looks at them.
+    /// `bytes` arrived, at the moment their socket says; without one, now. To be called before anything looks at them.
     #[inline]
-    pub fn arrived(&mut self, bytes: usize, kernel: Option<KernelStamp>) -> Stamp {
-        let at = match kernel {
-            Some(KernelStamp(at)) => {
-                self.record.stamp = StampSource::Kernel;
-                at
-            }
-            None => self.clock.now(),
-        };
+    pub fn arrived(&mut self, bytes: usize, arrival: Option<Arrival>) -> Stamp {
+        let Arrival { at, kernel } = arrival.unwrap_or_else(|| Arrival::read(self.clock.now()));
+        // One read without a kernel stamp, and the record as a whole cannot claim them.
+        let first = self.record.at.first_byte.is_none();
+        self.record.stamp =
+            if kernel && (first || self.record.stamp == StampSource::Kernel) { StampSource::Kernel } else { StampSource::Read };
         self.arrived_at(bytes, at)
     }
 
-    /// As [`Self::arrived`], for a read whose return was already stamped by the same clock inside the transport (TLS: the read
-    /// of the ciphertext).
     #[inline]
-    pub fn arrived_at(&mut self, bytes: usize, at: Nanos) -> Stamp {
+    fn arrived_at(&mut self, bytes: usize, at: Nanos) -> Stamp {
         self.settle_read();
         self.read = Read { number: self.read.number.wrapping_add(1), ..Read::default() };
         self.record.at.first_byte.get_or_insert(at);

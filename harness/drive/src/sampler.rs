@@ -1,6 +1,7 @@
 //! Readings beside the run: host and harness once a second, the engine's own metrics more often. A thread and a runtime of its own,
 //! so that a slow metrics page disturbs no stamp.
 
+use crate::clock::{CLOCK_STEP, MonotonicClock};
 use crate::collect::Kept;
 use crate::host::HostSampler;
 use nomoat_core::backend::Telemetry;
@@ -65,6 +66,13 @@ async fn sample(
     loop {
         let last = *done.borrow();
         let known = samples.len();
+        if last || clock.now() >= host_due {
+            let (_, change) = MonotonicClock::reread_wall();
+            if change.0.abs() > CLOCK_STEP.0 {
+                let detail = format!("the wall clock was set by {change}: stamps since the reading before may be off by as much");
+                events.push(RunEvent { at: clock.now(), code: "clock_step", detail });
+            }
+        }
         if last || clock.now() >= host_due {
             samples.extend(host.sample(clock.now()));
             host_due += HOST_EVERY;

@@ -46,7 +46,7 @@ struct Sim {
 
 impl Backend for SimBackend {
     fn info(&self) -> BackendInfo {
-        BackendInfo { kind: "sim", dialect: "sim".into(), target: "sim".into(), shares_host: false }
+        BackendInfo { kind: "sim", dialect: "sim".into(), target: "sim".into(), shares_host: false, stamps: "simulated" }
     }
     fn version(&self) -> BoxFuture<'_, Result<EngineVersion, BackendError>> {
         Box::pin(async { Ok(EngineVersion::default()) })

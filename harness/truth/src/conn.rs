@@ -3,11 +3,13 @@
 //! HTTP/1.1 with `content-length` bodies only. What it does not do: chunked request bodies, upgrades, pipelining worth the
 //! name (a second request that arrives early is answered in its turn).
 
+use crate::arrival::{self, read_stamped};
 use crate::clock::now;
 use crate::timer::Timers;
 use nomoat_core::units::Nanos;
 use std::io;
 use std::sync::Arc;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// Largest request head.
@@ -35,7 +37,7 @@ pub struct Incoming {
     pub close: bool,
     /// The body.
     pub body: Vec<u8>,
-    /// Return of the read that completed it.
+    /// Arrival of its last byte: the kernel's stamp, else the return of the read.
     pub complete: Nanos,
 }
 
@@ -76,6 +78,7 @@ struct Head {
 impl Conn {
     /// A connection accepted at `accepted`.
     pub fn new(stream: TcpStream, accepted: Nanos) -> Self {
+        arrival::ask_for_stamps(&stream);
         Self { stream, buffer: Vec::new(), accepted, read_at: accepted }
     }
 
@@ -122,11 +125,14 @@ impl Conn {
 
     /// Reads what is there; false when there is nothing yet.
     fn read_ready(&mut self, room: usize) -> Result<bool, Gone> {
-        self.buffer.reserve(room.max(READ));
-        match self.stream.try_read_buf(&mut self.buffer) {
-            Ok(0) => Err(Gone),
-            Ok(_) => {
-                self.read_at = now();
+        let (known, room) = (self.buffer.len(), room.max(READ));
+        self.buffer.resize(known + room, 0);
+        let read = self.stream.try_io(Interest::READABLE, || read_stamped(&self.stream, &mut self.buffer[known..]));
+        self.buffer.truncate(known + read.as_ref().map_or(0, |(n, _)| *n));
+        match read {
+            Ok((0, _)) => Err(Gone),
+            Ok((_, at)) => {
+                self.read_at = at;
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),

@@ -21,6 +21,7 @@
 //! ```
 
 mod answer;
+mod arrival;
 mod ask;
 mod clock;
 mod compare;

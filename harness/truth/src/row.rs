@@ -33,9 +33,9 @@ pub struct LogRow {
     pub request_id: Option<String>,
     /// Position among the server's generation requests, from 0, in the order in which they were complete.
     pub ordinal: u64,
-    /// The connection was accepted. Requests on one connection share it.
+    /// The connection was accepted, which may be after its first request arrived. Requests on one connection share it.
     pub accepted: Nanos,
-    /// Return of the read that completed the request's body.
+    /// Arrival of the request's last byte: the kernel's receive stamp, else the return of the read.
     pub request_complete: Nanos,
     /// Immediately before the write that carried the first token; absent when there was none.
     pub first_write: Option<Nanos>,
