@@ -75,8 +75,8 @@ pub(crate) fn arbitrary_record() -> impl Strategy<Value = RequestRecord> {
         member::<Phase>(),
         any::<(u16, i32, u16, u16)>(),
     );
-    let moments = (any::<i64>(), prop::array::uniform9(moment()));
-    let chunks = (prop::collection::vec(any::<i64>(), 0..12), prop::collection::vec(any::<u32>(), 0..12));
+    let moments = (any::<i64>(), prop::array::uniform13(moment()));
+    let chunks = (prop::collection::vec(any::<i64>(), 0..12), prop::collection::vec(any::<u32>(), 0..12), any::<u32>());
     let tokens = (any::<[Option<u32>; 5]>(), any::<(u32, u32)>(), [member(), member(), member()]);
     let line = (member::<Connection>(), member::<StampSource>(), any::<bool>(), any::<u32>());
     let fate = (
@@ -90,7 +90,24 @@ pub(crate) fn arbitrary_record() -> impl Strategy<Value = RequestRecord> {
     );
     (identity, moments, chunks, tokens, line, fate).prop_map(|(identity, moments, chunks, tokens, line, fate)| {
         let (request, session, turn, lane, shard, phase, (class, priority, endpoint, attempts)) = identity;
-        let (due, [start, conn_ready, sent, headers, first_byte, first_token, first_visible, last_token, end]) = moments;
+        let (
+            due,
+            [
+                start,
+                conn_ready,
+                sent,
+                headers,
+                first_byte,
+                first_choice,
+                first_token,
+                first_visible,
+                last_token,
+                last_choice,
+                last_event,
+                terminator,
+                end,
+            ],
+        ) = moments;
         let ([input, cache_read, cache_write, output, reasoning], (wanted, wanted_input), [input_source, output_source, chunk_source]) =
             tokens;
         let (connection, stamp, first_coalesced, coalesced) = line;
@@ -107,9 +124,25 @@ pub(crate) fn arbitrary_record() -> impl Strategy<Value = RequestRecord> {
             priority,
             endpoint,
             attempts,
-            at: Moments { due, start, conn_ready, sent, headers, first_byte, first_token, first_visible, last_token, end },
+            at: Moments {
+                due,
+                start,
+                conn_ready,
+                sent,
+                headers,
+                first_byte,
+                first_choice,
+                first_token,
+                first_visible,
+                last_token,
+                last_choice,
+                last_event,
+                terminator,
+                end,
+            },
             chunk_gaps: chunks.0,
             chunk_tokens: chunks.1,
+            empty_choices: chunks.2,
             tokens: Tokens {
                 input,
                 cache_read,

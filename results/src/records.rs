@@ -14,7 +14,7 @@ use nomoat_core::units::Nanos;
 use std::path::Path;
 
 /// The schema this crate writes and reads.
-pub const SCHEMA: &str = "request-record/1";
+pub const SCHEMA: &str = "request-record/2";
 
 /// Writes records in the order given, in row groups of at most 16 384.
 pub struct RecordsWriter(TableWriter<RequestRecord>);
@@ -187,14 +187,19 @@ impl Row for RequestRecord {
         moment!("sent", sent),
         moment!("headers", headers),
         moment!("first_byte", first_byte),
+        moment!("first_choice", first_choice),
         moment!("first_token", first_token),
         moment!("first_visible", first_visible),
         moment!("last_token", last_token),
+        moment!("last_choice", last_choice),
+        moment!("last_event", last_event),
+        moment!("terminator", terminator),
         moment!("end", end),
         // Chunks that bear tokens: gaps in ns, the first one 0 at first_token; and tokens in each.
         Column::new("chunk_at", Field::Longs(|r| &r.chunk_gaps, |r, v| r.chunk_gaps = v)),
         Column::new("chunk_tok", Field::Counts(|r| &r.chunk_tokens, |r, v| r.chunk_tokens = v)),
         word!("chunk_source", tokens.chunk_source),
+        int!("empty_choices", U32, empty_choices),
         // Tokens.
         count!("input", input),
         Column::new("uncached", Field::OptInt(Width::I64, |r| uncached(&r.tokens), |_, _| Some(()))),
@@ -281,7 +286,7 @@ mod tests {
         assert!(matches!(RecordsReader::open(&path).err(), Some(StoreError::Parquet { .. })));
         crate::samples::write(&path, "run-1", &[]).unwrap();
         let error = RecordsReader::open(&path).err().unwrap().to_string();
-        assert!(error.contains("run-sample/1") && error.contains("request-record/1"), "{error}");
+        assert!(error.contains("run-sample/1") && error.contains("request-record/2"), "{error}");
     }
 
     #[test]

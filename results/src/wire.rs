@@ -36,10 +36,11 @@ pub(crate) struct RecordWire<'a> {
     endpoint: u16,
     attempts: u16,
     due: i64,
-    /// start, conn_ready, sent, headers, first_byte, first_token, first_visible, last_token, end.
-    moments: [Option<i64>; 9],
+    /// In the order of [`Moments`], without `due`.
+    moments: [Option<i64>; 13],
     chunk_gaps: Cow<'a, [i64]>,
     chunk_tokens: Cow<'a, [u32]>,
+    empty_choices: u32,
     /// input, cache_read, cache_write, output, reasoning.
     counted: [Option<u32>; 5],
     wanted: u32,
@@ -75,9 +76,26 @@ impl<'a> From<&'a RequestRecord> for RecordWire<'a> {
             priority,
             endpoint,
             attempts,
-            at: Moments { due, start, conn_ready, sent, headers, first_byte, first_token, first_visible, last_token, end },
+            at:
+                Moments {
+                    due,
+                    start,
+                    conn_ready,
+                    sent,
+                    headers,
+                    first_byte,
+                    first_choice,
+                    first_token,
+                    first_visible,
+                    last_token,
+                    last_choice,
+                    last_event,
+                    terminator,
+                    end,
+                },
             chunk_gaps,
             chunk_tokens,
+            empty_choices,
             tokens:
                 Tokens { input, cache_read, cache_write, output, reasoning, wanted, wanted_input, input_source, output_source, chunk_source },
             connection,
@@ -105,9 +123,25 @@ impl<'a> From<&'a RequestRecord> for RecordWire<'a> {
             endpoint: *endpoint,
             attempts: *attempts,
             due: due.0,
-            moments: [start, conn_ready, sent, headers, first_byte, first_token, first_visible, last_token, end].map(|m| m.map(|m| m.0)),
+            moments: [
+                start,
+                conn_ready,
+                sent,
+                headers,
+                first_byte,
+                first_choice,
+                first_token,
+                first_visible,
+                last_token,
+                last_choice,
+                last_event,
+                terminator,
+                end,
+            ]
+            .map(|m| m.map(|m| m.0)),
             chunk_gaps: Cow::Borrowed(chunk_gaps),
             chunk_tokens: Cow::Borrowed(chunk_tokens),
+            empty_choices: *empty_choices,
             counted: [*input, *cache_read, *cache_write, *output, *reasoning],
             wanted: *wanted,
             wanted_input: *wanted_input,
@@ -137,8 +171,21 @@ impl TryFrom<RecordWire<'_>> for RequestRecord {
     type Error = StoreError;
 
     fn try_from(wire: RecordWire<'_>) -> Result<Self, StoreError> {
-        let [start, conn_ready, sent, headers, first_byte, first_token, first_visible, last_token, end] =
-            wire.moments.map(|m| m.map(Nanos));
+        let [
+            start,
+            conn_ready,
+            sent,
+            headers,
+            first_byte,
+            first_choice,
+            first_token,
+            first_visible,
+            last_token,
+            last_choice,
+            last_event,
+            terminator,
+            end,
+        ] = wire.moments.map(|m| m.map(Nanos));
         let [input, cache_read, cache_write, output, reasoning] = wire.counted;
         let [input_source, output_source, chunk_source] = wire.sources;
         Ok(Self {
@@ -152,9 +199,25 @@ impl TryFrom<RecordWire<'_>> for RequestRecord {
             priority: wire.priority,
             endpoint: wire.endpoint,
             attempts: wire.attempts,
-            at: Moments { due: Nanos(wire.due), start, conn_ready, sent, headers, first_byte, first_token, first_visible, last_token, end },
+            at: Moments {
+                due: Nanos(wire.due),
+                start,
+                conn_ready,
+                sent,
+                headers,
+                first_byte,
+                first_choice,
+                first_token,
+                first_visible,
+                last_token,
+                last_choice,
+                last_event,
+                terminator,
+                end,
+            },
             chunk_gaps: wire.chunk_gaps.into_owned(),
             chunk_tokens: wire.chunk_tokens.into_owned(),
+            empty_choices: wire.empty_choices,
             tokens: Tokens {
                 input,
                 cache_read,

@@ -8,7 +8,7 @@
 use crate::protocol::{Pieces, Protocol};
 use crate::skeleton::{Match, Skeleton};
 use crate::sse::{Frame, Item, MAX_EVENT, SseDecoder, SseError};
-use nomoat_core::event::{EventSink, Finish, RequestError, Stamp, TokenEvent, TokenKind, Usage};
+use nomoat_core::event::{EventSink, Finish, RequestError, Silent, Stamp, TokenEvent, TokenKind, Usage};
 use nomoat_core::record::{CountSource, ErrorCode, FinishReason, Status};
 
 const BAD_EVENT: RequestError = RequestError::new(Status::Protocol, ErrorCode::BadEvent);
@@ -222,7 +222,7 @@ impl Reader {
         match item {
             Item::Frame(frame) if frame.event.is_empty() => {
                 if let Some(Match { kind, text, ids, usage }) = self.skeleton.read(frame.data) {
-                    self.answer.counter.report(Some(kind), text, ids, usage, stamp, sink);
+                    self.answer.counter.report(Ok(kind), text, ids, usage, stamp, sink);
                     return Ok(());
                 }
                 self.parse(frame, stamp, sink)
@@ -230,7 +230,7 @@ impl Reader {
             Item::Frame(frame) => self.parse(frame, stamp, sink),
             Item::Comment => {
                 self.answer.comments += 1;
-                sink.silent(stamp);
+                sink.silent(stamp, Silent::Nothing);
                 Ok(())
             }
         }
@@ -244,11 +244,11 @@ impl Reader {
         }
         if self.pieces.done {
             self.answer.done = true;
-            sink.silent(stamp);
+            sink.silent(stamp, Silent::Terminator);
             return Ok(());
         }
         self.answer.fallbacks += 1;
-        self.act(stamp, sink)?;
+        self.act(if frame.data.trim_ascii().is_empty() { Silent::Nothing } else { Silent::Aside }, stamp, sink)?;
         if self.learns && frame.event.is_empty() {
             self.skeleton.learn(frame.data, &mut self.pieces);
         }
@@ -262,14 +262,15 @@ impl Reader {
             return Err(BAD_EVENT);
         }
         self.answer.done = true;
-        self.act(stamp, sink)
+        self.act(Silent::Aside, stamp, sink)
     }
 
-    /// Acts upon what the full parser found.
-    fn act(&mut self, stamp: Stamp, sink: &mut EventSink) -> Result<(), RequestError> {
+    /// Acts upon what the full parser found. `beside` is what the event is if it is no part of the answer.
+    fn act(&mut self, beside: Silent, stamp: Stamp, sink: &mut EventSink) -> Result<(), RequestError> {
         let pieces = &mut self.pieces;
         self.answer.counter.unreliable |= pieces.several;
-        self.answer.counter.report(pieces.kind(), &pieces.text, pieces.ids, pieces.usage, stamp, sink);
+        let kind = pieces.kind().ok_or(if pieces.choice { Silent::Choice } else { beside });
+        self.answer.counter.report(kind, &pieces.text, pieces.ids, pieces.usage, stamp, sink);
         self.answer.finish = pieces.finish.or(self.answer.finish);
         if !pieces.vendor.is_empty() {
             for (key, json) in pieces.vendor.drain(..) {
@@ -306,7 +307,15 @@ struct Counter {
 impl Counter {
     /// Reports an event, its counts, and its text if it has any. Both the skeleton and the full parser end here.
     #[inline]
-    fn report(&mut self, kind: Option<TokenKind>, text: &str, ids: Option<u32>, usage: Option<Usage>, stamp: Stamp, sink: &mut EventSink) {
+    fn report(
+        &mut self,
+        kind: Result<TokenKind, Silent>,
+        text: &str,
+        ids: Option<u32>,
+        usage: Option<Usage>,
+        stamp: Stamp,
+        sink: &mut EventSink,
+    ) {
         let mut running = None;
         if let Some(usage) = usage {
             sink.usage(usage, CountSource::Usage);
@@ -317,10 +326,13 @@ impl Counter {
             }
         }
         let tokens = ids.or(if self.unreliable { None } else { running });
-        let Some(kind) = kind else {
-            self.waiting = self.waiting.saturating_add(tokens.unwrap_or(0));
-            sink.silent(stamp);
-            return;
+        let kind = match kind {
+            Ok(kind) => kind,
+            Err(silent) => {
+                self.waiting = self.waiting.saturating_add(tokens.unwrap_or(0));
+                sink.silent(stamp, silent);
+                return;
+            }
         };
         let waiting = std::mem::take(&mut self.waiting);
         let tokens = tokens.map(|n| n.saturating_add(waiting));

@@ -36,6 +36,7 @@ fn records() -> Vec<RequestRecord> {
             first_visible: Some(first),
             last_token: Some(last),
             end: Some(last + Nanos(50_000)),
+            ..Moments::default()
         };
         let tokens = Tokens {
             input: Some(1_000),

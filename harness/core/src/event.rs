@@ -60,6 +60,19 @@ pub enum TokenKind {
     Both,
 }
 
+/// What an event without generated text is to the answer. Other harnesses' clocks start and stop at some of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Silent {
+    /// A comment, or an event without data.
+    Nothing,
+    /// Data beside the answer: usage, an annotation.
+    Aside,
+    /// A part of the answer: a role, an empty piece, the reason of the end. In OpenAI's dialects, an event with a choice.
+    Choice,
+    /// The end of the stream.
+    Terminator,
+}
+
 /// Something arrived that carries generated text.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenEvent<'a> {
@@ -267,10 +280,22 @@ impl EventSink {
         self.record.http_status = status;
     }
 
-    /// An event without generated text: a role, a ping, usage, an empty piece. It only tells that the read held more than one.
+    /// An event without generated text. It is no token; it tells that the read held more than one event, and where clocks that are
+    /// not ours start and stop.
     #[inline]
-    pub fn silent(&mut self, _stamp: Stamp) {
+    pub fn silent(&mut self, stamp: Stamp, what: Silent) {
         self.read.events += 1;
+        let at = &mut self.record.at;
+        match what {
+            Silent::Nothing => {}
+            Silent::Aside => at.last_event = Some(stamp.at),
+            Silent::Choice => {
+                at.first_choice.get_or_insert(stamp.at);
+                at.last_choice = Some(stamp.at);
+                self.record.empty_choices += 1;
+            }
+            Silent::Terminator => at.terminator = Some(stamp.at),
+        }
     }
 
     /// Generated text.
@@ -282,6 +307,7 @@ impl EventSink {
         self.read.tokens += 1;
         if self.record.at.first_token.is_none() {
             self.record.at.first_token = Some(at);
+            self.record.at.first_choice.get_or_insert(at);
             self.read.has_first = true;
             self.previous = at;
             self.first_token_seen.store(true, Ordering::Relaxed);
@@ -345,6 +371,9 @@ impl EventSink {
         let end = self.clock.now();
         let record = &mut self.record;
         record.at.end = Some(end);
+        // Text is a part of the answer, and that is an event with data. Joined here, so that a token stays one store cheaper.
+        record.at.last_choice = record.at.last_choice.max(record.at.last_token);
+        record.at.last_event = record.at.last_event.max(record.at.last_choice);
         record.output_hash = self.any_output.then_some(self.hash);
         let share = Share { bytes: &self.chunk_bytes, all_known: !self.unknown_chunks };
         share.settle(&mut record.tokens, &mut record.chunk_tokens);
@@ -475,7 +504,7 @@ mod tests {
         step(7);
         let read = sink.arrived(50, None);
         sink.headers(read, Some(200));
-        sink.silent(read); // the role chunk
+        sink.silent(read, Silent::Choice); // the role chunk
         step(10);
         let read = sink.arrived(50, None);
         sink.token(read, TokenEvent { kind: TokenKind::Reasoning, text: b"a", tokens: Some(1) });
@@ -485,7 +514,7 @@ mod tests {
         sink.token(read, token("c", Some(1)));
         step(10);
         let read = sink.arrived(50, None);
-        sink.silent(read); // usage
+        sink.silent(read, Silent::Aside); // usage
         sink.usage(Usage { input: Some(9), output: Some(4), ..Usage::default() }, CountSource::Usage);
         let (record, text) = sink.finish(Ok(Finish::default()), true);
         assert_eq!((record.status, text.as_deref()), (Status::Ok, Some("abc")));
@@ -496,10 +525,41 @@ mod tests {
             [ms(at.first_byte), ms(at.first_token), ms(at.first_visible), ms(at.last_token), ms(at.end)],
             [Some(10), Some(20), Some(30), Some(30), Some(40)]
         );
+        assert_eq!([ms(at.first_choice), ms(at.last_choice), ms(at.last_event), ms(at.terminator)], [Some(10), Some(30), Some(40), None]);
+        assert_eq!(record.empty_choices, 1);
         assert_eq!((record.chunk_gaps.as_slice(), record.chunk_tokens.as_slice()), (&[0, 10_000_000, 0][..], &[1, 2, 1][..]));
         assert_eq!((record.coalesced, record.first_coalesced), (2, false));
         assert_eq!(record.tpot(), Some(Nanos(10_000_000 / 3)));
         assert_eq!(ms(record.e2e()), Some(30));
+    }
+
+    #[test]
+    fn events_without_text_are_told_apart() {
+        use Silent::{Aside, Choice, Nothing, Terminator};
+        // One event every millisecond; `None` is a token. Expected: first and last choice, last event, terminator, empty choices.
+        let check = |events: &[Option<Silent>], expect: [Option<i64>; 4], empty: u32| {
+            let (mut sink, clock) = sink();
+            for event in events {
+                clock.advance(Nanos::from_millis(1));
+                let read = sink.arrived(1, None);
+                match event {
+                    None => sink.token(read, token("x", Some(1))),
+                    Some(silent) => sink.silent(read, *silent),
+                }
+            }
+            let (record, _) = sink.finish(Ok(Finish::default()), false);
+            let at = record.at;
+            let found = [at.first_choice, at.last_choice, at.last_event, at.terminator].map(|m| m.map(|n| n.0 / 1_000_000));
+            assert_eq!((found, record.empty_choices), (expect, empty), "{events:?}");
+        };
+        check(&[], [None; 4], 0);
+        check(&[Some(Nothing)], [None; 4], 0);
+        check(&[None], [Some(1), Some(1), Some(1), None], 0);
+        check(&[None, None], [Some(1), Some(2), Some(2), None], 0);
+        check(&[Some(Choice), None, Some(Choice), Some(Aside), Some(Terminator)], [Some(1), Some(3), Some(4), Some(5)], 2);
+        // Usage with every event, and before the first: no part of the answer.
+        check(&[Some(Aside), Some(Nothing), None, Some(Aside), None], [Some(3), Some(5), Some(5), None], 0);
+        check(&[None, Some(Nothing), Some(Terminator)], [Some(1), Some(1), Some(1), Some(3)], 0);
     }
 
     #[test]

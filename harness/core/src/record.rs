@@ -19,12 +19,21 @@ pub struct Moments {
     pub headers: Option<Nanos>,
     /// The first byte of the response.
     pub first_byte: Option<Nanos>,
+    /// The first event that is a part of the answer, with or without text: in OpenAI's dialects, with a choice. Often it holds a
+    /// role alone.
+    pub first_choice: Option<Nanos>,
     /// The first non-empty generated text of any kind: content, reasoning or tool arguments.
     pub first_token: Option<Nanos>,
     /// The first of it that is not reasoning.
     pub first_visible: Option<Nanos>,
     /// The last of it.
     pub last_token: Option<Nanos>,
+    /// The last event that is a part of the answer; it may only say why the engine stopped.
+    pub last_choice: Option<Nanos>,
+    /// The last event with data, usage included. Comments and the terminator are none.
+    pub last_event: Option<Nanos>,
+    /// The terminator of the stream.
+    pub terminator: Option<Nanos>,
     /// The stream ended, failed or was given up.
     pub end: Option<Nanos>,
 }
@@ -331,6 +340,8 @@ pub struct RequestRecord {
     pub chunk_gaps: Vec<i64>,
     /// Tokens in each chunk.
     pub chunk_tokens: Vec<u32>,
+    /// Events that are a part of the answer and have no text: a role, an empty piece, the reason of the end.
+    pub empty_choices: u32,
     /// Token counts.
     pub tokens: Tokens,
     /// How the connection came to be.

@@ -155,6 +155,8 @@ pub struct Pieces {
     pub ids: Option<u32>,
     /// The event speaks of another choice than the first, or of several: running counts of one are not counts of all.
     pub several: bool,
+    /// The event is a part of the answer, whether or not it holds text; usage alone is not.
+    pub choice: bool,
     /// Why the engine stopped.
     pub finish: Option<FinishReason>,
     /// The stream's terminator.
@@ -201,7 +203,7 @@ impl Pieces {
         self.vendor.clear();
         self.holes.clear();
         self.texts = 0;
-        (self.visible, self.reasoning, self.several, self.done) = (false, false, false, false);
+        (self.visible, self.reasoning, self.several, self.choice, self.done) = (false, false, false, false, false);
         (self.usage, self.ids, self.finish, self.error) = (None, None, None, None);
     }
 

@@ -215,6 +215,7 @@ fn read(place: Place, data: &[u8], pieces: &mut Pieces) -> Result<bool, serde_js
     }
     vendor(&answer, pieces)?;
     let choices = answer.choices.as_deref().unwrap_or_default();
+    pieces.choice = !choices.is_empty();
     pieces.several = choices.len() > 1 || choices.iter().any(|c| c.index.is_some_and(|i| i > 0));
     for choice in choices {
         if let Some(raw) = choice.token_ids {

@@ -66,6 +66,30 @@ fn check(what: &str, protocol: &'static dyn Protocol, reads: &[String], expect: 
     fast.record
 }
 
+/// Reads of the first and the last choice, of the last event and of the terminator, and events of the answer without text.
+#[test]
+fn where_other_clocks_start_and_stop() {
+    let row = |what: &str, reads: &[String], expect: &str| {
+        let pieces: Vec<&[u8]> = reads.iter().map(String::as_bytes).collect();
+        for skeleton in [false, true] {
+            let (outcome, _) = decode(&Chat, &pieces, How { skeleton, one_read: false });
+            let at = outcome.record.at;
+            let moments =
+                [at.first_choice, at.last_choice, at.last_event, at.terminator].map(|m| m.map_or("-".into(), |n| n.0.to_string()));
+            assert_eq!(format!("{} | {}", moments.join(" "), outcome.record.empty_choices), expect, "{what}, skeleton: {skeleton}");
+        }
+    };
+    let s = str::to_owned;
+    row("role, finish, usage", &[s(ROLE), content("a"), content("b"), stop(), usage(2), s(DONE)], "1 4 5 6 | 2");
+    row("text alone", &[content("a"), content("b"), content("c"), s(DONE)], "1 3 3 4 | 0");
+    row("comments are nothing", &[s(": hi\n\n"), content("a"), s(": hi\n\n"), stop(), s(DONE), s(": hi\n\n")], "2 4 4 5 | 1");
+    row("an event without data is nothing", &[s(ROLE), content("a"), stop(), s("event: x\n\n"), s("data:\n\n"), s(DONE)], "1 3 3 6 | 2");
+    row("usage first is no choice", &[usage(0), content("a"), stop(), s(DONE)], "2 3 3 4 | 1");
+    row("an annotation is no choice", &[s("event: x\ndata: [1]\n\n"), content("a"), stop()], "2 3 3 - | 1");
+    row("an empty piece", &[content("a"), content(""), running("b", 2), content("c"), s(DONE)], "1 4 4 5 | 1");
+    row("not streamed", &[s("{\"choices\":[{\"message\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}")], "1 1 1 - | 0");
+}
+
 #[test]
 fn rows() {
     let s = str::to_owned;

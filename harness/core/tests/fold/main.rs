@@ -51,6 +51,7 @@ fn answer(id: u32, due: Nanos, chunks: &[i64]) -> RequestRecord {
         first_visible: Some(first),
         last_token: Some(last),
         end: Some(last),
+        ..Moments::default()
     };
     let gaps = chunks.iter().scan(chunks[0], |before, at| Some(ms(at - std::mem::replace(before, *at)).0)).collect();
     RequestRecord { request: RequestId(id), at, chunk_gaps: gaps, chunk_tokens: vec![1; chunks.len()], tokens, ..RequestRecord::default() }
