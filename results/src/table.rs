@@ -8,6 +8,7 @@ mod grid;
 mod ladder;
 mod markdown;
 mod notes;
+mod reconcile;
 mod terminal;
 mod units;
 mod verdict;
@@ -17,6 +18,7 @@ use nomoat_core::report::{MetricRow, RunReport};
 use nomoat_core::slo::Slo;
 
 pub use ladder::{Rung, render_ladder};
+pub use reconcile::render_reconciliation;
 
 /// How a report is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

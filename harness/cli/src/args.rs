@@ -242,6 +242,9 @@ fn is_false(value: &bool) -> bool {
 pub struct ReportArgs {
     /// The run's directory
     pub run: PathBuf,
+    /// By the definitions of another harness, and why its numbers differ: vllm, sglang, aiperf, guidellm or inference-perf
+    #[arg(long = "as", value_name = "TOOL")]
+    pub tool: Option<String>,
     /// table, markdown, csv or json
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: String,

@@ -12,6 +12,7 @@ mod metrics;
 mod output;
 mod preview;
 mod progress;
+mod reconcile;
 mod run;
 mod setup;
 mod stored;

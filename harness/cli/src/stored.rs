@@ -4,7 +4,7 @@ use crate::args::{RecoverArgs, ReportArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::put;
 use crate::run::outcome;
-use crate::{manifest, setup};
+use crate::{manifest, reconcile, setup};
 use nomoat_core::fold::fold;
 use nomoat_results::run_dir::Finished;
 use nomoat_results::{Format, RunDir, Summary, recover, render};
@@ -12,6 +12,7 @@ use nomoat_results::{Format, RunDir, Summary, recover, render};
 /// Folds a run's records again, holds the result against the stored summary, and prints it.
 pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     let format = setup::format(&args.format)?;
+    let tool = args.tool.as_deref().map(reconcile::tool).transpose()?;
     let dir = RunDir::open(&args.run).map_err(Failure::usage_of)?;
     for what in dir.altered().map_err(Failure::usage_of)? {
         eprintln!("warning: {what}");
@@ -27,7 +28,10 @@ pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
             env!("CARGO_PKG_VERSION")
         );
     }
-    print(&dir, &finished, format, "");
+    match tool {
+        Some(tool) => put(&reconcile::reconcile(tool, &dir, &finished, format)?),
+        None => print(&dir, &finished, format, ""),
+    }
     let facts = finished.manifest.facts().map_err(Failure::usage_of)?;
     // A recovered run is a part of one, whatever its records say.
     let partial = if finished.manifest.recovered.is_some() { Exit::Partial } else { Exit::Ok };

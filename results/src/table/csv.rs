@@ -53,7 +53,8 @@ pub(super) fn render<'a>(reports: impl IntoIterator<Item = (Option<&'a str>, &'a
     text
 }
 
-fn line(text: &mut String, cells: impl Iterator<Item = String>) {
+/// Appends a line.
+pub(super) fn line(text: &mut String, cells: impl Iterator<Item = String>) {
     for (index, cell) in cells.enumerate() {
         if index > 0 {
             text.push(',');

@@ -14,4 +14,5 @@ mod errors;
 mod faults;
 mod help;
 mod interrupt;
+mod reconcile;
 mod secrets;
