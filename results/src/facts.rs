@@ -54,6 +54,8 @@ pub struct FactsWire {
     pub shares_host: bool,
     /// Whether TLS verification was off.
     pub insecure: bool,
+    /// Error of TTFT by calibration, 99th percentile; `null` where the run was not calibrated.
+    pub instrument_error_ns: Option<i64>,
 }
 
 /// Stored form of [`Warmup`].
@@ -169,6 +171,7 @@ impl From<&RunFacts> for FactsWire {
             interrupted,
             shares_host,
             insecure,
+            instrument_error,
         } = facts;
         Self {
             start_ns: start.0,
@@ -204,6 +207,7 @@ impl From<&RunFacts> for FactsWire {
             interrupted: *interrupted,
             shares_host: *shares_host,
             insecure: *insecure,
+            instrument_error_ns: instrument_error.map(|e| e.0),
         }
     }
 }
@@ -256,6 +260,7 @@ impl FactsWire {
             interrupted: self.interrupted,
             shares_host: self.shares_host,
             insecure: self.insecure,
+            instrument_error: self.instrument_error_ns.map(Nanos),
         })
     }
 }

@@ -198,11 +198,11 @@ pub(crate) fn arbitrary_facts() -> impl Strategy<Value = RunFacts> {
     let warmup = prop_oneof![any::<i64>().prop_map(|t| Warmup::Time(Nanos(t))), any::<u32>().prop_map(Warmup::Requests)];
     let times = (any::<(i64, i64)>(), warmup, any::<(Option<i64>, Option<u32>)>());
     let load = (any::<Option<u32>>(), any::<u64>(), prop::option::of(finite()), prop::collection::vec(".{0,8}", 0..3));
-    let told = (any::<[Option<i64>; 3]>(), prop::option::of(pricing), any::<Option<u32>>(), prop::option::of(geometry));
+    let told = (any::<[Option<i64>; 4]>(), prop::option::of(pricing), any::<Option<u32>>(), prop::option::of(geometry));
     (times, load, told, any::<(u32, u32)>(), any::<[bool; 4]>()).prop_map(|(times, load, told, (clipped, skipped), flags)| {
         let ((start, stop), warmup, (duration, requests)) = times;
         let (concurrency, scheduled, offered_rate_per_s, classes) = load;
-        let ([ttft, tpot, e2e], pricing, accelerators, geometry) = told;
+        let ([ttft, tpot, e2e, error], pricing, accelerators, geometry) = told;
         let [exact_length, interrupted, shares_host, insecure] = flags;
         RunFacts {
             start: Nanos(start),
@@ -223,6 +223,7 @@ pub(crate) fn arbitrary_facts() -> impl Strategy<Value = RunFacts> {
             interrupted,
             shares_host,
             insecure,
+            instrument_error: error.map(Nanos),
         }
     })
 }
@@ -251,6 +252,7 @@ pub(crate) fn facts() -> RunFacts {
         interrupted: false,
         shares_host: false,
         insecure: false,
+        instrument_error: None,
     }
 }
 

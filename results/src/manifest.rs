@@ -66,7 +66,7 @@ pub struct Manifest {
     pub facts: FactsWire,
     /// The other files of the run.
     pub files: Vec<FileEntry>,
-    /// What the instrument found out about itself. Always `null`: calibration is not built, and the run is "not calibrated".
+    /// What the instrument found out about itself at this run's load: certificates from `before` and `after`; `null` when not asked to.
     pub calibration: Option<Value>,
     /// Room for others. Nothing of nomoat is read from here.
     #[serde(default)]

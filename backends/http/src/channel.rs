@@ -80,8 +80,8 @@ impl HttpChannel {
         loop {
             events.connected(if reused { Connection::Reused } else { Connection::New });
             let result = match transport.write_all(bytes).await {
-                Ok(()) => {
-                    events.sent(bytes.len() as u64);
+                Ok(at) => {
+                    events.sent(bytes.len() as u64, Some(at));
                     self.receive(&mut transport, events, reused).await
                 }
                 Err(_) if reused => Err(Broken::Stale),

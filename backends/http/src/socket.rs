@@ -30,6 +30,8 @@ pub(crate) struct Socket {
     /// Of the last read.
     last: Arrival,
     reads: u64,
+    /// Immediately before the last write.
+    written: Nanos,
     /// When the connection was begun. Nothing that is read came before: a stamp that says so comes from a clock that was set.
     begun: Nanos,
 }
@@ -52,12 +54,17 @@ impl Socket {
         // SAFETY: a `TcpStream` owns a valid descriptor and always gives the same one; nothing here closes or replaces it while the
         // `AsyncFd` holds it.
         let fd = unsafe { AsyncFd::register(stream) }?;
-        Ok(Self { fd, last: Arrival::read(begun), clock, reads: 0, begun })
+        Ok(Self { fd, last: Arrival::read(begun), clock, reads: 0, written: begun, begun })
     }
 
     /// When the bytes of the last read arrived.
     pub fn last(&self) -> Arrival {
         self.last
+    }
+
+    /// The moment before the last write that the socket took something of.
+    pub fn written(&self) -> Nanos {
+        self.written
     }
 
     /// Reads so far.
@@ -110,13 +117,18 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             // Written before asking whether it can be: a new connection would otherwise wait for a turn of the reactor.
+            let at = self.clock.now();
             match self.fd.get_ref().write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.fd.poll_write_ready(cx))?.clear_ready(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => return Poll::Ready(done),
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(n) => {
+                    self.written = at;
+                    return Poll::Ready(Ok(n));
+                }
             }
         }
     }

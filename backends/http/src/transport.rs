@@ -6,6 +6,7 @@ use crate::socket::{Socket, Stamping};
 use crate::url::Endpoint;
 use nomoat_core::clock::Clock;
 use nomoat_core::event::Arrival;
+use nomoat_core::units::Nanos;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::io;
@@ -92,15 +93,17 @@ impl Transport {
         }
     }
 
-    /// Hands all bytes to the socket.
-    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Hands all bytes to the socket. Gives the moment before the write that took the last of them: on return of a write the peer may
+    /// have had the bytes for long, because waking it can cost the writer its core.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<Nanos> {
         match self {
-            Self::Plain(stream) => stream.write_all(bytes).await,
+            Self::Plain(stream) => stream.write_all(bytes).await?,
             Self::Tls(stream) => {
                 stream.write_all(bytes).await?;
-                stream.flush().await
+                stream.flush().await?;
             }
         }
+        Ok(self.socket().written())
     }
 
     /// Whether an idle connection is still open: nothing may be readable on it, not even its end.

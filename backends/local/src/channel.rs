@@ -48,7 +48,7 @@ impl Channel for LocalChannel {
             let (owner, mut pieces) = mpsc::channel(ask.max_tokens as usize);
             let gone = |_| RequestError::new(Status::Connect, ErrorCode::Engine);
             self.commands.send(Command::Generate(ask, owner)).await.map_err(gone)?;
-            events.sent(u64::from(input) * 4);
+            events.sent(u64::from(input) * 4, None);
             // Dropping this future drops `pieces`, and the engine cancels what nobody receives.
             let mut output = 0;
             while let Some(first) = pieces.recv().await {

@@ -31,6 +31,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Turn what a killed run left behind into a finished, partial run
     Recover(RecoverArgs),
+    /// Measure the instrument: its error and its ceiling on this host
+    Calibrate(CalibrateArgs),
     /// A scripted server whose true timings are known, and the comparison with what was measured
     Truth(TruthArgs),
     /// Convert, check and describe traces
@@ -224,6 +226,10 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Output")]
     #[serde(skip_serializing_if = "is_false")]
     pub quiet: bool,
+    /// Calibrate the instrument at this run's load, before and after it, and print its error under the table
+    #[arg(long, help_heading = "Output")]
+    #[serde(skip_serializing_if = "is_false")]
+    pub calibrate: bool,
     /// Print what would be sent, without connecting
     #[arg(long, help_heading = "Output")]
     #[serde(skip)]
@@ -288,6 +294,49 @@ pub struct TruthServeArgs {
     /// Serving threads
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub threads: usize,
+    /// Play nothing: answer at once with the same bytes, in one write or in one per token
+    #[arg(long, value_name = "whole|token")]
+    pub instant: Option<String>,
+    /// With --instant: tokens of every answer
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub tokens: u32,
+}
+
+#[derive(Args, Debug)]
+pub struct CalibrateArgs {
+    /// One open loop at this rate, instead of the standard loads
+    #[arg(long, value_name = "R")]
+    pub rate: Option<f64>,
+    /// One closed loop of this many lanes, instead of the standard loads
+    #[arg(long, value_name = "C")]
+    pub concurrency: Option<u32>,
+    /// With --rate or --concurrency: tokens of a prompt
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub input_tokens: u32,
+    /// With --rate or --concurrency: tokens of an answer
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub output_tokens: u32,
+    /// With --rate or --concurrency: what the server plays; itl is the chunk rate
+    #[arg(long, value_name = "SCRIPT", default_value = "ttft=50ms,itl=10ms")]
+    pub script: String,
+    /// Length of each measured window
+    #[arg(long, value_name = "TIME")]
+    pub duration: Option<String>,
+    /// With --rate or --concurrency: the ceilings as well
+    #[arg(long)]
+    pub ceiling: bool,
+    /// With the standard loads: 10,000 slow streams as well
+    #[arg(long)]
+    pub streams: bool,
+    /// Load-generating threads (default: cores less one)
+    #[arg(long, value_name = "N")]
+    pub shards: Option<u16>,
+    /// table, markdown or json
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: String,
+    /// No progress, only the certificate
+    #[arg(long)]
+    pub quiet: bool,
 }
 
 #[derive(Args, Debug)]

@@ -2,6 +2,8 @@
 
 mod advice;
 mod args;
+mod calibrate;
+mod certify;
 mod config;
 mod ctrl_c;
 mod exit;
@@ -48,6 +50,7 @@ fn dispatch(Cli { command, file }: Cli) -> Result<Exit, Failure> {
         Command::Run(args) => run::run(*args, file.as_deref()),
         Command::Report(args) => stored::report(&args),
         Command::Recover(args) => stored::recovered(&args),
+        Command::Calibrate(args) => calibrate::calibrate(&args),
         Command::Truth(args) => truth::truth(&args),
         Command::Trace(args) => trace::trace(&args),
         Command::Metrics(args) => metrics::metrics(&args),

@@ -99,6 +99,7 @@ pub fn begin(setup: &Setup, engine: &Engine, schedule: &Schedule, load: &str, ru
 pub fn end(manifest: &mut Manifest, outcome: &Outcome, facts: &RunFacts) {
     manifest.ended(facts);
     manifest.clock.wall_anchor = outcome.anchors.iter().map(|a| AnchorWire { mono_ns: a.monotonic.0, unix_ns: a.unix_ns as i64 }).collect();
+    manifest.ext.insert("harness_cpu_ns".into(), outcome.cpu.0.to_string().into());
     manifest.host.load1_end = Some(HostFacts::read().load1);
     manifest.workload.wire_digest = Some(format!("sum/1:{:016x}", outcome.offered));
 }
@@ -187,9 +188,26 @@ pub fn context(manifest: &Manifest, dir: &Path, next: &str) -> TableContext {
             .then(|| manifest.system.accelerators.iter().map(|a| format!("{} × {}", a.count, a.name)).collect::<Vec<_>>().join(", ")),
         slo: manifest.facts().map(|f| f.slo).unwrap_or_default(),
         below,
-        calibration: None,
+        calibration: manifest.calibration.as_ref().and_then(calibration),
         next: (!next.is_empty()).then(|| next.to_owned()),
     }
+}
+
+/// The instrument's error in words, from the certificates of a manifest.
+fn calibration(certificates: &serde_json::Value) -> Option<String> {
+    let one = |when: &str| {
+        let errors = certificates.get(when)?.get("error")?;
+        let of = |name: &str, key: &str| errors.get(name)?.get(key)?.as_f64().map(|ns| Nanos(ns as i64));
+        Some(format!(
+            "{when} the run: TTFT mean {}, p99 {}; ITL p99 {}; E2E p99 {}",
+            of("ttft", "mean_ns")?,
+            of("ttft", "p99_ns")?,
+            of("itl", "p99_ns").map_or("–".into(), |n| n.to_string()),
+            of("e2e", "p99_ns").map_or("–".into(), |n| n.to_string())
+        ))
+    };
+    let words: Vec<String> = ["before", "after"].into_iter().filter_map(one).collect();
+    (!words.is_empty()).then(|| format!("own error at this load, plain HTTP/1.1 on loopback, {}", words.join("; ")))
 }
 
 fn revision(manifest: &Manifest) -> String {

@@ -1,5 +1,6 @@
 //! One measured run, from a load to a finished run directory.
 
+use crate::certify::{Case, Certificate, certify};
 use crate::exit::Failure;
 use crate::manifest;
 use crate::progress;
@@ -15,16 +16,39 @@ use nomoat_core::sample::Sample;
 use nomoat_core::schedule::{Due, Load, Schedule, Source, Warmup};
 use nomoat_core::trace::Fitted;
 use nomoat_core::units::Nanos;
-use nomoat_drive::{Outcome, Plan, RecordSink, Stop, StopHandle};
+use nomoat_drive::{Outcome, Plan, Progress, RecordSink, Stop, StopHandle};
 use nomoat_results::facts::FactsWire;
 use nomoat_results::spool::SpoolWriter;
 use nomoat_results::{Format, Manifest, RunDir, TableContext, render};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How often an endpoint's own metrics are read.
 const SCRAPE_EVERY: Nanos = Nanos::from_millis(250);
 /// How often those of the engine in this process are: a few atomic loads.
 const SAMPLE_EVERY: Nanos = Nanos::from_millis(20);
+
+/// How long the instrument is calibrated before and after a run.
+const CALIBRATE_LASTS: Nanos = Nanos::from_secs(3);
+/// What the scripted server plays before anything is known of the engine.
+const CALIBRATE_TTFT: Nanos = Nanos::from_millis(50);
+/// The same, from token to token.
+const CALIBRATE_ITL: Nanos = Nanos::from_millis(10);
+
+/// Medians of a run, from its live distributions.
+#[derive(Clone, Copy)]
+struct Seen {
+    ttft: Option<Nanos>,
+    tpot: Option<Nanos>,
+}
+
+/// Requests per second of an open loop, for a calibration; `None` for a closed one.
+fn offered_load(schedule: &Schedule, load: Load) -> Option<f64> {
+    match load {
+        Load::Closed { .. } => None,
+        Load::Rescaled { rate_per_s } | Load::Arrivals { rate_per_s, .. } => Some(rate_per_s),
+        Load::Replay => Some(offered(schedule).unwrap_or(1.0)),
+    }
+}
 
 /// Runs loads against one engine.
 pub struct Bench<'a> {
@@ -68,11 +92,19 @@ impl<'a> Bench<'a> {
         manifest.ext.insert("x_request_id_prefix".into(), offer.id_prefix.clone().into());
         dir.write_manifest(&manifest).map_err(Failure::internal)?;
         let sink = Spool(dir.spool().map_err(Failure::internal)?);
-        let outcome = self.drive(&schedule, sink, &words, offer, |start| {
+        let asked = setup.args.calibrate;
+        let before = asked.then(|| self.calibrate(load, &schedule, None)).transpose()?;
+        let (outcome, seen) = self.drive(&schedule, sink, &words, offer, |start| {
             // A run that is killed is folded from this. If it cannot be written now, the end will say so.
             let _ =
                 dir.write_manifest(&Manifest { facts: FactsWire::unfinished(&RunFacts { start, ..facts.clone() }), ..manifest.clone() });
         })?;
+        let after = asked.then(|| self.calibrate(load, &schedule, Some(seen))).transpose()?;
+        let certificates: Vec<Certificate> = before.into_iter().chain(after).collect();
+        if let [before, after] = &certificates[..] {
+            manifest.calibration = Some(serde_json::json!({"before": before.json(), "after": after.json()}));
+        }
+        let facts = RunFacts { instrument_error: certificates.iter().filter_map(Certificate::ttft_error).max(), ..facts };
         let facts =
             RunFacts { start: outcome.start, stop: outcome.stop, scheduled: outcome.scheduled, interrupted: outcome.interrupted, ..facts };
         manifest::end(&mut manifest, &outcome, &facts);
@@ -80,7 +112,14 @@ impl<'a> Bench<'a> {
         Ok(Measured { dir, report: finished.report, manifest: finished.manifest })
     }
 
-    fn drive(&self, schedule: &Schedule, sink: Spool, words: &str, offer: Offer, opened: impl FnOnce(Nanos)) -> Result<Outcome, Failure> {
+    fn drive(
+        &self,
+        schedule: &Schedule,
+        sink: Spool,
+        words: &str,
+        offer: Offer,
+        opened: impl FnOnce(Nanos),
+    ) -> Result<(Outcome, Seen), Failure> {
         let setup = self.setup;
         let plan = Plan {
             schedule: schedule.clone(),
@@ -92,19 +131,49 @@ impl<'a> Bench<'a> {
             offer,
         };
         let live = Arc::new(Live::default());
-        let distributions = Arc::default();
+        let distributions: Arc<Mutex<Progress>> = Arc::default();
         let shown = progress::start(!setup.args.quiet, words, live.clone(), Arc::clone(&distributions)).map_err(Failure::internal)?;
         let outcome = nomoat_drive::run(
             &plan,
             &self.engine.backend,
             Box::new(sink),
             &live,
-            distributions,
+            distributions.clone(),
             (&self.stop_handle, self.stop.clone()),
             opened,
         );
         shown.finish();
-        outcome.map_err(Failure::internal)
+        let seen = {
+            let progress = distributions.lock().unwrap_or_else(PoisonError::into_inner);
+            Seen { ttft: progress.ttft.quantile(0.5).map(Nanos), tpot: progress.tpot.quantile(0.5).map(Nanos) }
+        };
+        outcome.map(|outcome| (outcome, seen)).map_err(Failure::internal)
+    }
+
+    /// The instrument at this run's load, lengths and chunk rate: before the run at a guess of the latter, after it at what was seen.
+    fn calibrate(&self, load: Load, schedule: &Schedule, seen: Option<Seen>) -> Result<Certificate, Failure> {
+        let totals = schedule.totals(manifest::ASSUMED_TTFT, manifest::ASSUMED_TPOT);
+        let mean =
+            |sum: u64, most: u32| u32::try_from(sum / totals.as_ref().map_or(1, |t| t.requests.max(1))).unwrap_or(most).clamp(1, most);
+        let (input, output) = totals.as_ref().map_or((64, 64), |t| (mean(t.input_tokens, 65_536), mean(t.output_tokens, 4_096)));
+        let of = |seen: Option<Nanos>, guess| seen.map_or(guess, |n: Nanos| n.max(Nanos::ZERO));
+        let (ttft, tpot) = (seen.and_then(|s| s.ttft), seen.and_then(|s| s.tpot));
+        let script = format!("ttft={}ns,itl={}ns", of(ttft, CALIBRATE_TTFT).0, of(tpot, CALIBRATE_ITL).0);
+        let concurrency = if let Load::Closed { concurrency, .. } = load { concurrency } else { 1 };
+        let when = if seen.is_some() { "after" } else { "before" };
+        if !self.setup.args.quiet {
+            eprintln!("calibrating {when} the run, {CALIBRATE_LASTS}");
+        }
+        let case = Case {
+            name: format!("{when} the run"),
+            rate: offered_load(schedule, load),
+            concurrency,
+            tokens: (input, output),
+            script,
+            lasts: CALIBRATE_LASTS,
+            shards: Some(self.setup.shards),
+        };
+        certify(&case, &self.stop_handle, &self.stop)
     }
 
     /// What the fold must know, as far as it is known before the run.
@@ -129,6 +198,7 @@ impl<'a> Bench<'a> {
             interrupted: false,
             shares_host: engine.info.shares_host,
             insecure: setup.args.insecure,
+            instrument_error: None,
         }
     }
 }

@@ -95,6 +95,11 @@ impl Setup {
         if backend == "local" && args.url.is_some() {
             return Err(Failure::usage("--backend local measures the engine in this process; it takes no --url"));
         }
+        if args.calibrate && backend == "local" {
+            return Err(Failure::usage(
+                "--calibrate measures the way from a socket to a record, which the engine in this process does not take; it needs --url",
+            ));
+        }
         args.backend = Some(backend);
         let seed = *args.seed.get_or_insert(DEFAULT_SEED);
         let shape = shape(&args)?;

@@ -8,7 +8,7 @@ use crate::output::{line, put};
 use nomoat_core::record::RequestRecord;
 use nomoat_core::units::Nanos;
 use nomoat_results::RunDir;
-use nomoat_truth::{Config, ErrorReport, Errors, Script, Truth, compare, read_log};
+use nomoat_truth::{Config, ErrorReport, Errors, Instant, Script, Truth, Writes, compare, read_log};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -25,6 +25,18 @@ fn serve(args: &TruthServeArgs) -> Result<Exit, Failure> {
         .listen
         .parse()
         .map_err(|_| Failure::usage(format!("--listen `{}` is not ADDRESS:PORT, such as 127.0.0.1:8100", args.listen)))?;
+    if let Some(writes) = &args.instant {
+        let writes = if choose("--instant", writes, &["whole", "token"])? == "whole" { Writes::Whole } else { Writes::PerToken };
+        if args.tokens == 0 {
+            return Err(Failure::usage("--tokens must be at least 1"));
+        }
+        let (_handle, mut stop) = ctrl_c::install()?;
+        let server = Instant::start(listen, writes, args.tokens).map_err(Failure::usage_of)?;
+        line(&format!("http://{}", server.addr()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| Failure::internal(format!("waiting: {e}")))?;
+        runtime.block_on(stop.wait());
+        return Ok(Exit::Ok);
+    }
     let script = Script::parse(&args.script).map_err(|e| Failure::usage(format!("--{e}")))?;
     let (_handle, mut stop) = ctrl_c::install()?;
     let config = Config { listen, script, threads: args.threads.max(1), log_file: args.log.clone(), ..Config::default() };
@@ -55,7 +67,7 @@ fn compared(args: &TruthCompareArgs) -> Result<Exit, Failure> {
 }
 
 /// The errors by name.
-fn rows(report: &ErrorReport) -> [(&'static str, Option<Errors>); 8] {
+fn rows(report: &ErrorReport) -> [(&'static str, Option<Errors>); 9] {
     [
         ("TTFT", report.ttft.all),
         ("TTFT, first token alone in its read", report.ttft.separate),
@@ -63,6 +75,7 @@ fn rows(report: &ErrorReport) -> [(&'static str, Option<Errors>); 8] {
         ("first token", report.first_token.all),
         ("last token", report.last_token),
         ("TPOT", report.tpot),
+        ("ITL", report.itl),
         ("E2E", report.e2e),
         ("first token, alone in its read", report.first_token.separate),
     ]

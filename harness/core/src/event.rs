@@ -234,9 +234,9 @@ impl EventSink {
         self.record.connection = connection;
     }
 
-    /// The last request byte was handed over; `bytes` in all.
-    pub fn sent(&mut self, bytes: u64) {
-        self.record.at.sent = Some(self.clock.now());
+    /// The last request byte was handed over, at the moment the socket says (before its write); without one, now. `bytes` in all.
+    pub fn sent(&mut self, bytes: u64, at: Option<Nanos>) {
+        self.record.at.sent = Some(at.unwrap_or_else(|| self.clock.now()));
         self.record.bytes_up += bytes;
         self.live.sent.fetch_add(1, Ordering::Relaxed);
     }
@@ -500,7 +500,7 @@ mod tests {
         step(1);
         sink.connected(Connection::New);
         step(1);
-        sink.sent(100);
+        sink.sent(100, None);
         step(7);
         let read = sink.arrived(50, None);
         sink.headers(read, Some(200));

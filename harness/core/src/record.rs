@@ -13,7 +13,7 @@ pub struct Moments {
     pub start: Option<Nanos>,
     /// A connection was there.
     pub conn_ready: Option<Nanos>,
-    /// The last request byte was handed to the socket.
+    /// The last request byte was handed to the socket: the moment before that write, because the peer may have it before the write returns.
     pub sent: Option<Nanos>,
     /// The response head was complete.
     pub headers: Option<Nanos>,

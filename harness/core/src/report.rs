@@ -47,6 +47,9 @@ pub struct RunFacts {
     pub shares_host: bool,
     /// Whether TLS verification was off.
     pub insecure: bool,
+    /// The 99th percentile of the instrument's own error of TTFT at this load, the worse of before and after the run; `None` where it was
+    /// not calibrated.
+    pub instrument_error: Option<Nanos>,
 }
 
 impl Default for RunFacts {
@@ -71,6 +74,7 @@ impl Default for RunFacts {
             interrupted: false,
             shares_host: false,
             insecure: false,
+            instrument_error: None,
         }
     }
 }

@@ -185,6 +185,7 @@ pub struct Counter {
 pub fn judge(e: &Evidence<'_>) -> Validity {
     let mut rules = vec![measured(e), errors(e), accounted(e), lag(e)];
     rules.extend(thread(e));
+    rules.extend(accuracy(e));
     rules.extend(shared_host(e));
     rules.extend(if e.facts.concurrency.is_some() { closed_loop(e) } else { vec![open_loop(e)] });
     rules.extend([lengths(e), prompts(e), counters(e)]);
@@ -233,6 +234,7 @@ const ERRORS: Rule = Rule::invalid("V03", "few requests failed");
 const ACCOUNTED: Rule = Rule::invalid("V04", "every scheduled request has one record");
 const LAG: Rule = Rule::invalid("V05", "the harness was on time");
 const THREAD: Rule = Rule::invalid("V05", "no thread of the harness was saturated");
+const ACCURACY: Rule = Rule::invalid("V05", "the instrument's own error is small");
 const SHARED_HOST: Rule = Rule::flag("V05", "the engine has cores of its own");
 const OPEN_LOOP: Rule = Rule::invalid("V06", "requests started at the offered rate");
 const CLOSED_LOOP: Rule = Rule::invalid("V06", "lanes sent when they were due");
@@ -309,6 +311,15 @@ fn thread(e: &Evidence<'_>) -> Option<RuleResult> {
     let busy = e.busiest_thread?;
     let value = format!("the busiest thread used {} of a core", percent(busy));
     Some(THREAD.check(busy < MAX_THREAD, value, format!("below {}", percent(MAX_THREAD)), "use more --shards, or lower the load"))
+}
+
+/// By calibration at the run's own load; a run that was not calibrated says so elsewhere.
+fn accuracy(e: &Evidence<'_>) -> Option<RuleResult> {
+    let error = e.facts.instrument_error?;
+    let limit = lag_limit(e.ttft_p50);
+    let text = format!("at most {limit} (the larger of {MAX_LAG} and {} of the median TTFT)", percent(MAX_LAG_OF_TTFT));
+    let remedy = "run the harness on a host with cores of its own, use more --shards, or lower the load";
+    Some(ACCURACY.check(error <= limit, format!("error of TTFT p99 {error}"), text, remedy))
 }
 
 fn shared_host(e: &Evidence<'_>) -> Option<RuleResult> {

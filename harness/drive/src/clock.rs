@@ -68,6 +68,11 @@ fn wall_ahead() -> Nanos {
     (0..TRIES).map(read).min().map_or(Nanos::ZERO, |(_, ahead)| ahead)
 }
 
+/// CPU time of this process so far.
+pub(crate) fn process_cpu() -> Nanos {
+    nanos(clock_gettime(ClockId::ProcessCPUTime))
+}
+
 /// The same instant on the run's clock and on the wall, for joining with telemetry of other hosts. Intervals are never taken from
 /// wall times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

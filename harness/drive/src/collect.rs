@@ -48,6 +48,8 @@ pub trait RecordSink: Send {
 pub struct Progress {
     /// TTFT of answered requests, from due.
     pub ttft: Hist,
+    /// TPOT of answered requests.
+    pub tpot: Hist,
     /// Dispatch lag.
     pub lag: Hist,
 }
@@ -94,6 +96,7 @@ fn collect(mut sink: Box<dyn RecordSink>, records: &Receiver<Kept>, progress: &M
                     let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
                     if let (true, Some(ttft)) = (record.is_ok(), record.ttft()) {
                         progress.ttft.add(ttft.0, 1);
+                        record.tpot().into_iter().for_each(|tpot| progress.tpot.add(tpot.0, 1));
                     }
                     if let Some(lag) = record.dispatch_lag() {
                         progress.lag.add(lag.0, 1);

@@ -49,6 +49,13 @@ fn cpu_model() -> String {
     })
 }
 
+/// The largest resident memory of this process so far, in bytes, where the system tells.
+pub fn peak_resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
 /// Reads the host and the harness, reading by reading.
 pub(crate) struct HostSampler {
     system: System,

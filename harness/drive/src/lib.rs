@@ -8,6 +8,7 @@ mod collect;
 mod flight;
 mod host;
 mod pacer;
+mod priority;
 mod run;
 mod sampler;
 mod shard;
@@ -19,7 +20,7 @@ mod window;
 pub use clock::{MonotonicClock, WallAnchor};
 pub use collect::{Progress, RecordSink};
 pub use flight::Timeouts;
-pub use host::HostFacts;
+pub use host::{HostFacts, peak_resident};
 pub use run::{DriveError, Outcome, Plan, run};
 pub use stop::{Stop, StopHandle};
 

@@ -1,9 +1,10 @@
 //! A run from its plan to its outcome.
 
-use crate::clock::{MonotonicClock, WallAnchor};
+use crate::clock::{MonotonicClock, WallAnchor, process_cpu};
 use crate::collect::{Collector, Progress, RecordSink};
 use crate::flight::Timeouts;
 use crate::pacer::Pacer;
+use crate::priority;
 use crate::sampler::Sampler;
 use crate::shard::{Opening, Shard, ShardConfig, ShardEnd, waits_for_first_tokens};
 use crate::stop::{Stop, StopHandle};
@@ -20,6 +21,8 @@ use std::sync::{Arc, Barrier, Mutex, OnceLock, PoisonError};
 
 /// From "every shard is ready" to the first due: time to make the first requests ready.
 const LEAD: Nanos = Nanos::from_millis(5);
+/// Tasks a shard runs between two looks at its sockets and its timer. Fewer than the usual 61: a due request should not wait for so many.
+const TASKS_PER_LOOK: u32 = 16;
 
 /// What to run.
 #[derive(Clone)]
@@ -70,6 +73,8 @@ pub struct Outcome {
     pub anchors: [WallAnchor; 2],
     /// Whether a stop took something of it away.
     pub interrupted: bool,
+    /// CPU time of this process, all threads, from the opening to the end of the last shard.
+    pub cpu: Nanos,
 }
 
 /// Why a run broke, which is our own failure.
@@ -139,7 +144,8 @@ pub fn run(
         let gate = gate.clone();
         let body = move || -> std::io::Result<ShardEnd> {
             // What can fail is made before the gate, and every shard passes it either way: nobody waits for one that broke.
-            let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            priority::wake_soon();
+            let made = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(TASKS_PER_LOOK).build();
             let supply = Supply::threaded(index, Maker::new(streams, config.encoder.clone()));
             let opening = gate.pass();
             let (runtime, supply) = (made?, supply?);
@@ -153,6 +159,7 @@ pub fn run(
     let window = Arc::new(WindowState::new(start, rule.warmup, rule.limit, rule.load.is_closed()));
     // Only this thread sets it, once.
     let _ = gate.opening.set(Opening { start, window });
+    let cpu_before = process_cpu();
     gate.open.wait();
     opened(start);
     drop(records);
@@ -170,6 +177,7 @@ pub fn run(
         }
     }
     let stop_at = clock.now();
+    let cpu = process_cpu() - cpu_before;
     let (samples, mut events) = sampler.finish();
     let recorded = collector.finish().map_err(DriveError::Records)?;
     if let Some(error) = broken {
@@ -184,7 +192,18 @@ pub fn run(
     if interrupted {
         events.push(RunEvent { at: stop_at, code: "stopped", detail: "the run was stopped before its schedule ended".into() });
     }
-    Ok(Outcome { start, stop: stop_at, scheduled, recorded, offered, samples, events, anchors: [before, WallAnchor::now()], interrupted })
+    Ok(Outcome {
+        start,
+        stop: stop_at,
+        scheduled,
+        recorded,
+        offered,
+        samples,
+        events,
+        anchors: [before, WallAnchor::now()],
+        interrupted,
+        cpu,
+    })
 }
 
 /// Holds the shards until all are there, so that no first request is late because a thread was not.

@@ -79,7 +79,7 @@ impl Channel for SimBackend {
         Box::pin(async move {
             events.started();
             events.connected(Connection::New);
-            events.sent(0);
+            events.sent(0, None);
             let Sim { clock, service, stall: (from, to), fails } = &*self.0;
             let (now, from, to) = (clock.now(), *from, *to);
             // What comes inside the stall is served after it.

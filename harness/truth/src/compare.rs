@@ -73,6 +73,8 @@ pub struct ErrorReport {
     pub last_token: Option<Errors>,
     /// TPOT: the record's − the row's.
     pub tpot: Option<Errors>,
+    /// ITL: each gap of the record − the gap of the matching writes, of answers whose events match one by one.
+    pub itl: Option<Errors>,
     /// E2E: (last_token − sent) − (last_token_write − request_complete).
     pub e2e: Option<Errors>,
     /// Pairs of record and row.
@@ -86,6 +88,9 @@ pub struct ErrorReport {
     /// Pairs whose record is ok although the row is no complete answer, or the reverse.
     pub outcome_mismatches: u64,
 }
+
+/// Gaps of which errors are kept: enough for every percentile, bounded in memory.
+const MOST_GAPS: usize = 4_000_000;
 
 /// Holds records against the log by request id (METHODOLOGY.md, the instrument's own error). `id_of` gives the id that went out with
 /// a record.
@@ -103,6 +108,7 @@ pub fn compare<'a>(
     }
     let mut report = ErrorReport::default();
     let (mut ttft, mut first, mut last, mut tpot, mut e2e) = (vec![], vec![], vec![], vec![], vec![]);
+    let mut itl = vec![];
     for record in records.filter(|record| record.at.sent.is_some()) {
         let Some(row) = by_id.get_mut(id_of(record).as_str()).and_then(Option::take) else {
             report.unmatched_records += 1;
@@ -118,11 +124,17 @@ pub fn compare<'a>(
             last.extend(error(record.at.last_token, row.last_token_write));
             tpot.extend(error(record.tpot(), row.tpot()));
             e2e.extend(error(record.e2e_service(), row.e2e()));
+            if record.chunk_gaps.len() == row.writes.len() && itl.len() < MOST_GAPS {
+                itl.extend(
+                    record.chunk_gaps.iter().skip(1).zip(row.writes.windows(2)).map(|(ours, pair)| Nanos(*ours) - (pair[1].0 - pair[0].0)),
+                );
+            }
             report.token_mismatches += u64::from(record.tokens.output != Some(row.output_tokens));
         }
         report.outcome_mismatches += u64::from(record.is_ok() != (row.outcome == Outcome::Complete));
     }
     report.unmatched_rows = rows.len() as u64 - report.matched;
+    report.itl = Errors::of(itl);
     report.ttft = Split::of(ttft);
     report.first_token = Split::of(first);
     (report.last_token, report.tpot, report.e2e) = (Errors::of(last), Errors::of(tpot), Errors::of(e2e));

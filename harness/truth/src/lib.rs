@@ -31,9 +31,12 @@ mod error;
 mod fault;
 mod gauges;
 mod generate;
+mod instant;
 mod jitter;
 mod log;
 mod pause;
+#[cfg(target_os = "linux")]
+mod raw;
 mod routes;
 mod row;
 mod script;
@@ -45,9 +48,12 @@ mod timer;
 pub use compare::{ErrorReport, Errors, Split, compare};
 pub use error::TruthError;
 pub use fault::Fault;
+pub use instant::{Instant, Writes};
 pub use jitter::Jitter;
 pub use log::LogState;
 pub use pause::{Freeze, Stall};
+#[cfg(target_os = "linux")]
+pub use raw::{RawCount, take};
 pub use row::{LogRow, Outcome, read_log};
 pub use script::{ReasoningField, Script};
 pub use server::{Config, Truth};

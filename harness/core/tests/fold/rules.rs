@@ -125,6 +125,7 @@ fn every_rule_both_ways() {
         s.clear();
     });
     flag("clock", ("V08", "clock"), |_, _, _| {});
+    fail("inaccurate", ("V05", "own error"), |f, _, _| f.instrument_error = Some(Nanos::from_millis(60_000)));
     flag("insecure", ("V13", ""), |f, _, _| f.insecure = true);
     fail("stopped", ("V19", ""), |f, _, _| f.interrupted = true);
 }

@@ -1,0 +1,266 @@
+//! One calibration: the instrument against the scripted server, as a process of its own on this host, under one load. What it gives is
+//! the certificate of that load: how far off every kind of number was.
+
+use crate::args::RunArgs;
+use crate::exit::{Exit, Failure};
+use crate::measure::Bench;
+use crate::setup::{Mode, Setup};
+use crate::target;
+use nomoat_core::fold::fold;
+use nomoat_core::record::RequestRecord;
+use nomoat_core::units::Nanos;
+use nomoat_core::validity::Severity;
+use nomoat_drive::{Stop, StopHandle};
+use nomoat_truth::{ErrorReport, Errors, compare, read_log};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// How a calibration loads the instrument.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Case {
+    /// What it is called.
+    pub name: String,
+    /// Requests per second of an open loop with Poisson arrivals; `None` for a closed loop.
+    pub rate: Option<f64>,
+    /// Lanes of a closed loop.
+    pub concurrency: u32,
+    /// Tokens of prompt and answer.
+    pub tokens: (u32, u32),
+    /// What the server plays.
+    pub script: String,
+    /// Length of the measured window.
+    pub lasts: Nanos,
+    /// Load-generating threads; `None` for the default.
+    pub shards: Option<u16>,
+}
+
+/// What a calibration found.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Certificate {
+    /// The load.
+    pub case: Case,
+    /// Ours minus the server's log.
+    pub errors: ErrorReport,
+    /// Start − due of the measured requests.
+    pub lag: Option<Errors>,
+    /// Requests whose due came, and those whose bytes went out.
+    pub scheduled: u64,
+    pub sent: u64,
+    /// Measured requests that failed.
+    pub failed: u64,
+    /// Token events and answers per second, from the first start to the last end.
+    pub events_per_s: f64,
+    pub requests_per_s: f64,
+    /// CPU time of the harness, all threads, per million token events.
+    pub cpu_s_per_million: f64,
+    /// The same as a part of one core.
+    pub cpu_cores: f64,
+    /// Largest resident memory of this process so far.
+    pub resident_bytes: Option<u64>,
+    /// Chunks that shared their read.
+    pub coalesced: f64,
+    /// Rules the run broke.
+    pub broken: Vec<String>,
+}
+
+/// The scripted server as a process of its own; it ends with this value.
+pub struct Server {
+    child: Child,
+    pub url: String,
+}
+
+impl Server {
+    /// Starts it with these arguments after `truth`.
+    pub fn start(args: &[&str]) -> Result<Self, Failure> {
+        let failed = |what: &str, e: std::io::Error| Failure::internal(format!("{what} the scripted server for calibration: {e}"));
+        let program = std::env::current_exe().map_err(|e| failed("finding", e))?;
+        let mut child = Command::new(program)
+            .args(["truth", "--listen", "127.0.0.1:0"])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| failed("starting", e))?;
+        let mut url = String::new();
+        if let Some(out) = child.stdout.take() {
+            BufReader::new(out).read_line(&mut url).map_err(|e| failed("hearing from", e))?;
+        }
+        let server = Self { child, url: url.trim().to_owned() };
+        if server.url.is_empty() {
+            return Err(Failure::internal("the scripted server for calibration did not start; try `nomoat truth` by hand"));
+        }
+        Ok(server)
+    }
+
+    /// Asks it to end and waits until its log is written.
+    pub fn stop(mut self) {
+        self.interrupt();
+        let _ = self.child.wait();
+    }
+
+    fn interrupt(&self) {
+        #[cfg(unix)]
+        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id() as i32) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// What the fold and the records say of a run, for a certificate or a ceiling.
+pub struct Taken {
+    pub records: Vec<RequestRecord>,
+    pub prefix: String,
+    pub scheduled: u64,
+    pub broken: Vec<String>,
+    pub cpu: Nanos,
+    pub coalesced: f64,
+}
+
+impl Taken {
+    /// Token events, answers, and seconds from the first start to the last end.
+    pub fn volume(&self) -> (u64, u64, f64) {
+        let events = self.records.iter().map(|r| r.chunk_gaps.len() as u64).sum();
+        let answers = self.records.iter().filter(|r| r.is_ok()).count() as u64;
+        let first = self.records.iter().filter_map(|r| r.at.start).min();
+        let last = self.records.iter().filter_map(|r| r.at.end).max();
+        (events, answers, first.zip(last).map_or(0.0, |(a, b)| (b - a).as_secs_f64()))
+    }
+}
+
+/// Runs the load of `case` against `url`, with its files under `out`.
+pub fn load(case: &Case, url: &str, out: &Path, stopping: (&StopHandle, &Stop)) -> Result<Taken, Failure> {
+    let nanos = |n: Nanos| format!("{}ns", n.0);
+    let args = RunArgs {
+        url: Some(url.to_owned()),
+        input_tokens: Some(case.tokens.0),
+        output_tokens: Some(case.tokens.1),
+        rate: case.rate,
+        concurrency: case.rate.is_none().then_some(case.concurrency),
+        duration: Some(nanos(case.lasts)),
+        warmup: Some("500ms".into()),
+        max_in_flight: Some(100_000),
+        shards: case.shards,
+        quiet: true,
+        out: Some(out.to_owned()),
+        ..RunArgs::default()
+    };
+    let mut setup = Setup::new(args)?;
+    let (handle, stop) = (stopping.0.clone(), stopping.1.clone());
+    let engine = target::connect(&mut setup, stop.clone())?;
+    let Mode::Single(load) = setup.mode.clone() else { return Err(Failure::internal("a calibration has one load")) };
+    let measured = Bench::new(&setup, &engine, handle, stop).measure(load)?;
+    let text = |key: &str| measured.manifest.ext.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let records: Result<Vec<RequestRecord>, _> = measured.dir.records().map_err(Failure::internal)?.collect();
+    let finished = measured.dir.report(fold).map_err(Failure::internal)?;
+    // On this host the engine shares its cores; that is the point of the exercise and no news.
+    let broken = finished.report.validity.broken(Severity::Invalid).map(|r| format!("{} {}: {}", r.code, r.rule, r.value)).collect();
+    let coalesced = finished
+        .report
+        .get("coalesced_share", nomoat_core::report::Stat::Rate, nomoat_core::report::Population::Ok)
+        .and_then(|r| r.value)
+        .unwrap_or_default();
+    Ok(Taken {
+        records: records.map_err(Failure::internal)?,
+        prefix: text("x_request_id_prefix"),
+        scheduled: finished.report.counts.scheduled,
+        broken,
+        cpu: Nanos(text("harness_cpu_ns").parse().unwrap_or_default()),
+        coalesced,
+    })
+}
+
+/// Calibrates under one load.
+pub fn certify(case: &Case, stop_handle: &StopHandle, stop: &Stop) -> Result<Certificate, Failure> {
+    let folder = Folder::new()?;
+    let log = folder.0.join("truth.jsonl");
+    let shown = log.to_string_lossy().into_owned();
+    let server = Server::start(&["--script", &case.script, "--log", &shown])?;
+    let taken = load(case, &server.url, &folder.0, (stop_handle, stop))?;
+    server.stop();
+    if stop.asked() {
+        return Err(Failure { exit: Exit::Interrupted, message: "stopped during a calibration".into() });
+    }
+    let rows = read_log(&log).map_err(Failure::internal)?;
+    let errors = compare(taken.records.iter(), &rows, |r| format!("{}-{}", taken.prefix, r.request.0));
+    let (events, answers, seconds) = taken.volume();
+    let per_s = |n: u64| if seconds > 0.0 { n as f64 / seconds } else { 0.0 };
+    let cpu = taken.cpu.as_secs_f64();
+    Ok(Certificate {
+        case: case.clone(),
+        errors,
+        lag: Errors::of(taken.records.iter().filter_map(RequestRecord::dispatch_lag).collect()),
+        scheduled: taken.scheduled,
+        sent: taken.records.iter().filter(|r| r.at.sent.is_some()).count() as u64,
+        failed: taken.records.len() as u64 - answers,
+        events_per_s: per_s(events),
+        requests_per_s: per_s(answers),
+        cpu_s_per_million: if events > 0 { cpu / events as f64 * 1e6 } else { 0.0 },
+        cpu_cores: if seconds > 0.0 { cpu / seconds } else { 0.0 },
+        resident_bytes: nomoat_drive::peak_resident(),
+        coalesced: taken.coalesced,
+        broken: taken.broken,
+    })
+}
+
+impl Certificate {
+    /// As it stands in a manifest.
+    pub fn json(&self) -> Value {
+        let errors = |e: Option<Errors>| {
+            e.map(|e| json!({"n": e.n, "mean_ns": e.mean_ns, "p50_ns": e.p50.0, "p99_ns": e.p99.0, "max_abs_ns": e.max_abs.0}))
+        };
+        let case = &self.case;
+        json!({
+            "case": {
+                "name": case.name, "rate_per_s": case.rate, "concurrency": case.rate.is_none().then_some(case.concurrency),
+                "input_tokens": case.tokens.0, "output_tokens": case.tokens.1, "script": case.script, "duration_ns": case.lasts.0,
+            },
+            "error": {
+                "ttft": errors(self.errors.ttft.all), "ttft_separate": errors(self.errors.ttft.separate),
+                "ttft_coalesced": errors(self.errors.ttft.coalesced), "itl": errors(self.errors.itl),
+                "tpot": errors(self.errors.tpot), "e2e": errors(self.errors.e2e),
+            },
+            "dispatch_lag": errors(self.lag),
+            "scheduled": self.scheduled, "sent": self.sent, "failed": self.failed,
+            "matched": self.errors.matched, "token_mismatches": self.errors.token_mismatches,
+            "events_per_s": self.events_per_s, "requests_per_s": self.requests_per_s,
+            "cpu_s_per_million_events": self.cpu_s_per_million, "cpu_cores": self.cpu_cores,
+            "resident_bytes": self.resident_bytes, "coalesced_share": self.coalesced, "broken": self.broken,
+        })
+    }
+
+    /// The error of TTFT as it is judged: its 99th percentile, or the largest magnitude where fewer values make that the same.
+    pub fn ttft_error(&self) -> Option<Nanos> {
+        self.errors.ttft.all.map(|e| Nanos(e.p99.0.abs().max(e.mean_ns.abs() as i64)))
+    }
+}
+
+/// A folder for files nobody keeps.
+pub struct Folder(pub std::path::PathBuf);
+
+impl Folder {
+    /// Makes it.
+    pub fn new() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("nomoat-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir_all(&path).map_err(|e| Failure::usage(format!("making the folder {}: {e}", path.display())))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed lies where temporary files lie.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
