@@ -55,6 +55,8 @@ pub struct HttpConfig {
     pub metrics_url: Option<String>,
     /// Whether the user asked for exact answer lengths.
     pub exact: bool,
+    /// Whether every request gets a connection of its own.
+    pub fresh: bool,
 }
 
 /// An OpenAI-compatible endpoint.
@@ -389,7 +391,8 @@ impl Backend for HttpBackend {
     fn open(&self, _: ShardId) -> BoxFuture<'_, Result<Box<dyn Channel>, BackendError>> {
         let settled = self.settled();
         let channel =
-            HttpChannel::new(self.route.clone(), settled.protocol, settled.headers.into_iter().map(|(_, secret)| secret).collect());
+            HttpChannel::new(self.route.clone(), settled.protocol, settled.headers.into_iter().map(|(_, secret)| secret).collect())
+                .keeping(!self.config.fresh);
         Box::pin(async move { Ok(Box::new(channel) as Box<dyn Channel>) })
     }
 

@@ -24,6 +24,8 @@ const AFTER_DONE: Duration = Duration::from_millis(100);
 pub(crate) struct HttpChannel {
     route: Arc<Route>,
     connection: Option<Transport>,
+    /// Whether a connection is kept for the next request.
+    keeps: bool,
     buffer: Box<[u8]>,
     decoder: StreamDecoder,
     /// What must not appear in what is told of failures.
@@ -49,7 +51,19 @@ const fn broken(status: Status, code: ErrorCode) -> Broken {
 
 impl HttpChannel {
     pub fn new(route: Arc<Route>, protocol: &'static dyn Protocol, secrets: Vec<Secret>) -> Self {
-        Self { route, connection: None, buffer: vec![0; BUFFER].into_boxed_slice(), decoder: StreamDecoder::new(protocol), secrets }
+        Self {
+            route,
+            connection: None,
+            keeps: true,
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            decoder: StreamDecoder::new(protocol),
+            secrets,
+        }
+    }
+
+    /// Keeps connections from request to request, or opens one for each.
+    pub fn keeping(self, keeps: bool) -> Self {
+        Self { keeps, ..self }
     }
 
     /// Tells in the endpoint's own words what went wrong.
@@ -89,7 +103,7 @@ impl HttpChannel {
             };
             match result {
                 Ok((finish, keep)) => {
-                    self.connection = keep.then_some(transport);
+                    self.connection = (keep && self.keeps).then_some(transport);
                     return Ok(finish);
                 }
                 Err(Broken::Stale) => {

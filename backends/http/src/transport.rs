@@ -10,11 +10,14 @@ use nomoat_core::units::Nanos;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+/// The last loopback address that connections are spread over.
+const SOURCES: u8 = 32;
 
 /// How to reach an endpoint. Addresses are resolved once.
 #[derive(Clone)]
@@ -68,6 +71,14 @@ impl Route {
             match Socket::connect(*address, None, self.clock.clone()).await {
                 Ok(socket) => return Ok(socket),
                 Err(error) => refused = error,
+            }
+            // A port is taken per pair of addresses: on loopback there are more addresses to come from when the ports of one are used up.
+            let local = address.is_ipv4() && address.ip().is_loopback() && refused.kind() == io::ErrorKind::AddrNotAvailable;
+            for last in (2..=SOURCES).filter(|_| local) {
+                match Socket::connect(*address, Some(Ipv4Addr::new(127, 0, 0, last).into()), self.clock.clone()).await {
+                    Ok(socket) => return Ok(socket),
+                    Err(error) => refused = error,
+                }
             }
         }
         Err(refused)

@@ -176,6 +176,9 @@ pub struct RunArgs {
     /// Above this many in flight a due request is dropped, and counted
     #[arg(long, value_name = "N", help_heading = "Load")]
     pub max_in_flight: Option<u32>,
+    /// reuse: keep connections open; per-request: a new one each time; N: at most N, a due request waits for one
+    #[arg(long, value_name = "reuse|per-request|N", help_heading = "Load")]
+    pub connections: Option<String>,
     /// Longest time for one request
     #[arg(long, value_name = "TIME", help_heading = "Load")]
     pub timeout: Option<String>,

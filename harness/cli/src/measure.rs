@@ -125,7 +125,7 @@ impl<'a> Bench<'a> {
             schedule: schedule.clone(),
             shards: setup.shards,
             max_in_flight: setup.max_in_flight,
-            max_concurrency: setup.args.max_concurrency,
+            max_concurrency: setup.max_concurrency,
             timeouts: setup.timeouts,
             sample_every: if self.engine.local.is_some() { SAMPLE_EVERY } else { SCRAPE_EVERY },
             offer,

@@ -64,6 +64,10 @@ pub struct Setup {
     pub timeouts: Timeouts,
     pub wait_ready: Option<Nanos>,
     pub max_in_flight: u32,
+    /// Whether connections are kept from request to request.
+    pub reuse: bool,
+    /// Requests in flight above which a due request waits.
+    pub max_concurrency: Option<u32>,
     pub shards: u16,
     pub slo: Slo,
     pub pricing: Option<Pricing>,
@@ -138,6 +142,8 @@ impl Setup {
                 first_token: time("--first-token-timeout", args.first_token_timeout.as_deref())?,
             },
             wait_ready: time("--wait-ready", args.wait_ready.as_deref())?,
+            reuse: args.connections.as_deref() != Some("per-request"),
+            max_concurrency: connections(&args)?,
             max_in_flight: args.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT),
             shards: match args.shards {
                 Some(0) => return Err(Failure::usage("--shards must be at least 1")),
@@ -223,6 +229,18 @@ impl Setup {
 fn default_shards() -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     cores.saturating_sub(1).clamp(1, 64) as u16
+}
+
+/// The bound on requests in flight that --max-concurrency and a number of connections come to: one request at a time on each.
+fn connections(args: &RunArgs) -> Result<Option<u32>, Failure> {
+    let limit = match args.connections.as_deref() {
+        None | Some("reuse" | "per-request") => None,
+        Some(_) if args.url.is_none() => return Err(Failure::usage("--connections is about an endpoint; it needs --url")),
+        Some(text) => Some(text.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(|| {
+            Failure::usage(format!("--connections `{text}` is neither reuse nor per-request nor a number of connections"))
+        })?),
+    };
+    Ok([limit, args.max_concurrency].into_iter().flatten().min())
 }
 
 fn shape(args: &RunArgs) -> Result<Option<(u32, u32)>, Failure> {

@@ -77,6 +77,7 @@ fn http_config(setup: &Setup) -> HttpConfig {
         wait_ready: setup.wait_ready.map(nomoat_core::units::Nanos::to_std),
         first_answer: Some(setup.timeouts.first_token.unwrap_or(setup.timeouts.total).to_std()),
         metrics_url: args.metrics_url.clone(),
+        fresh: !setup.reuse,
         exact: setup.length != Some(nomoat_core::request::OutputLength::Cap),
     }
 }

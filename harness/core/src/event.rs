@@ -135,6 +135,8 @@ pub struct Live {
     pub ok: AtomicU64,
     /// Requests that failed, by any cause.
     pub failed: AtomicU64,
+    /// Records that had to wait for the collector, their shard with them.
+    pub held_up: AtomicU64,
     /// What endpoints said about failures, with how often. For people; no record holds it.
     pub complaints: Mutex<BTreeMap<String, u64>>,
 }

@@ -119,6 +119,12 @@ pub struct Evidence<'a> {
     pub counter: Counter,
     /// Clock events during the run.
     pub clock_steps: u64,
+    /// Times a shard waited for the collector.
+    pub held_up: bool,
+    /// Measured requests that this host had no descriptor or port for.
+    pub exhausted: u64,
+    /// Measured requests whose arrivals the kernel stamped, and those with at least one read it did not.
+    pub stamped: (u64, u64),
 }
 
 /// Dispatch lag of the measured requests that started.
@@ -186,6 +192,8 @@ pub fn judge(e: &Evidence<'_>) -> Validity {
     let mut rules = vec![measured(e), errors(e), accounted(e), lag(e)];
     rules.extend(thread(e));
     rules.extend(accuracy(e));
+    rules.extend(held_up(e));
+    rules.extend(exhausted(e));
     rules.extend(shared_host(e));
     rules.extend(if e.facts.concurrency.is_some() { closed_loop(e) } else { vec![open_loop(e)] });
     rules.extend([lengths(e), prompts(e), counters(e)]);
@@ -193,6 +201,7 @@ pub fn judge(e: &Evidence<'_>) -> Validity {
     rules.extend(uncounted(e));
     rules.push(first_reads(e));
     rules.extend(clock(e));
+    rules.extend(stamped(e));
     rules.extend(insecure(e));
     rules.push(complete(e));
     Validity { rules }
@@ -245,6 +254,9 @@ const COUNTERS: Rule = Rule::invalid("V07", "usage agrees with the engine's coun
 const TOKENIZER: Rule = Rule::invalid("V07", "usage agrees with a tokenizer");
 const UNCOUNTED: Rule = Rule::flag("V07", "output tokens are counted, not events");
 const FIRST_READS: Rule = Rule::flag("V08", "first tokens came in reads of their own");
+const HELD_UP: Rule = Rule::invalid("V05", "records were taken as fast as they came");
+const EXHAUSTED: Rule = Rule::invalid("V06", "this host had descriptors and ports for every request");
+const STAMPED: Rule = Rule::flag("V08", "all moments of arrival are of one kind");
 const CLOCK: Rule = Rule::flag("V08", "the clocks did not step");
 const INSECURE: Rule = Rule::flag("V13", "the endpoint's certificate was verified");
 const COMPLETE: Rule = Rule::invalid("V19", "the run is complete");
@@ -445,6 +457,25 @@ fn clock(e: &Evidence<'_>) -> Option<RuleResult> {
     let value = format!("{} clock events", e.clock_steps);
     let remedy = "see the run's events; let time synchronisation settle and run again";
     (e.clock_steps > 0).then(|| CLOCK.check(false, value, "none", remedy))
+}
+
+fn held_up(e: &Evidence<'_>) -> Option<RuleResult> {
+    let remedy = "write the run to a faster disk (--out), or lower the load";
+    e.held_up.then(|| HELD_UP.check(false, "shards waited for the collector", "never", remedy))
+}
+
+fn exhausted(e: &Evidence<'_>) -> Option<RuleResult> {
+    let value = format!("{} requests found no descriptor or no local port", e.exhausted);
+    let remedy =
+        "raise the limit of open files (ulimit -n) and the range of local ports (net.ipv4.ip_local_port_range), or lower the concurrency";
+    (e.exhausted > 0).then(|| EXHAUSTED.check(false, value, "none", remedy))
+}
+
+fn stamped(e: &Evidence<'_>) -> Option<RuleResult> {
+    let (kernel, read) = e.stamped;
+    let value = format!("{kernel} requests by the kernel's stamps alone, {read} in part by returns of reads");
+    let remedy = "see the run's events for a clock that was set; without one, the network card or its driver left packets unstamped";
+    (kernel > 0 && read > 0).then(|| STAMPED.check(false, value, "one kind", remedy))
 }
 
 fn insecure(e: &Evidence<'_>) -> Option<RuleResult> {

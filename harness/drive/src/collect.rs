@@ -1,10 +1,12 @@
 //! Where records go: a thread behind a bounded channel that hands each to the caller's sink and keeps the live figures.
 
 use crate::stop::StopHandle;
+use nomoat_core::event::Live;
 use nomoat_core::hist::Hist;
 use nomoat_core::record::{Phase, RequestRecord};
 use nomoat_core::sample::Sample;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,6 +22,15 @@ pub(crate) enum Kept {
     Record(Box<RequestRecord>),
     /// A reading.
     Sample(Sample),
+}
+
+/// Hands a record to the collector. One that is behind makes its shard wait; nothing is lost, but it is counted and the run says so.
+pub(crate) fn keep(records: &SyncSender<Kept>, live: &Live, record: RequestRecord) {
+    // A collector that is gone has failed and stops the run; there is nobody left to tell.
+    if let Err(TrySendError::Full(kept)) = records.try_send(Kept::Record(Box::new(record))) {
+        live.held_up.fetch_add(1, Ordering::Relaxed);
+        let _ = records.send(kept);
+    }
 }
 
 /// Takes every record as it completes.

@@ -189,6 +189,14 @@ pub fn run(
         code: "endpoint_said",
         detail: format!("{n} × {words}"),
     }));
+    let held_up = live.held_up.load(std::sync::atomic::Ordering::Relaxed);
+    if held_up > 0 {
+        events.push(RunEvent {
+            at: stop_at,
+            code: "collector_full",
+            detail: format!("{held_up} records made their shard wait for the collector"),
+        });
+    }
     if interrupted {
         events.push(RunEvent { at: stop_at, code: "stopped", detail: "the run was stopped before its schedule ended".into() });
     }

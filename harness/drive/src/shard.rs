@@ -1,6 +1,6 @@
 //! One shard: takes prepared requests, waits for their due, sends them off, hears of their end.
 
-use crate::collect::Kept;
+use crate::collect::{Kept, keep};
 use crate::flight::{Flight, Slot, Timeouts, fly};
 use crate::pacer::Pacer;
 use crate::stop::Stop;
@@ -336,6 +336,7 @@ impl Shard {
             .pop()
             .unwrap_or_else(|| Slot { channel: None, sink: EventSink::new(self.config.clock.clone(), self.config.live.clone()) });
         let (news, records, backend) = (self.news.clone(), self.config.records.clone(), self.config.backend.clone());
+        let live = self.config.live.clone();
         let (shard, timeouts, mut stop) = (self.config.shard, self.config.timeouts, self.config.stop.clone());
         let notify_first: Option<Box<dyn FnOnce(Nanos) + Send>> = (self.config.uses_first_token && entry.dependents > 0).then(|| {
             let news = news.clone();
@@ -355,8 +356,7 @@ impl Shard {
                 stopped: record.error == Some(ErrorCode::Stopped),
                 exchange,
             };
-            // A collector that is gone has failed and stops the run; there is nobody left to tell.
-            let _ = records.send(Kept::Record(Box::new(record)));
+            keep(&records, &live, record);
             let _ = news.send(ended);
         });
     }
@@ -420,7 +420,7 @@ impl Shard {
 
     fn record_unsent(&self, record: RequestRecord, status: Status, code: ErrorCode, at: Nanos) {
         count_unsent(&self.config.live);
-        let _ = self.config.records.send(Kept::Record(Box::new(unsent(record, status, code, at))));
+        keep(&self.config.records, &self.config.live, unsent(record, status, code, at));
     }
 }
 

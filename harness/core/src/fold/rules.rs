@@ -4,7 +4,7 @@
 use super::latency::Columns;
 use super::row::Run;
 use crate::cost::counted;
-use crate::record::{CountSource, Phase, RequestRecord, Status};
+use crate::record::{CountSource, ErrorCode, Phase, RequestRecord, StampSource, Status};
 use crate::report::{RunFacts, Window};
 use crate::sample::RunEvent;
 use crate::units::Nanos;
@@ -23,6 +23,10 @@ pub struct Account {
     uncountable: u64,
     /// Of every request, the first and the last moment the engine could have worked on it.
     engine: Option<(Nanos, Nanos)>,
+    /// Measured requests that this host had no descriptor or port for.
+    exhausted: u64,
+    /// Measured requests by the kernel's stamps alone, and with one read without.
+    stamped: (u64, u64),
     /// First due and last end of each lane of a closed loop.
     lanes: HashMap<u32, (Nanos, Nanos)>,
 }
@@ -42,6 +46,13 @@ impl Account {
         if let (true, Phase::Measure, true, Some(input)) = (record.is_ok(), record.phase, counted(tokens.input_source), tokens.input) {
             self.prompts.counted += u64::from(input);
             self.prompts.wanted += u64::from(tokens.wanted_input);
+        }
+        if record.phase == Phase::Measure {
+            self.exhausted += u64::from(record.error == Some(ErrorCode::Exhausted));
+            if at.first_byte.is_some() {
+                self.stamped.0 += u64::from(record.stamp == StampSource::Kernel);
+                self.stamped.1 += u64::from(record.stamp == StampSource::Read);
+            }
         }
         if told {
             self.counted += u64::from(tokens.output.unwrap_or(0));
@@ -79,6 +90,7 @@ pub fn evidence<'a>(run: &'a Run<'_>, columns: &Columns, mut account: Account, e
     let (started, last_start) = columns.starts();
     let lanes = f64::from(run.facts.concurrency.unwrap_or(0)) * (run.window.end - run.window.start).0 as f64;
     let of_lanes = |time: i128| (lanes > 0.0).then(|| time as f64 / lanes);
+    let (exhausted, stamped) = (account.exhausted, account.stamped);
     let ttft_p50 = columns.rough_percentile("ttft", true, 0.50);
     Evidence {
         facts: run.facts,
@@ -103,6 +115,9 @@ pub fn evidence<'a>(run: &'a Run<'_>, columns: &Columns, mut account: Account, e
             counted: account.counted,
             uncountable: account.uncountable,
         },
+        held_up: events.iter().any(|e| e.code == "collector_full"),
+        exhausted,
+        stamped,
         clock_steps: events.iter().filter(|e| e.code == "clock_step").count() as u64,
     }
 }
