@@ -20,6 +20,8 @@
 //! # }
 //! ```
 
+pub mod audit;
+
 mod answer;
 mod arrival;
 mod ask;
