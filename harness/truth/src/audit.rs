@@ -1,7 +1,7 @@
 //! How wrong another harness is: what it says of a load, held against what this server did under it.
 //!
 //! A harness leaves a result file. A [`Reader`] (one file each, listed in [`READERS`]) makes it [`Reported`]; the log says which rows
-//! those are ([`matching`]) and what the same statistics, by the same definitions, really were ([`law`]); the difference is the
+//! those are (`matching`) and what the same statistics, by the same definitions, really were (`law`); the difference is the
 //! harness's error. [`Side`] holds all of it for one harness, ours among them.
 //!
 //! The readers live beside the log and not with our own stored forms: what they read is compared with rows and with nothing else,

@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn times_leave_out_what_came_before_and_between() {
-        // Rows arrive at 10, 20, 30, 40 ms; the reported ones began at 19, 19.8 + 10 and 39 ms.
+        // Rows arrive at 10, 20, 30, 40 and 50 ms; the reported ones began at 39 and 19 ms.
         let requests = vec![each(None, Some(39)), each(None, Some(19))];
         let monotonic = Reported { requests: requests.clone(), clock: StartClock::Monotonic, ..Reported::default() };
         check(&monotonic, &rows(&[None; 5]), How::Times, &[(0, 3), (1, 1)], &[1, 3]);

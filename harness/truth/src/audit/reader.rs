@@ -44,7 +44,7 @@ pub fn named(name: &str) -> Result<&'static Reader, String> {
     })
 }
 
-/// Reads the result in a file, or the newest that a reader knows below a folder. `only` is the one reader to ask, if it is known.
+/// Reads the result in a file, or the newest that a reader knows below a folder, of those with the best name and nearest to it. `only` is the one reader to ask, if it is known.
 ///
 /// # Errors
 /// Nothing can be read, or nothing is known; what was tried is said.
@@ -61,14 +61,16 @@ pub fn find(place: &Path, only: Option<&'static Reader>) -> Result<(&'static Rea
     let mut files = vec![];
     walk(place, DEEPEST, &mut files)?;
     files.sort_by_key(|(written, path)| (Reverse(*written), path.clone()));
-    let mut found: Option<(usize, &'static Reader, Document)> = None;
+    let mut found: Option<((usize, usize), &'static Reader, Document)> = None;
     for (_, path) in &files {
         // What is no JSON is somebody's log; the message at the end names it.
         let Ok(document) = Document::open(path) else { continue };
         let Some(reader) = asked.iter().copied().find(|reader| (reader.knows)(&document)) else { continue };
         let name = path.file_name().unwrap_or_default();
         let rank = reader.files.iter().position(|file| name == *file).unwrap_or(usize::MAX);
-        // Files are looked at from the newest on; an older one wins only by a better name.
+        // Files are looked at from the newest on; an older one wins by a better name, or by lying higher: what is deeper down is a
+        // part of the run, such as its warm-up.
+        let rank = (rank, path.components().count());
         if found.as_ref().is_none_or(|(best, _, _)| rank < *best) {
             found = Some((rank, reader, document));
         }
@@ -156,12 +158,22 @@ mod tests {
     }
 
     #[test]
-    fn the_best_name_and_then_the_newest() {
+    fn the_best_name_then_the_highest_then_the_newest() {
         let folder = tempfile::tempdir().unwrap();
         let copy = |from: &str, to: &str| std::fs::copy(samples::path(from), folder.path().join(to)).unwrap();
         copy("inference-perf/summary_lifecycle_metrics.json", "summary_lifecycle_metrics.json");
         copy("inference-perf/summary_lifecycle_metrics.json", "stage_0_lifecycle_metrics.json");
         let reported = find(folder.path(), None).unwrap().1;
         assert!(reported.files[0].ends_with("summary_lifecycle_metrics.json"), "{:?}", reported.files);
+        // AIPerf 0.13 writes one for each phase as well; only the one on top is of the run, and has the requests beside it.
+        let folder = tempfile::tempdir().unwrap();
+        let copy = |to: &str, name: &str| {
+            std::fs::create_dir_all(folder.path().join(to)).unwrap();
+            std::fs::copy(samples::path("aiperf").join(name), folder.path().join(to).join(name)).unwrap()
+        };
+        copy("", "profile_export_aiperf.json");
+        copy("", "profile_export.jsonl");
+        copy("phases/warmup", "profile_export_aiperf.json");
+        assert_eq!(find(folder.path(), None).unwrap().1.requests.len(), 2);
     }
 }
