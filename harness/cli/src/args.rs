@@ -35,6 +35,9 @@ pub enum Command {
     Calibrate(CalibrateArgs),
     /// A scripted server whose true timings are known, and the comparison with what was measured
     Truth(TruthArgs),
+    /// Run another harness against the scripted server and print how wrong it is, beside us
+    #[command(after_long_help = AUDIT)]
+    Audit(AuditArgs),
     /// Convert, check and describe traces
     Trace(TraceArgs),
     /// Print the definition of every metric
@@ -350,6 +353,65 @@ pub struct TruthCompareArgs {
     #[arg(long, value_name = "FILE")]
     pub log: PathBuf,
     /// table or json
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: String,
+}
+
+/// What `audit --help` adds to `-h`.
+const AUDIT: &str = "\
+COMMAND is started once, without a shell. In each of its words these names are filled in:
+  {url} http://HOST:PORT      {base_url} the same with /v1      {host} {port} {model}
+  {out} an empty folder for its result      {rate} {concurrency} {requests}
+  {input_tokens} {output_tokens}
+The server plays the script and logs when each request arrived and when each token left. The
+harness's error is what its result says minus the same statistic of that log. Then nomoat runs the
+same load against the same script, and stands beside it under the same questions.
+
+Example:
+  nomoat audit --rate 20 --requests 200 -- aiperf profile --model {model} --url {url} \\
+    --endpoint-type chat --streaming --tokenizer ./tokenizer --isl {input_tokens} \\
+    --osl {output_tokens} --extra-inputs ignore_eos:true --request-rate {rate} \\
+    --arrival-pattern constant --request-count {requests} --artifact-dir {out} --ui none";
+
+#[derive(Args, Debug)]
+pub struct AuditArgs {
+    /// The other harness's command line, after `--`
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// What the server does: key=value,… (answers are --output-tokens long unless it says output_tokens)
+    #[arg(long, value_name = "SCRIPT", default_value = "ttft=50ms,itl=10ms")]
+    pub script: String,
+    /// Open loop: requests per second (default: 20)
+    #[arg(long, value_name = "R", allow_negative_numbers = true, conflicts_with = "concurrency")]
+    pub rate: Option<f64>,
+    /// Closed loop: this many requests at any time
+    #[arg(long, value_name = "C")]
+    pub concurrency: Option<u32>,
+    /// Law of arrivals that COMMAND asks its harness for
+    #[arg(long, value_name = "constant|poisson", default_value = "constant")]
+    pub arrivals: String,
+    /// Number of requests
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub requests: u32,
+    /// Tokens of each prompt
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub input_tokens: u32,
+    /// Tokens of each answer
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub output_tokens: u32,
+    /// Its result file (default: the newest below {out} that a reader knows)
+    #[arg(long, value_name = "FILE")]
+    pub result: Option<String>,
+    /// Reader of its result, instead of looking at it: vllm, sglang, aiperf, guidellm, inference-perf
+    #[arg(long, value_name = "NAME")]
+    pub tool: Option<String>,
+    /// Keep its result, our run and both logs of the server in this new folder
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Longest time for COMMAND
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    pub timeout: String,
+    /// table, markdown, csv or json
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: String,
 }

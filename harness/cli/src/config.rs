@@ -50,8 +50,16 @@ pub fn resolve(flags: RunArgs, file: Option<&Path>) -> Result<RunArgs, Failure> 
 }
 
 /// The command line of any subcommand but `run`, with the keys of its `-f` file as flags behind it; flags that are there win. Keys that
-/// are no flags are errors when the result is parsed.
-pub fn expand(argv: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
+/// are no flags are errors when the result is parsed. What follows `--` is somebody else's command line and stays as it is.
+pub fn expand(mut argv: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
+    let end = argv.iter().position(|word| word == "--").unwrap_or(argv.len());
+    let theirs = argv.split_off(end);
+    let mut expanded = expand_own(argv)?;
+    expanded.extend(theirs);
+    Ok(expanded)
+}
+
+fn expand_own(argv: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     let words: Vec<String> = argv.iter().map(|w| w.to_string_lossy().into_owned()).collect();
     let runs = words.iter().skip(1).find(|w| !w.starts_with('-')).is_some_and(|w| ["run", "bench"].contains(&w.as_str()));
     let named = words.iter().position(|w| w == "-f" || w == "--file").and_then(|at| words.get(at + 1).cloned());
@@ -173,7 +181,10 @@ mod tests {
         let expanded = expand(words(&format!("nomoat truth -f {path} --threads 3"))).unwrap();
         let expect = format!("nomoat truth -f {path} --threads 3 --listen=127.0.0.1:0 --script=ttft=1ms");
         assert_eq!(expanded, words(&expect), "flags win");
-        for untouched in [format!("nomoat run -f {path}"), "nomoat metrics".into()] {
+        let expanded = expand(words(&format!("nomoat audit -f {path} -- other -f x"))).unwrap();
+        let expect = format!("nomoat audit -f {path} --listen=127.0.0.1:0 --script=ttft=1ms --threads=2 -- other -f x");
+        assert_eq!(expanded, words(&expect), "behind -- nothing is ours");
+        for untouched in [format!("nomoat run -f {path}"), "nomoat metrics".into(), "nomoat audit -- other -f /nowhere.toml".into()] {
             assert_eq!(expand(words(&untouched)).unwrap(), words(&untouched));
         }
         assert!(expand(words("nomoat truth --file=/nowhere.toml")).unwrap_err().message.contains("/nowhere.toml"));

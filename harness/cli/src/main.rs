@@ -4,6 +4,7 @@ mod advice;
 mod args;
 mod calibrate;
 mod certify;
+mod audit;
 mod config;
 mod ctrl_c;
 mod exit;
@@ -52,6 +53,7 @@ fn dispatch(Cli { command, file }: Cli) -> Result<Exit, Failure> {
         Command::Recover(args) => stored::recovered(&args),
         Command::Calibrate(args) => calibrate::calibrate(&args),
         Command::Truth(args) => truth::truth(&args),
+        Command::Audit(args) => audit::audit(&args),
         Command::Trace(args) => trace::trace(&args),
         Command::Metrics(args) => metrics::metrics(&args),
     }

@@ -13,6 +13,7 @@ fn pages() {
         "recover --help",
         "truth --help",
         "truth compare --help",
+        "audit --help",
         "trace --help",
         "trace import --help",
         "trace check --help",

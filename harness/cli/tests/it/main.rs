@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
 
 mod arrows;
+mod audit;
 mod common;
 mod dry_run;
 mod embedded;
