@@ -1,7 +1,9 @@
 //! What CI does, runnable on a laptop: `cargo xtask check`, or one of its steps by name.
 //!
 //! It starts the toolchain and nothing else: no network of its own, no files written but cargo's. What a step checks is written in
-//! the workspace's manifest and in the tests, not here.
+//! the workspace's manifest and in the tests, not here. Apart from that stands [`audit`], which installs somebody else's harness.
+
+mod audit;
 
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -29,7 +31,11 @@ const STEPS: &[Step] = &[
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    match chosen(&words).and_then(|steps| steps.into_iter().try_for_each(Step::run)) {
+    let outcome = match words.split_first() {
+        Some((first, rest)) if first == "audit" => audit::run(rest),
+        _ => chosen(&words).and_then(|steps| steps.into_iter().try_for_each(Step::run)),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line, whatever RUST_BACKTRACE says: the step has said the rest.
@@ -51,7 +57,7 @@ fn chosen(words: &[String]) -> Result<Vec<&'static Step>> {
 
 fn known() -> String {
     let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
-    format!("there are check (all steps in order) and its steps {}", names.join(", "))
+    format!("there are check (all steps in order) and its steps {}, and audit [HARNESS]", names.join(", "))
 }
 
 impl Step {
