@@ -2,15 +2,17 @@
 //!
 //! The events are vLLM's (about 250 bytes each). `one` feeds one event at a time, as a server that writes each event by itself is
 //! read; `sixteen` feeds sixteen at a time. `parser` is the same without the learnt skeleton, `scan` cuts events and looks no
-//! further, `framed` also takes off the HTTP chunks.
+//! further, `framed` also takes off the HTTP chunks. Before them comes a table of recorded streams of every engine: see [`replay`].
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+mod replay;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use nomoat_core::clock::ManualClock;
 use nomoat_core::event::EventSink;
 use nomoat_core::event::RequestError;
 use nomoat_core::record::{RequestRecord, Tokens};
 use nomoat_http::body::{BodyDecoder, Framing};
-use nomoat_http::protocol::Chat;
+use nomoat_http::protocol::{Chat, Protocol};
 use nomoat_http::sse::{SseDecoder, SseError};
 use nomoat_http::stream::StreamDecoder;
 use std::hint::black_box;
@@ -43,8 +45,8 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn new(skeleton: bool) -> Self {
-        let decoder = StreamDecoder::new(&Chat);
+    fn new(protocol: &'static dyn Protocol, skeleton: bool) -> Self {
+        let decoder = StreamDecoder::new(protocol);
         let decoder = if skeleton { decoder } else { decoder.without_skeleton() };
         Self { decoder, sink: EventSink::new(Arc::new(ManualClock::default()), Arc::default()) }
     }
@@ -79,8 +81,12 @@ impl Receiver {
     fn end(&mut self) -> usize {
         let result = self.decoder.end(&mut self.sink);
         let (record, _) = self.sink.finish(result, false);
-        assert_eq!(record.chunk_tokens.len(), EVENTS);
         record.chunk_tokens.len()
+    }
+
+    /// Events of the last answer that the full parser read.
+    fn fallbacks(&self) -> u64 {
+        self.decoder.fallbacks()
     }
 }
 
@@ -93,12 +99,12 @@ fn decoding(c: &mut Criterion) {
         for (name, per_read) in [("one", 1), ("sixteen", 16)] {
             let reads: Vec<Vec<u8>> = events.chunks(per_read).map(<[Vec<u8>]>::concat).collect();
             group.bench_function(BenchmarkId::new("skeleton", name), |b| {
-                let mut receiver = Receiver::new(true);
-                b.iter(|| receiver.answer(&reads));
+                let mut receiver = Receiver::new(&Chat, true);
+                b.iter(|| assert_eq!(receiver.answer(&reads), EVENTS));
             });
             group.bench_function(BenchmarkId::new("parser", name), |b| {
-                let mut receiver = Receiver::new(false);
-                b.iter(|| receiver.answer(&reads));
+                let mut receiver = Receiver::new(&Chat, false);
+                b.iter(|| assert_eq!(receiver.answer(&reads), EVENTS));
             });
             let chunked: Vec<Vec<u8>> = events
                 .chunks(per_read)
@@ -107,8 +113,8 @@ fn decoding(c: &mut Criterion) {
                 })
                 .collect();
             group.bench_function(BenchmarkId::new("framed", name), |b| {
-                let mut receiver = Receiver::new(true);
-                b.iter(|| receiver.framed(&chunked));
+                let mut receiver = Receiver::new(&Chat, true);
+                b.iter(|| assert_eq!(receiver.framed(&chunked), EVENTS));
             });
             group.bench_function(BenchmarkId::new("scan", name), |b| {
                 let mut decoder = SseDecoder::default();
@@ -131,4 +137,13 @@ fn decoding(c: &mut Criterion) {
 }
 
 criterion_group!(benches, decoding);
-criterion_main!(benches);
+
+/// The table first: criterion's own figures follow. With a filter, and in `cargo test`, only what was asked for.
+fn main() {
+    let mut words = std::env::args().skip(1).filter(|a| a != "--bench" && a != "--quick");
+    if words.next().is_none_or(|w| w == "replay") && !cfg!(debug_assertions) {
+        replay::table();
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}
