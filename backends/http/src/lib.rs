@@ -3,6 +3,7 @@
 pub mod body;
 pub mod prometheus;
 pub mod protocol;
+mod scan;
 mod skeleton;
 pub mod sse;
 pub mod stream;

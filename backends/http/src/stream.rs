@@ -6,7 +6,7 @@
 //! from outside: this file never asks what time it is.
 
 use crate::protocol::{Pieces, Protocol};
-use crate::skeleton::{Match, Skeleton};
+use crate::skeleton::Skeletons;
 use crate::sse::{Frame, Item, MAX_EVENT, SseDecoder, SseError};
 use nomoat_core::event::{EventSink, Finish, RequestError, Silent, Stamp, TokenEvent, TokenKind, Usage};
 use nomoat_core::record::{CountSource, ErrorCode, FinishReason, Status};
@@ -60,7 +60,7 @@ impl StreamDecoder {
                 protocol,
                 learns: true,
                 pieces: Pieces::default(),
-                skeleton: Skeleton::default(),
+                skeletons: Skeletons::default(),
                 vendor: vec![],
                 message: None,
                 answer: Answer::default(),
@@ -78,10 +78,9 @@ impl StreamDecoder {
         self
     }
 
-    /// Makes ready for the next answer; keeps the memory.
+    /// Makes ready for the next answer; keeps the memory, and what was learnt: the next answer is one like this.
     pub fn reset(&mut self) {
         self.sse.reset();
-        self.reader.skeleton.forget();
         self.reader.vendor.clear();
         self.reader.message = None;
         self.reader.answer = Answer::default();
@@ -194,7 +193,7 @@ struct Reader {
     protocol: &'static dyn Protocol,
     learns: bool,
     pieces: Pieces,
-    skeleton: Skeleton,
+    skeletons: Skeletons,
     /// Vendor numbers so far; a later object replaces an earlier one of its key.
     vendor: Vec<(&'static str, String)>,
     message: Option<String>,
@@ -221,8 +220,18 @@ impl Reader {
         self.answer.items += 1;
         match item {
             Item::Frame(frame) if frame.event.is_empty() => {
-                if let Some(Match { kind, text, ids, usage }) = self.skeleton.read(frame.data) {
-                    self.answer.counter.report(Ok(kind), text, ids, usage, stamp, sink);
+                if let Some(found) = self.skeletons.read(frame.data) {
+                    self.answer.counter.unreliable |= found.several;
+                    let kind = found.kind.ok_or(if found.choice { Silent::Choice } else { Silent::Aside });
+                    self.answer.counter.report(kind, found.text, found.ids, found.usage, stamp, sink);
+                    self.answer.finish = found.finish.or(self.answer.finish);
+                    if !found.vendor.is_empty() {
+                        for (key, at) in found.vendor {
+                            let json = String::from_utf8_lossy(&frame.data[at.clone()]);
+                            keep(&mut self.vendor, key, &json);
+                        }
+                        sink.vendor(joined(&self.vendor));
+                    }
                     return Ok(());
                 }
                 self.parse(frame, stamp, sink)
@@ -248,11 +257,11 @@ impl Reader {
             return Ok(());
         }
         self.answer.fallbacks += 1;
-        self.act(if frame.data.trim_ascii().is_empty() { Silent::Nothing } else { Silent::Aside }, stamp, sink)?;
-        if self.learns && frame.event.is_empty() {
-            self.skeleton.learn(frame.data, &mut self.pieces);
+        if self.learns && frame.event.is_empty() && self.skeletons.is_curious(frame.data) {
+            self.protocol.unread(frame.data, &mut self.pieces);
+            self.skeletons.learn(frame.data, &mut self.pieces);
         }
-        Ok(())
+        self.act(if frame.data.trim_ascii().is_empty() { Silent::Nothing } else { Silent::Aside }, stamp, sink)
     }
 
     fn body(&mut self, body: &[u8], stamp: Stamp, sink: &mut EventSink) -> Result<(), RequestError> {
@@ -270,15 +279,13 @@ impl Reader {
         let pieces = &mut self.pieces;
         self.answer.counter.unreliable |= pieces.several;
         let kind = pieces.kind().ok_or(if pieces.choice { Silent::Choice } else { beside });
-        self.answer.counter.report(kind, &pieces.text, pieces.ids, pieces.usage, stamp, sink);
+        self.answer.counter.report(kind, pieces.text.as_bytes(), pieces.ids, pieces.usage, stamp, sink);
         self.answer.finish = pieces.finish.or(self.answer.finish);
         if !pieces.vendor.is_empty() {
             for (key, json) in pieces.vendor.drain(..) {
-                self.vendor.retain(|(k, _)| *k != key);
-                self.vendor.push((key, json));
+                keep(&mut self.vendor, key, &json);
             }
-            let fields: Vec<String> = self.vendor.iter().map(|(key, json)| format!("\"{key}\":{json}")).collect();
-            sink.vendor(format!("{{{}}}", fields.join(",")));
+            sink.vendor(joined(&self.vendor));
         }
         match pieces.error.take() {
             Some(message) => {
@@ -288,6 +295,25 @@ impl Reader {
             None => Ok(()),
         }
     }
+}
+
+/// Keeps vendor numbers; those of the same key give way, and the new ones come last.
+fn keep(vendor: &mut Vec<(&'static str, String)>, key: &'static str, json: &str) {
+    let mut memory = vendor.iter().position(|(k, _)| *k == key).map_or_else(String::new, |at| vendor.remove(at).1);
+    memory.clear();
+    memory.push_str(json);
+    vendor.push((key, memory));
+}
+
+/// All of them, as one JSON object.
+fn joined(vendor: &[(&'static str, String)]) -> String {
+    let mut json = String::with_capacity(2 + vendor.iter().map(|(key, json)| key.len() + json.len() + 4).sum::<usize>());
+    for (key, numbers) in vendor {
+        json.push(if json.is_empty() { '{' } else { ',' });
+        json.extend(["\"", key, "\":", numbers]);
+    }
+    json.push('}');
+    json
 }
 
 /// Tells how many tokens each event carries.
@@ -310,7 +336,7 @@ impl Counter {
     fn report(
         &mut self,
         kind: Result<TokenKind, Silent>,
-        text: &str,
+        text: &[u8],
         ids: Option<u32>,
         usage: Option<Usage>,
         stamp: Stamp,
@@ -341,6 +367,6 @@ impl Counter {
         let tokens = tokens.filter(|n| (*n > 0 || self.any_text) && self.told.checked_add(*n).is_some());
         self.told += tokens.unwrap_or(0);
         self.any_text = true;
-        sink.token(stamp, TokenEvent { kind, text: text.as_bytes(), tokens });
+        sink.token(stamp, TokenEvent { kind, text, tokens });
     }
 }

@@ -2,9 +2,9 @@
 
 mod advice;
 mod args;
+mod audit;
 mod calibrate;
 mod certify;
-mod audit;
 mod config;
 mod ctrl_c;
 mod exit;

@@ -58,6 +58,11 @@ fn event_json(event: &str) -> Value {
     event.trim().strip_prefix("data:").and_then(|d| serde_json::from_str(d).ok()).unwrap_or_default()
 }
 
+/// An event in a chunk of its own.
+fn chunk(event: &str) -> Vec<u8> {
+    format!("{:x}\r\n{event}\r\n", event.len()).into_bytes()
+}
+
 /// Writes a number over the last three characters of a value, so that its length stays.
 fn renumber(mut event: String, key: &str, end: char, n: usize) -> String {
     if let Some(start) = event.find(key).map(|at| at + key.len())
@@ -86,8 +91,7 @@ impl Reads {
     /// One event to a read, or everything in one.
     fn of(recording: &Recording, whole: bool) -> Self {
         let answers = (0..ANSWERS).map(|n| {
-            let mut reads: Vec<Vec<u8>> =
-                recording.answer(n).iter().map(|e| format!("{:x}\r\n{e}\r\n", e.len()).into_bytes()).collect();
+            let mut reads: Vec<Vec<u8>> = recording.answer(n).iter().map(|e| chunk(e)).collect();
             reads.push(b"0\r\n\r\n".to_vec());
             if whole { vec![reads.concat()] } else { reads }
         });
@@ -134,7 +138,7 @@ pub fn table() {
         let alone = recording.events.iter().filter(|e| !e.contains("[DONE]")).count();
         let fresh = || Receiver::new(recording.protocol, true);
         let mut receiver = fresh();
-        receiver.framed(&[recording.events.iter().map(|e| format!("{:x}\r\n{e}\r\n", e.len())).collect::<String>().into_bytes()]);
+        receiver.framed(&[recording.events.iter().flat_map(|e| chunk(e)).collect()]);
         let parsed_alone = receiver.fallbacks();
         let parsed = Reads::of(&recording, false).replay(&mut fresh());
         let timed = |whole: bool, skeleton: bool| {

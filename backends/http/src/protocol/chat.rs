@@ -1,7 +1,7 @@
 //! `/v1/chat/completions`.
 
 use super::openai::{self, Body, Place, json};
-use super::{Ask, DecodeError, EncodeError, Input, Message, Pieces, Protocol, Role};
+use super::{Ask, DecodeError, EncodeError, Input, Message, Pieces, Protocol, Role, unread};
 use crate::sse::Frame;
 
 /// Chat completions: messages in, `delta`s out.
@@ -49,6 +49,10 @@ impl Protocol for Chat {
 
     fn decode(&self, frame: Frame<'_>, pieces: &mut Pieces) -> Result<(), DecodeError> {
         openai::decode(self.name(), Place::Message, frame, pieces)
+    }
+
+    fn unread(&self, data: &[u8], pieces: &mut Pieces) {
+        unread::places(data, pieces);
     }
 
     fn decode_body(&self, body: &[u8], pieces: &mut Pieces) -> Result<(), DecodeError> {

@@ -1,7 +1,7 @@
 //! `/v1/completions`.
 
 use super::openai::{self, Body, Place, json};
-use super::{Ask, DecodeError, EncodeError, Input, Pieces, Protocol};
+use super::{Ask, DecodeError, EncodeError, Input, Pieces, Protocol, unread};
 use crate::sse::Frame;
 
 /// Completions: a text or token ids in, `text` out. A conversation is its texts, one after the other: there is no template.
@@ -35,6 +35,10 @@ impl Protocol for Completions {
 
     fn decode(&self, frame: Frame<'_>, pieces: &mut Pieces) -> Result<(), DecodeError> {
         openai::decode(self.name(), Place::Text, frame, pieces)
+    }
+
+    fn unread(&self, data: &[u8], pieces: &mut Pieces) {
+        unread::places(data, pieces);
     }
 
     fn decode_body(&self, body: &[u8], pieces: &mut Pieces) -> Result<(), DecodeError> {

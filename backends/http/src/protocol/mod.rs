@@ -6,6 +6,7 @@
 mod chat;
 mod completions;
 mod openai;
+mod unread;
 
 pub use chat::Chat;
 pub use completions::Completions;
@@ -48,6 +49,9 @@ pub trait Protocol: Send + Sync + 'static {
     /// # Errors
     /// The body is not this dialect's.
     fn decode_body(&self, body: &[u8], pieces: &mut Pieces) -> Result<(), DecodeError>;
+    /// Adds to `pieces` where values lie in an event, read by [`Self::decode`] just before, that the dialect does not read and that
+    /// change: an id, a total. What is not named here is expected to stay the same from event to event. Only speed depends on it.
+    fn unread(&self, _data: &[u8], _pieces: &mut Pieces) {}
     /// Whether an answer is complete that showed these signs of an end before its body was over. The default fits the OpenAI
     /// dialects: `[DONE]` or a finish reason, because transformers' server sends the reason and no `[DONE]`.
     fn is_complete(&self, done: bool, finish: Option<FinishReason>) -> bool {
@@ -167,9 +171,12 @@ pub struct Pieces {
     pub vendor: Vec<(&'static str, String)>,
     /// Where the parts lie that change from event to event, if the event is as plain as can be: see [`Hole`].
     pub(crate) holes: Vec<Hole>,
-    /// How many texts were added.
+    /// How many texts were added that are not empty.
     pub(crate) texts: u32,
 }
+
+/// The longest vendor object kept.
+pub(crate) const MAX_VENDOR: usize = 4 << 10;
 
 /// A part of an event that changes while the rest of the event stays the same, byte for byte. The JSON grammar guarantees that
 /// another value of the same kind in its place leaves the meaning of everything around it untouched.
@@ -184,16 +191,32 @@ pub(crate) struct Hole {
 /// What a [`Hole`] holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum HoleKind {
-    /// The inside of a JSON string without escapes: the generated text.
-    Text,
+    /// The inside of a JSON string: generated text of this kind. One that is not visible may not become empty.
+    Text(TokenKind),
     /// An array of integers: token ids.
     Ids,
-    /// A count of prompt tokens.
-    Input,
-    /// A count of generated tokens.
-    Output,
-    /// An integer that nobody reads: a total, a time of day.
+    /// A whole number of 32 bits of the usage.
+    Count(Count),
+    /// A value that nobody reads and that changes from event to event: a total, log probabilities.
     Unread,
+    /// A value that nobody reads and that changes from answer to answer: an id, a time of day.
+    Steady,
+    /// Empty: the JSON of vendor numbers of this key begins here.
+    Vendor(&'static str),
+    /// A number among them.
+    Number,
+    /// Empty: they end here.
+    VendorEnd,
+}
+
+/// A field of [`Usage`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Count {
+    Input,
+    CacheRead,
+    CacheWrite,
+    Output,
+    Reasoning,
 }
 
 impl Pieces {
@@ -217,16 +240,32 @@ impl Pieces {
         }
     }
 
-    /// Adds a generated text; an empty one is none. `data` is what was parsed: a text that is a slice of it leaves a hole.
+    /// Adds a generated text; an empty one is none. `data` is what was parsed: a text that is a slice of it (one without
+    /// escapes) leaves a hole. So does an empty one of a visible kind, because the same kind of event may hold a text the next time.
     pub(crate) fn push_text(&mut self, kind: TokenKind, text: &str, data: &[u8]) {
         if text.is_empty() {
+            if kind == TokenKind::Visible {
+                self.push_hole(HoleKind::Text(kind), text.as_bytes(), data);
+            }
             return;
         }
         self.text.push_str(text);
         self.texts += 1;
         self.visible |= kind != TokenKind::Reasoning;
         self.reasoning |= kind != TokenKind::Visible;
-        self.push_hole(HoleKind::Text, text.as_bytes(), data);
+        self.push_hole(HoleKind::Text(kind), text.as_bytes(), data);
+    }
+
+    /// Leaves one hole of a text: that of the text which is not empty, else the first. The others stay as empty as they are.
+    pub(crate) fn settle_text(&mut self) {
+        let is_text = |hole: &Hole| matches!(hole.kind, HoleKind::Text(_));
+        let filled = self.holes.iter().position(|h| is_text(h) && !h.at.is_empty());
+        let kept = filled.or_else(|| self.holes.iter().position(is_text)).filter(|_| self.texts == 0 || filled.is_some());
+        let mut at = 0;
+        self.holes.retain(|hole| {
+            at += 1;
+            !is_text(hole) || Some(at - 1) == kept
+        });
     }
 
     /// Notes where `part` lies, if it is a slice of `data`.
@@ -234,11 +273,6 @@ impl Pieces {
         if let Some(at) = place(part, data) {
             self.holes.push(Hole { at, kind });
         }
-    }
-
-    /// Whether the event holds one text and nothing that would have to be acted upon beside its counts.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.texts == 1 && !self.several && !self.done && self.finish.is_none() && self.error.is_none() && self.vendor.is_empty()
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! Field names are those of the recorded engines and of the public API; unknown ones are ignored, because every engine adds its own.
 
-use super::{Ask, DecodeError, HoleKind, Pieces};
+use super::{Ask, Count, DecodeError, HoleKind, MAX_VENDOR, Pieces};
 use crate::sse::Frame;
 use nomoat_core::event::{TokenKind, Usage};
 use nomoat_core::record::FinishReason;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -15,8 +15,8 @@ use std::fmt;
 
 /// The longest message kept of an error.
 const MAX_MESSAGE: usize = 500;
-/// The longest vendor object kept.
-const MAX_VENDOR: usize = 4 << 10;
+/// The deepest vendor number kept.
+const MAX_VENDOR_DEPTH: usize = 8;
 
 /// Where a dialect keeps its text.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,6 @@ struct Answer<'a> {
     #[serde(borrow)]
     choices: Option<Vec<Choice<'a>>>,
     usage: Option<&'a RawValue>,
-    created: Option<&'a RawValue>,
     object: Option<&'a RawValue>,
     error: Option<&'a RawValue>,
     message: Option<&'a RawValue>,
@@ -116,7 +115,6 @@ struct Counts<'a> {
     #[serde(borrow)]
     prompt_tokens: Option<&'a RawValue>,
     completion_tokens: Option<&'a RawValue>,
-    total_tokens: Option<&'a RawValue>,
     prompt_tokens_details: Option<InputDetails<'a>>,
     completion_tokens_details: Option<OutputDetails<'a>>,
     /// SGLang keeps it beside the details.
@@ -207,9 +205,6 @@ fn read(place: Place, data: &[u8], pieces: &mut Pieces) -> Result<bool, serde_js
         pieces.error = Some(message);
         return Ok(answer.choices.is_some());
     }
-    if let Some(created) = answer.created {
-        unread(created, data, pieces);
-    }
     if let Some(raw) = answer.usage {
         pieces.usage = Some(usage(raw, data, pieces)?);
     }
@@ -275,39 +270,26 @@ fn finish(reason: &str) -> FinishReason {
 }
 
 /// A count; anything that is no whole number of 32 bits is not one.
-fn count(raw: Option<&RawValue>) -> Option<u32> {
-    raw?.get().parse().ok()
+fn count(raw: &RawValue) -> Option<u32> {
+    raw.get().parse().ok()
 }
 
 fn usage(raw: &RawValue, data: &[u8], pieces: &mut Pieces) -> Result<Usage, serde_json::Error> {
     let counts: Counts<'_> = serde_json::from_str(raw.get())?;
-    let numbers = [(counts.prompt_tokens, HoleKind::Input), (counts.completion_tokens, HoleKind::Output)];
-    for (number, kind) in numbers {
-        if let Some(number) = number
-            && count(Some(number)).is_some()
-        {
-            pieces.push_hole(kind, number.get().as_bytes(), data);
-        }
-    }
-    if let Some(total) = counts.total_tokens {
-        unread(total, data, pieces);
-    }
     let (input, output) = (counts.prompt_tokens_details, counts.completion_tokens_details);
-    let cached = input.as_ref().and_then(|d| count(d.cached_tokens));
+    // A count, and a hole where it stands. Of two places that may hold one, the first that does.
+    let mut one_of = |kind: Count, places: [Option<&RawValue>; 2]| {
+        let (raw, number) = places.into_iter().flatten().find_map(|raw| Some((raw, count(raw)?)))?;
+        pieces.push_hole(HoleKind::Count(kind), raw.get().as_bytes(), data);
+        Some(number)
+    };
     Ok(Usage {
-        input: count(counts.prompt_tokens),
-        cache_read: cached.or_else(|| count(counts.prompt_cache_hit_tokens)),
-        cache_write: input.as_ref().and_then(|d| count(d.cache_write_tokens)),
-        output: count(counts.completion_tokens),
-        reasoning: output.and_then(|d| count(d.reasoning_tokens)).or_else(|| count(counts.reasoning_tokens)),
+        input: one_of(Count::Input, [counts.prompt_tokens, None]),
+        cache_read: one_of(Count::CacheRead, [input.as_ref().and_then(|d| d.cached_tokens), counts.prompt_cache_hit_tokens]),
+        cache_write: one_of(Count::CacheWrite, [input.as_ref().and_then(|d| d.cache_write_tokens), None]),
+        output: one_of(Count::Output, [counts.completion_tokens, None]),
+        reasoning: one_of(Count::Reasoning, [output.and_then(|d| d.reasoning_tokens), counts.reasoning_tokens]),
     })
-}
-
-/// Notes an integer that nobody reads and that may change.
-fn unread(raw: &RawValue, data: &[u8], pieces: &mut Pieces) {
-    if raw.get().bytes().all(|b| b.is_ascii_digit()) {
-        pieces.push_hole(HoleKind::Unread, raw.get().as_bytes(), data);
-    }
 }
 
 /// The error an answer holds instead of being one.
@@ -375,28 +357,79 @@ fn vendor(answer: &Answer<'_>, pieces: &mut Pieces) -> Result<(), serde_json::Er
     for (key, raw) in listed {
         if let Some(raw) = raw
             && raw.get().len() <= MAX_VENDOR
-            && let Some(numbers) = numbers(serde_json::from_str(raw.get())?)
         {
-            pieces.vendor.push((key, numbers.to_string()));
+            let mut kept = String::new();
+            numbers(raw, MAX_VENDOR_DEPTH, &mut kept)?;
+            if !kept.is_empty() {
+                pieces.vendor.push((key, kept));
+            }
         }
     }
     Ok(())
 }
 
-/// The numbers of a value in their places; nothing if it has none. Texts of a vendor do not enter a record.
-fn numbers(value: Value) -> Option<Value> {
-    match value {
-        Value::Number(_) => Some(value),
-        Value::Object(object) => {
-            let kept: serde_json::Map<_, _> = object.into_iter().filter_map(|(k, v)| Some((k, numbers(v)?))).collect();
-            (!kept.is_empty()).then_some(Value::Object(kept))
+/// An object whose values are not looked into yet; of two of one name the later counts.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = vec![];
+                while let Some((Text(key), value)) = map.next_entry()? {
+                    members.retain(|(k, _)| *k != key);
+                    members.push((key, value));
+                }
+                Ok(Members(members))
+            }
         }
-        Value::Array(array) => {
-            let kept: Vec<_> = array.into_iter().filter_map(numbers).collect();
-            (!kept.is_empty()).then_some(Value::Array(kept))
-        }
-        _ => None,
+        deserializer.deserialize_map(Reader)
     }
+}
+
+/// Appends the numbers of a value in their places, with the digits they came with; nothing if it has none, or none that another
+/// reader can hold. Texts of a vendor do not enter a record.
+fn numbers(raw: &RawValue, depth: usize, out: &mut String) -> Result<(), serde_json::Error> {
+    let json = raw.get();
+    let before = out.len();
+    match json.as_bytes()[0] {
+        b'-' | b'0'..=b'9' if json.parse().is_ok_and(f64::is_finite) => out.push_str(json),
+        b'{' if depth > 0 => {
+            let Members(members) = serde_json::from_str(json)?;
+            for (key, value) in members {
+                let start = out.len();
+                out.push(if start == before { '{' } else { ',' });
+                out.push_str(&serde_json::to_string(&key)?);
+                out.push(':');
+                let colon = out.len();
+                numbers(value, depth - 1, out)?;
+                if out.len() == colon {
+                    out.truncate(start);
+                }
+            }
+            out.push_str(if out.len() == before { "" } else { "}" });
+        }
+        b'[' if depth > 0 => {
+            let values: Vec<&RawValue> = serde_json::from_str(json)?;
+            for value in values {
+                let start = out.len();
+                out.push(if start == before { '[' } else { ',' });
+                let comma = out.len();
+                numbers(value, depth - 1, out)?;
+                if out.len() == comma {
+                    out.truncate(start);
+                }
+            }
+            out.push_str(if out.len() == before { "" } else { "]" });
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Writes a body field by field, in order; the ask's extra fields replace those of the same name and come last.

@@ -29,13 +29,16 @@ pub struct Outcome {
 
 /// Decodes payload that arrives in `pieces`; read *n* is stamped *n* ns, the end one later. Also gives the fallbacks.
 pub fn decode(protocol: &'static dyn Protocol, pieces: &[&[u8]], how: How) -> (Outcome, u64) {
+    let decoder = StreamDecoder::new(protocol);
+    decode_on(&mut if how.skeleton { decoder } else { decoder.without_skeleton() }, pieces, how)
+}
+
+/// The same on a decoder that may have read answers before.
+pub fn decode_on(decoder: &mut StreamDecoder, pieces: &[&[u8]], how: How) -> (Outcome, u64) {
+    decoder.reset();
     let clock = Arc::new(ManualClock::default());
     let mut sink = EventSink::new(clock.clone(), Arc::default());
     sink.begin(RequestRecord::default(), true);
-    let mut decoder = StreamDecoder::new(protocol);
-    if !how.skeleton {
-        decoder = decoder.without_skeleton();
-    }
     let total = pieces.iter().map(|p| p.len()).sum();
     let mut stamp = None;
     let mut done = false;

@@ -5,4 +5,5 @@ mod encoding;
 mod equivalence;
 mod goldens;
 mod metrics;
+mod mutations;
 mod rows;
