@@ -16,6 +16,9 @@ const WAITING_RECORDS: usize = 1 << 16;
 /// How often a sink is asked to make its records safe: what a kill may lose.
 const FLUSH_EVERY: Duration = Duration::from_millis(400);
 
+/// How long the collector lets records gather once it has taken all there were.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// What a run must not lose.
 pub(crate) enum Kept {
     /// A request that ended.
@@ -97,8 +100,9 @@ impl Collector {
 fn collect(mut sink: Box<dyn RecordSink>, records: &Receiver<Kept>, progress: &Mutex<Progress>) -> std::io::Result<u64> {
     let mut count = 0;
     let mut flushed = Instant::now();
+    let mut next = records.recv_timeout(FLUSH_EVERY);
     loop {
-        match records.recv_timeout(FLUSH_EVERY) {
+        match next {
             Ok(Kept::Sample(sample)) => sink.push_sample(&sample)?,
             Ok(Kept::Record(record)) => {
                 sink.push(&record)?;
@@ -123,6 +127,12 @@ fn collect(mut sink: Box<dyn RecordSink>, records: &Receiver<Kept>, progress: &M
         if flushed.elapsed() >= FLUSH_EVERY {
             sink.flush()?;
             flushed = Instant::now();
+        }
+        next = records.try_recv().map_err(|_| RecvTimeoutError::Timeout);
+        if next.is_err() {
+            // Not woken by every record: a waking costs the shard more than handing the record over.
+            std::thread::sleep(GATHER);
+            next = records.recv_timeout(FLUSH_EVERY);
         }
     }
 }
