@@ -1,8 +1,10 @@
 //! What CI does, runnable on a laptop: `cargo xtask check`, or one of its steps by name.
 //!
 //! It starts the toolchain and nothing else: no network of its own, no files written but cargo's. What a step checks is written in
-//! the workspace's manifest and in the tests, not here. Apart from that stands [`audit`], which installs somebody else's harness.
+//! the workspace's manifest and in the tests, not here. Apart from that stand [`audit`], which installs
+//! somebody else's harness, and [`accuracy`], which measures this host.
 
+mod accuracy;
 mod audit;
 
 use anyhow::{Context, Result, bail};
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match words.split_first() {
         Some((first, rest)) if first == "audit" => audit::run(rest),
+        Some((first, rest)) if first == "accuracy" => accuracy::run(rest),
         _ => chosen(&words).and_then(|steps| steps.into_iter().try_for_each(Step::run)),
     };
     match outcome {
@@ -57,7 +60,7 @@ fn chosen(words: &[String]) -> Result<Vec<&'static Step>> {
 
 fn known() -> String {
     let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
-    format!("there are check (all steps in order) and its steps {}, and audit [HARNESS]", names.join(", "))
+    format!("there are check (all steps in order) and its steps {}, audit [HARNESS], and accuracy", names.join(", "))
 }
 
 impl Step {

@@ -14,6 +14,7 @@ fn pages() {
         "truth --help",
         "truth compare --help",
         "audit --help",
+        "calibrate --help",
         "trace --help",
         "trace import --help",
         "trace check --help",

@@ -7,6 +7,7 @@
 
 mod arrows;
 mod audit;
+mod calibrate;
 mod common;
 mod dry_run;
 mod embedded;
