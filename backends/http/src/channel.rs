@@ -14,7 +14,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-const BUFFER: usize = 64 << 10;
+/// What a connection begins with: enough for a slow stream, of which there may be tens of thousands.
+const SMALL: usize = 4 << 10;
+/// What it grows to when reads fill it: a fast stream is read in few reads.
+const BUFFER: usize = 256 << 10;
 /// Longer than this for TCP and TLS together is a failure of its own kind.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the framing may take to end after the stream has said that it is done. Costs the connection, not the answer.
@@ -26,7 +29,7 @@ pub(crate) struct HttpChannel {
     connection: Option<Transport>,
     /// Whether a connection is kept for the next request.
     keeps: bool,
-    buffer: Box<[u8]>,
+    buffer: Vec<u8>,
     decoder: StreamDecoder,
     /// What must not appear in what is told of failures.
     secrets: Vec<Secret>,
@@ -51,14 +54,7 @@ const fn broken(status: Status, code: ErrorCode) -> Broken {
 
 impl HttpChannel {
     pub fn new(route: Arc<Route>, protocol: &'static dyn Protocol, secrets: Vec<Secret>) -> Self {
-        Self {
-            route,
-            connection: None,
-            keeps: true,
-            buffer: vec![0; BUFFER].into_boxed_slice(),
-            decoder: StreamDecoder::new(protocol),
-            secrets,
-        }
+        Self { route, connection: None, keeps: true, buffer: vec![0; SMALL], decoder: StreamDecoder::new(protocol), secrets }
     }
 
     /// Keeps connections from request to request, or opens one for each.
@@ -117,6 +113,14 @@ impl HttpChannel {
         }
     }
 
+    /// Makes room for more when a read left none. What is in the buffer stays.
+    fn grow_if_full(&mut self, filled: usize) {
+        let length = self.buffer.len();
+        if filled == length && length < BUFFER {
+            self.buffer.resize((length * 4).min(BUFFER), 0);
+        }
+    }
+
     /// Reads one response. Gives the finish and whether the connection can be kept.
     async fn receive(&mut self, transport: &mut Transport, events: &mut EventSink, reused: bool) -> Result<(Finish, bool), Broken> {
         let mut reads = Reads::default();
@@ -140,7 +144,7 @@ impl HttpChannel {
             };
             match head {
                 Ok(Some((head, length))) => break (head, length, stamp),
-                Ok(None) if filled < self.buffer.len().min(MAX_HEAD) => {}
+                Ok(None) if filled < MAX_HEAD => self.grow_if_full(filled),
                 Ok(None) => return Err(broken(Status::Protocol, ErrorCode::TooLarge)),
                 Err(_) => return Err(broken(Status::Protocol, ErrorCode::BadHead)),
             }
@@ -175,6 +179,7 @@ impl HttpChannel {
                 break;
             }
             body_at = 0;
+            self.grow_if_full(filled);
             let read = reads.next(transport, &mut self.buffer, events);
             let read = if done {
                 match tokio::time::timeout(AFTER_DONE, read).await {
