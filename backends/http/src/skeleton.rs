@@ -114,7 +114,9 @@ impl Skeletons {
     /// Whether an event that fitted nothing is worth learning from.
     pub fn is_curious(&mut self, data: &[u8]) -> bool {
         self.misses = self.misses.saturating_add(1);
-        (self.misses <= PATIENCE || self.misses.is_multiple_of(16)) && data.len() <= MAX_EVENT
+        let patient = self.misses <= PATIENCE || self.misses.is_multiple_of(16);
+        // Objects only: an empty event is a sign of life, and not for the dialect to read.
+        patient && data.len() <= MAX_EVENT && data.first() == Some(&b'{')
     }
 
     /// Learns from an event that was parsed into `pieces`, if it is plain. An event that is not teaches nothing and spoils nothing:
@@ -191,7 +193,7 @@ impl Skeleton {
         let told = pieces.texts <= 1 && texts >= pieces.texts as usize && texts <= 1;
         let told = told && ids == usize::from(pieces.ids.is_some()) && vendor == pieces.vendor.len();
         // Vendor numbers of several keys have an order in the record that is not theirs in the event.
-        let told = told && vendor <= 1;
+        let told = told && vendor <= 1 && count(|k| k == HoleKind::VendorEnd) == vendor;
         if !ordered || !told || holes.len() > MAX_PARTS || pieces.done || pieces.error.is_some() {
             return None;
         }
@@ -433,8 +435,13 @@ mod tests {
             chunk("\"content\":\"a\",\"reasoning\":\"b\"", ""),
             chunk("\"content\":\"a\"", "").replace("{\"id\"", "{\"timings\":{\"a\":1,\"b\":\"c\"},\"id\""),
             chunk("\"content\":\"a\"", "").replace("{\"id\"", "{\"timings\":{\"a\": 1},\"id\""),
+            // Found by the fuzzer: the mark of the beginning stayed without one of the end.
+            chunk("\"content\":\"a\"", "").replace("{\"id\"", "{\"timings\":{\"a\":12345678901234567890},\"id\""),
+            chunk("\"content\":\"a\"", "").replace("{\"id\"", "{\"timings\":{\"a\":1e3},\"id\""),
             chunk("\"content\":\"a\"", "").replace("{\"id\"", "{\"error\":\"x\",\"id\""),
             "[DONE]".into(),
+            "  ".into(),
+            String::new(),
         ] {
             assert!(learn(&unplain).read(unplain.as_bytes()).is_none(), "{unplain}");
         }

@@ -76,23 +76,25 @@ pub(super) fn places(data: &[u8], pieces: &mut Pieces) {
 }
 
 /// Marks vendor numbers that are kept byte for byte: where they begin and end, and each number. `raw` holds keys, numbers and
-/// brackets and nothing else.
+/// brackets and nothing else. Nothing is marked where one of them is of a size or form that is not read by scanning.
 fn numbers(key: &'static str, raw: &[u8], data: &[u8], pieces: &mut Pieces) {
+    let before = pieces.holes.len();
     pieces.push_hole(HoleKind::Vendor(key), &raw[..0], data);
     let mut rest = raw;
     while let Some(first) = rest.first() {
-        rest = match first {
-            b'-' | b'0'..=b'9' => {
-                let Some(after) = scan::decimal(rest) else { return };
-                pieces.push_hole(HoleKind::Number, &rest[..rest.len() - after.len()], data);
-                after
-            }
-            b'"' => match scan::value(rest) {
-                Some(after) => after,
-                None => return,
-            },
-            _ => &rest[1..],
+        let after = match first {
+            b'-' | b'0'..=b'9' => scan::decimal(rest),
+            b'"' => scan::value(rest),
+            _ => Some(&rest[1..]),
         };
+        let Some(after) = after else {
+            pieces.holes.truncate(before);
+            return;
+        };
+        if first.is_ascii_digit() || *first == b'-' {
+            pieces.push_hole(HoleKind::Number, &rest[..rest.len() - after.len()], data);
+        }
+        rest = after;
     }
     pieces.push_hole(HoleKind::VendorEnd, rest, data);
 }

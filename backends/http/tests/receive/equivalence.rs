@@ -95,6 +95,7 @@ fn stream(style: u8, events: &[Event]) -> Vec<u8> {
         output += u64::from(event.tokens);
         bytes += &write(style, event, output);
         match event.other {
+            199 => bytes += "data:\n\ndata:  \n\ndata:\n\n",
             200 => bytes += ": keep-alive\n\n",
             201 => bytes += "event: note\ndata: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n",
             202 => bytes += "data: [DONE]\n\n",
@@ -138,6 +139,16 @@ proptest! {
         for protocol in [&Chat as &'static dyn Protocol, &Completions] {
             same(protocol, &split(&bytes, &cuts));
         }
+    }
+}
+
+/// Events that hold nothing say only that the endpoint lives, every time.
+#[test]
+fn empty_events() {
+    let bytes = [&b"data:\n\n"[..]; 5].concat();
+    let pieces: Vec<&[u8]> = bytes.chunks(7).collect();
+    for protocol in [&Chat as &'static dyn Protocol, &Completions] {
+        assert_eq!(same(protocol, &pieces), 0, "none of them is learnt");
     }
 }
 

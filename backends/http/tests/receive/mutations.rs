@@ -166,10 +166,11 @@ fn members(value: &Value) -> usize {
 /// An answer: the recording's events, some of them twice, with another id, mutated.
 fn answer(body: &str, number: usize, mutations: &[Mutation]) -> String {
     let events: Vec<&str> = body.split_inclusive("\n\n").collect();
-    let twice: Vec<&str> =
-        events.iter().take(events.len().saturating_sub(3)).flat_map(|e| [*e, *e]).chain(events.iter().copied()).collect();
+    let most = events.len().saturating_sub(3);
+    let twice = (0..events.len()).flat_map(|i| (0..if i < most { 2 } else { 1 }).map(move |copy| (i, copy)));
     let mut out = String::new();
-    for (i, event) in twice.iter().enumerate() {
+    for (i, copy) in twice {
+        let event = events[i];
         let json = event.trim().strip_prefix("data:").and_then(|d| serde_json::from_str::<Value>(d).ok());
         let Some(mut json) = json else {
             out += event;
@@ -178,7 +179,9 @@ fn answer(body: &str, number: usize, mutations: &[Mutation]) -> String {
         if let Some(id) = json.get_mut("id") {
             *id = Value::from(format!("answer-{}", number * 995));
         }
-        let change = mutations.iter().find(|m| m.event % (2 * twice.len()) == i);
+        // A mutation hits both copies, so that what it teaches is used, or one of them.
+        let hits = |m: &&Mutation| m.event % events.len() == i && (m.how >= 128 || m.event / events.len() % 2 == copy);
+        let change = mutations.iter().find(hits);
         let left = change.map_or(0, |m| m.member % members(&json).max(1));
         let mut writer = Writer { change, left, out: "data: ".into() };
         writer.value(&json);
@@ -210,7 +213,8 @@ proptest! {
         let streams = streams();
         let (name, protocol) = which.get(&streams);
         let body = String::from_utf8(recording(name).body).expect("text");
-        let answers: Vec<Vec<u8>> = mutations.iter().enumerate().map(|(i, m)| answer(&body, i, m).into_bytes()).collect();
+        // Each answer comes twice, the second time with another id.
+        let answers: Vec<Vec<u8>> = mutations.iter().flat_map(|m| [m, m]).enumerate().map(|(i, m)| answer(&body, i, m).into_bytes()).collect();
         same(*protocol, &answers, &cuts);
     }
 
