@@ -85,6 +85,8 @@ fn numbers(key: &'static str, raw: &[u8], data: &[u8], pieces: &mut Pieces) {
         let after = match first {
             b'-' | b'0'..=b'9' => scan::decimal(rest),
             b'"' => scan::value(rest),
+            // An exponent: what stands behind it may not be any number.
+            b'e' | b'E' | b'+' => None,
             _ => Some(&rest[1..]),
         };
         let Some(after) = after else {
