@@ -43,7 +43,7 @@ impl MonotonicClock {
     }
 
     /// Reads anew how far the wall clock is ahead, and gives it with its change since the last time (zero the first time). A change
-    /// below [`CLOCK_STEP`] is noise of reading and is not taken over.
+    /// of 20 µs or less is noise of reading and is not taken over.
     pub fn reread_wall() -> (Nanos, Nanos) {
         let ahead = wall_ahead();
         let known = WALL_AHEAD.load(Ordering::Relaxed);
