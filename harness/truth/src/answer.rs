@@ -44,6 +44,16 @@ impl Answer {
         [head.as_bytes(), &self.body].concat()
     }
 
+    /// The header lines that are not the framing's.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.lines().filter_map(|line| line.split_once(": "))
+    }
+
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The status code.
     pub fn status(&self) -> u16 {
         self.status

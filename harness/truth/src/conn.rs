@@ -1,27 +1,32 @@
 //! One accepted connection: reads requests off it, writes bytes to it, notices when the peer goes away.
 //!
-//! HTTP/1.1 with `content-length` bodies only. What it does not do: chunked request bodies, upgrades, pipelining worth the
+//! HTTP/1.1 with `content-length` bodies only; of HTTP/2 only the first words are known here. What it does not do: chunked request bodies, upgrades, pipelining worth the
 //! name (a second request that arrives early is answered in its turn).
 
-use crate::arrival::{self, read_stamped};
 use crate::clock::now;
+use crate::line::Line;
 use crate::timer::Timers;
 use nomoat_core::units::Nanos;
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 /// Largest request head.
 const MOST_HEAD: usize = 64 << 10;
 /// Largest request body: a million token ids fit eight times.
-const MOST_BODY: usize = 64 << 20;
+pub const MOST_BODY: usize = 64 << 20;
 /// Most header lines.
 const MOST_HEADERS: usize = 128;
 /// What a read asks for, and what an idle connection keeps.
 const READ: usize = 16 << 10;
 /// Longest request id that is kept.
 const MOST_ID: usize = 128;
+/// What a client of HTTP/2 says first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A request as it came.
 pub struct Incoming {
@@ -39,6 +44,35 @@ pub struct Incoming {
     pub body: Vec<u8>,
     /// Arrival of its last byte: the kernel's stamp, else the return of the read.
     pub complete: Nanos,
+}
+
+impl Incoming {
+    /// A request of which the first line is known.
+    pub fn new(method: &str, path: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            path: path.split('?').next().unwrap_or_default().to_owned(),
+            request_id: None,
+            bearer: None,
+            close: false,
+            body: Vec::new(),
+            complete: Nanos::ZERO,
+        }
+    }
+
+    /// Keeps a header that matters. `name` is in lower case.
+    pub fn note(&mut self, name: &str, value: &[u8]) {
+        match name {
+            "x-request-id" if value.len() <= MOST_ID && !value.is_empty() && value.iter().all(|b| (b' '..=b'~').contains(b)) => {
+                self.request_id = Some(value.iter().map(|b| char::from(*b)).collect());
+            }
+            "authorization" => {
+                let key = std::str::from_utf8(value).ok().and_then(|text| text.strip_prefix("Bearer "));
+                self.bearer = key.map(|key| key.trim().to_owned());
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Why a request cannot be read. The connection is of no further use.
@@ -60,7 +94,7 @@ impl From<io::Error> for Gone {
 
 /// One accepted connection.
 pub struct Conn {
-    stream: TcpStream,
+    line: Line,
     buffer: Vec<u8>,
     /// When it was accepted.
     pub accepted: Nanos,
@@ -77,9 +111,8 @@ struct Head {
 
 impl Conn {
     /// A connection accepted at `accepted`.
-    pub fn new(stream: TcpStream, accepted: Nanos) -> Self {
-        arrival::ask_for_stamps(&stream);
-        Self { stream, buffer: Vec::new(), accepted, read_at: accepted }
+    pub fn new(line: Line, accepted: Nanos) -> Self {
+        Self { line, buffer: Vec::new(), accepted, read_at: accepted }
     }
 
     /// The next request; `None` when the peer is done or gone.
@@ -113,31 +146,43 @@ impl Conn {
         Ok(Some(incoming))
     }
 
-    /// Reads once, `room` bytes or more.
+    /// Reads once; `room` bytes are expected.
     async fn read(&mut self, room: usize) -> Result<(), Gone> {
-        loop {
-            self.stream.readable().await?;
-            if self.read_ready(room)? {
-                return Ok(());
-            }
-        }
+        poll_fn(|cx| self.poll_read(cx, room)).await
     }
 
-    /// Reads what is there; false when there is nothing yet.
-    fn read_ready(&mut self, room: usize) -> Result<bool, Gone> {
-        let (known, room) = (self.buffer.len(), room.max(READ));
-        self.buffer.resize(known + room, 0);
-        let read = self.stream.try_io(Interest::READABLE, || read_stamped(&self.stream, &mut self.buffer[known..]));
-        self.buffer.truncate(known + read.as_ref().map_or(0, |(n, _)| *n));
-        match read {
-            Ok((0, _)) => Err(Gone),
-            Ok((_, at)) => {
-                self.read_at = at;
-                Ok(true)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(_) => Err(Gone),
+    fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<Result<(), Gone>> {
+        // Most polls of a waiting stream find nothing: room that needs no clearing costs them nothing.
+        let mut small = [MaybeUninit::uninit(); READ];
+        let mut large = vec![];
+        let mut part = if room > READ {
+            large.resize(room, 0);
+            ReadBuf::new(&mut large)
+        } else {
+            ReadBuf::uninit(&mut small)
+        };
+        ready!(Pin::new(&mut self.line).poll_read(cx, &mut part))?;
+        if part.filled().is_empty() {
+            return Poll::Ready(Err(Gone));
         }
+        self.buffer.extend_from_slice(part.filled());
+        self.read_at = self.line.read_at();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether the peer speaks HTTP/2: it begins with words that no request of HTTP/1.1 begins with (RFC 9113 §3.4).
+    pub async fn speaks_http2(&mut self) -> bool {
+        while self.buffer.len() < PREFACE.len() && PREFACE.starts_with(&self.buffer) {
+            if self.read(READ).await.is_err() {
+                return false;
+            }
+        }
+        self.buffer.starts_with(PREFACE)
+    }
+
+    /// What the connection consists of: the line, what was read off it already, and when that arrived.
+    pub fn into_parts(self) -> (Line, Vec<u8>, Nanos) {
+        (self.line, self.buffer, self.read_at)
     }
 
     /// Waits until `at`, and not longer than the peer stays. A peer that shut down its sending side counts as gone, as for uvicorn.
@@ -148,10 +193,10 @@ impl Conn {
             tokio::select! {
                 biased;
                 () = &mut until => return Ok(()),
-                ready = self.stream.readable() => {
-                    ready?;
+                read = self.read(0) => {
+                    read?;
                     // Bytes of an early next request are kept, but not without bound.
-                    if self.read_ready(0)? && self.buffer.len() > MOST_HEAD {
+                    if self.buffer.len() > MOST_HEAD {
                         return Err(Gone);
                     }
                 }
@@ -160,21 +205,15 @@ impl Conn {
     }
 
     /// Writes all of `bytes`, in one write when the socket takes them, and gives the moment before it.
-    pub async fn send(&self, bytes: &[u8]) -> Result<Nanos, Gone> {
-        let at = now();
-        let mut left = bytes;
-        while !left.is_empty() {
-            match self.stream.try_write(left) {
-                Ok(written) => left = &left[written..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,
-                Err(_) => return Err(Gone),
-            }
-        }
-        Ok(at)
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<Nanos, Gone> {
+        self.line.wrote_at();
+        self.line.write_all(bytes).await?;
+        self.line.flush().await?;
+        Ok(self.line.wrote_at().unwrap_or_else(now))
     }
 
     /// Writes every byte alone and gives the moment before byte `mark`.
-    pub async fn dribble(&self, bytes: &[u8], mark: usize) -> Result<Nanos, Gone> {
+    pub async fn dribble(&mut self, bytes: &[u8], mark: usize) -> Result<Nanos, Gone> {
         let mut marked = None;
         for (index, byte) in bytes.iter().enumerate() {
             let at = self.send(std::slice::from_ref(byte)).await?;
@@ -186,10 +225,15 @@ impl Conn {
         Ok(marked.unwrap_or_else(now))
     }
 
+    /// Closes the connection: under TLS its end is announced, as servers do.
+    pub async fn close(mut self) {
+        // A peer that is gone needs no announcement.
+        let _ = self.line.shutdown().await;
+    }
+
     /// Resets the connection instead of closing it.
-    pub fn reset(self) {
-        // Without linger the drop sends RST. Should the option be refused, it is a plain close, which is a fault too.
-        let _ = self.stream.set_zero_linger();
+    pub fn reset(mut self) {
+        self.line.reset();
     }
 }
 
@@ -206,16 +250,7 @@ fn parse_head(buffer: &[u8]) -> Result<Option<Head>, Unreadable> {
     if request.version != Some(1) {
         return Err(Unreadable { status: 505, message: "only HTTP/1.1 is spoken here" });
     }
-    let path = request.path.unwrap_or_default();
-    let mut incoming = Incoming {
-        method: request.method.unwrap_or_default().to_owned(),
-        path: path.split('?').next().unwrap_or_default().to_owned(),
-        request_id: None,
-        bearer: None,
-        close: false,
-        body: Vec::new(),
-        complete: Nanos::ZERO,
-    };
+    let mut incoming = Incoming::new(request.method.unwrap_or_default(), request.path.unwrap_or_default());
     let (mut body, mut expects) = (None, false);
     for header in request.headers.iter() {
         let value = header.value;
@@ -233,16 +268,9 @@ fn parse_head(buffer: &[u8]) -> Result<Option<Head>, Unreadable> {
             "transfer-encoding" => {
                 return Err(Unreadable { status: 411, message: "chunked request bodies are not read here; send content-length" });
             }
-            "x-request-id" if value.len() <= MOST_ID && !value.is_empty() && value.iter().all(|b| (b' '..=b'~').contains(b)) => {
-                incoming.request_id = Some(value.iter().map(|b| char::from(*b)).collect());
-            }
-            "authorization" => {
-                incoming.bearer =
-                    std::str::from_utf8(value).ok().and_then(|text| text.strip_prefix("Bearer ")).map(|key| key.trim().to_owned());
-            }
             "connection" => incoming.close |= value.eq_ignore_ascii_case(b"close"),
             "expect" => expects |= value.eq_ignore_ascii_case(b"100-continue"),
-            _ => {}
+            name => incoming.note(name, value),
         }
     }
     let body = body.unwrap_or(0);

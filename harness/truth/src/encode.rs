@@ -23,6 +23,8 @@ pub struct Encoder<'a> {
     identity: String,
     sent: u32,
     events: u32,
+    /// Whether each event is put into an HTTP chunk, as HTTP/1.1 wants it.
+    chunked: bool,
 }
 
 impl<'a> Encoder<'a> {
@@ -37,7 +39,13 @@ impl<'a> Encoder<'a> {
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (id, model) = (quoted(&format!("{prefix}-{id}")), quoted(&script.model));
         let identity = format!("\"id\":{id},\"object\":\"{object}\",\"created\":{created},\"model\":{model}");
-        Self { script, ask, fault, identity, sent: 0, events: 0 }
+        Self { script, ask, fault, identity, sent: 0, events: 0, chunked: true }
+    }
+
+    /// Leaves the framing to HTTP/2.
+    pub fn unframed(mut self) -> Self {
+        self.chunked = false;
+        self
     }
 
     /// Appends the bytes of a step.
@@ -69,6 +77,8 @@ impl<'a> Encoder<'a> {
                 self.event(&error.to_string(), out);
             }
             Step::BadJson => self.event("{\"id\":\"broken\",\"choices\":[{", out),
+            // What cannot be said over HTTP/2 is left to whoever writes.
+            Step::BadChunkSize if !self.chunked => {}
             Step::BadChunkSize => {
                 let event = self.lines(&self.chunk(&format!("{},\"finish_reason\":null", self.text(" never", "")), ""));
                 out.extend_from_slice(format!("zz\r\n{event}\r\n").as_bytes());
@@ -82,8 +92,8 @@ impl<'a> Encoder<'a> {
                 let json = self.chunk(&format!("{},\"finish_reason\":null", self.text(" late", "")), "");
                 self.event(&json, out);
             }
-            Step::End => out.extend_from_slice(b"0\r\n\r\n"),
-            Step::Close | Step::Reset => {}
+            Step::End if self.chunked => out.extend_from_slice(b"0\r\n\r\n"),
+            Step::End | Step::Close | Step::Reset => {}
         }
     }
 
@@ -201,9 +211,11 @@ impl<'a> Encoder<'a> {
         self.frame(&lines, out);
     }
 
-    /// One HTTP chunk.
-    #[expect(clippy::unused_self, reason = "reads as one of the encoder's steps")]
+    /// One HTTP chunk, where there are chunks.
     fn frame(&self, payload: &str, out: &mut Vec<u8>) {
+        if !self.chunked {
+            return out.extend_from_slice(payload.as_bytes());
+        }
         out.reserve(payload.len() + 16);
         out.extend_from_slice(format!("{:x}\r\n", payload.len()).as_bytes());
         out.extend_from_slice(payload.as_bytes());

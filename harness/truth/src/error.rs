@@ -26,6 +26,9 @@ pub enum TruthError {
         /// What the system said.
         source: io::Error,
     },
+    /// TLS cannot be set up.
+    #[error("setting up TLS: {0}")]
+    Tls(String),
     /// The log file cannot be opened or read.
     #[error("log file {}: {source}", path.display())]
     LogFile {

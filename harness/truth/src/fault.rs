@@ -18,11 +18,11 @@ pub enum Fault {
     ErrorAfter(u32),
     /// The same in the older flat form `{"object":"error",…}`.
     FlatErrorAfter(u32),
-    /// The connection closes after so many tokens: no finish reason, no `[DONE]`, no last HTTP chunk.
+    /// The connection closes after so many tokens: no finish reason, no `[DONE]`, no last HTTP chunk. Over HTTP/2 with everything on it.
     CloseAfter(u32),
     /// The body ends well as HTTP after so many tokens, but without finish reason and `[DONE]`.
     EndAfter(u32),
-    /// The connection is reset after so many tokens.
+    /// The connection is reset after so many tokens; over HTTP/2 the stream is.
     ResetAfter(u32),
     /// This HTTP status (400 to 599) instead of an answer; 429 and 503 with `retry-after: 1`.
     Status(u16),
@@ -62,7 +62,7 @@ pub enum Fault {
     Gzip,
     /// An event that is no JSON after so many tokens.
     BadJson(u32),
-    /// A chunk whose size is no number after so many tokens, then the connection closes.
+    /// A chunk whose size is no number after so many tokens, then the connection closes. HTTP/2 has no chunks: the stream is reset.
     BadChunkSize(u32),
     /// One JSON body although a stream was asked for.
     NotStreaming,

@@ -5,11 +5,12 @@
 use crate::answer::Answer;
 use crate::ask::{Ask, Endpoint};
 use crate::clock::now;
-use crate::conn::{Conn, Gone, Incoming};
+use crate::conn::{Gone, Incoming};
 use crate::encode::{Encoder, streams};
 use crate::fault::Fault;
 use crate::gauges::Running;
 use crate::log::Entry;
+use crate::peer::Peer;
 use crate::row::Outcome;
 use crate::server::Worker;
 use crate::timeline::{Step, Timeline};
@@ -27,9 +28,9 @@ pub enum Next {
 }
 
 /// One request on its way to an answer.
-struct Generation<'a> {
+struct Generation<'a, 'p> {
     worker: &'a Worker,
-    conn: &'a mut Conn,
+    peer: &'a mut Peer<'p>,
     entry: Entry,
     complete: Nanos,
     ordinal: u64,
@@ -42,15 +43,15 @@ struct Generation<'a> {
 const LATE_IN_A_ROW: u32 = 16;
 
 /// Answers a request to a generation route.
-pub async fn generate(worker: &Worker, conn: &mut Conn, incoming: Incoming, endpoint: Endpoint, allowed: bool) -> Next {
+pub async fn generate(worker: &Worker, peer: &mut Peer<'_>, incoming: Incoming, endpoint: Endpoint, allowed: bool) -> Next {
     let ordinal = worker.shared.next_ordinal();
-    let entry = Entry::new(worker.inbox.clone(), incoming.request_id.clone(), ordinal, conn.accepted, incoming.complete);
-    let generation = Generation { worker, conn, entry, complete: incoming.complete, ordinal, request_id: incoming.request_id, late: 0 };
+    let entry = Entry::new(worker.inbox.clone(), incoming.request_id.clone(), ordinal, peer.accepted(), incoming.complete);
+    let generation = Generation { worker, peer, entry, complete: incoming.complete, ordinal, request_id: incoming.request_id, late: 0 };
     let next = generation.answer(&incoming.body, endpoint, allowed).await;
     if incoming.close && next == Next::Keep { Next::Close } else { next }
 }
 
-impl Generation<'_> {
+impl Generation<'_, '_> {
     async fn answer(mut self, body: &[u8], endpoint: Endpoint, allowed: bool) -> Next {
         let script = &self.worker.shared.script;
         if !allowed {
@@ -84,9 +85,8 @@ impl Generation<'_> {
     async fn refuse(mut self, answer: Answer) -> Next {
         let answer = self.identified(answer);
         self.entry.status(answer.status());
-        let bytes = answer.bytes();
         self.entry.close(Outcome::Refused, now());
-        if self.conn.send(&bytes).await.is_ok() { Next::Keep } else { Next::Close }
+        if self.peer.answer(&answer).await.is_ok() { Next::Keep } else { Next::Close }
     }
 
     fn identified(&self, answer: Answer) -> Answer {
@@ -117,16 +117,19 @@ impl Generation<'_> {
         if let Some(freeze) = self.worker.shared.script.freeze {
             due = freeze.release(self.worker.shared.epoch, due);
         }
-        self.conn.wait(&self.worker.timers, due).await
+        self.peer.wait(&self.worker.timers, due).await
     }
 
     async fn stream(&mut self, ask: &Ask, fault: Option<Fault>, cut: bool) -> Result<Next, Gone> {
         let script = &self.worker.shared.script;
         let mut encoder = Encoder::new(script, ask, fault, &self.answer_id());
+        if !self.peer.is_chunked() {
+            encoder = encoder.unframed();
+        }
         let plan = Timeline::new(script, fault, ask, self.ordinal);
         let outcome = if plan.broken || cut { Outcome::Fault } else { Outcome::Complete };
         self.wait(Nanos::ZERO).await?;
-        self.conn.send(&self.head(fault)).await?;
+        self.begin(fault).await?;
         self.entry.status(200);
         let mut out = Vec::new();
         let mut events: Vec<u32> = Vec::new();
@@ -143,31 +146,37 @@ impl Generation<'_> {
             if matches!(timed.step, Step::Done | Step::Error { .. } | Step::BadChunkSize | Step::End | Step::Close | Step::Reset) {
                 self.entry.close(outcome, now());
             }
+            let last = timed.step == Step::End;
             // The event is whole at its last line feed, which stands before the line end of its HTTP chunk.
-            let at = if fault == Some(Fault::Dribble) {
-                self.conn.dribble(&out, out.len().saturating_sub(3)).await?
+            let at = if fault == Some(Fault::Dribble) && !(last && out.is_empty()) {
+                self.peer.dribble(&out, 2).await?
+            } else if last || !out.is_empty() {
+                self.peer.send(&out, last).await?
             } else {
-                self.conn.send(&out).await?
+                now()
             };
             events.drain(..).for_each(|tokens| self.entry.tokens(at, tokens));
             out.clear();
             match timed.step {
                 Step::Close => return Ok(Next::Close),
                 Step::Reset => return Ok(Next::Reset),
+                // HTTP/2 has no chunk sizes; its nearest is a stream that breaks.
+                Step::BadChunkSize if !self.peer.is_chunked() => return Ok(Next::Reset),
                 _ => {}
             }
         }
         Ok(Next::Keep)
     }
 
-    fn head(&self, fault: Option<Fault>) -> Vec<u8> {
-        let gzip = if fault == Some(Fault::Gzip) { "content-encoding: gzip\r\n" } else { "" };
-        let id = self.request_id.as_ref().map_or_else(String::new, |id| format!("x-request-id: {id}\r\n"));
-        format!(
-            "HTTP/1.1 200 OK\r\nserver: nomoat-truth\r\ncontent-type: text/event-stream; charset=utf-8\r\n{gzip}{id}\
-             transfer-encoding: chunked\r\n\r\n"
-        )
-        .into_bytes()
+    async fn begin(&mut self, fault: Option<Fault>) -> Result<(), Gone> {
+        let mut headers = vec![("content-type", "text/event-stream; charset=utf-8")];
+        if fault == Some(Fault::Gzip) {
+            headers.push(("content-encoding", "gzip"));
+        }
+        if let Some(id) = &self.request_id {
+            headers.push(("x-request-id", id));
+        }
+        self.peer.begin(&headers).await
     }
 
     /// One body, at the time at which a stream would have its last token.
@@ -178,14 +187,13 @@ impl Generation<'_> {
         if fault == Some(Fault::Gzip) {
             answer = answer.header("content-encoding", "gzip");
         }
-        let bytes = answer.bytes();
         self.wait(at).await?;
         // The row must be there before the client can have the end, and here the first write is the end.
         let at = now();
         self.entry.status(200);
         self.entry.tokens(at, ask.tokens);
         self.entry.close(if cut { Outcome::Fault } else { Outcome::Complete }, at);
-        self.conn.send(&bytes).await?;
+        self.peer.answer(&answer).await?;
         Ok(Next::Keep)
     }
 }

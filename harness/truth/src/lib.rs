@@ -5,8 +5,8 @@
 //! [`nomoat_core::units::Nanos`] and, for [`compare`], the request record.
 //!
 //! It generates no language, enforces no KV capacity, batches nothing and queues nothing: a [`Script`] says when each token
-//! leaves, a [`Fault`] what goes wrong, and [`LogRow`]s say what was done. Pipelining, HTTP/2, TLS and chunked request bodies
-//! are left out on purpose.
+//! leaves, a [`Fault`] what goes wrong, and [`LogRow`]s say what was done. HTTP/1.1 and HTTP/2 are spoken on the same port, plain or
+//! under TLS. Pipelining and chunked request bodies are left out on purpose.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), nomoat_truth::TruthError> {
@@ -33,10 +33,13 @@ mod error;
 mod fault;
 mod gauges;
 mod generate;
+mod http2;
 mod instant;
 mod jitter;
+mod line;
 mod log;
 mod pause;
+mod peer;
 #[cfg(target_os = "linux")]
 mod raw;
 mod routes;
@@ -46,6 +49,7 @@ mod server;
 mod text;
 mod timeline;
 mod timer;
+mod tls;
 
 pub use compare::{ErrorReport, Errors, Split, compare};
 pub use error::TruthError;
@@ -59,3 +63,4 @@ pub use raw::{RawCount, take};
 pub use row::{LogRow, Outcome, read_log};
 pub use script::{ReasoningField, Script};
 pub use server::{Config, Truth};
+pub use tls::CERTIFICATE_PEM;

@@ -4,6 +4,8 @@ use crate::answer::Answer;
 use crate::ask::Endpoint;
 use crate::conn::{Conn, Gone, Incoming};
 use crate::generate::{Next, generate};
+use crate::http2;
+use crate::peer::Peer;
 use crate::server::Worker;
 use std::sync::Arc;
 
@@ -12,9 +14,12 @@ const ROWS_PER_CHUNK: usize = 500;
 
 /// Serves a connection until it ends.
 pub async fn serve(worker: Arc<Worker>, mut conn: Conn) {
+    if conn.speaks_http2().await {
+        return http2::serve(worker, conn).await;
+    }
     loop {
         let next = match conn.request().await {
-            Ok(Some(incoming)) => answer(&worker, &mut conn, incoming).await,
+            Ok(Some(incoming)) => answer(&worker, &mut Peer::One(&mut conn), incoming).await,
             Ok(None) => return,
             Err(bad) => {
                 // Where the next request would begin is unknown.
@@ -25,13 +30,14 @@ pub async fn serve(worker: Arc<Worker>, mut conn: Conn) {
         };
         match next {
             Next::Keep => {}
-            Next::Close => return,
+            Next::Close => return conn.close().await,
             Next::Reset => return conn.reset(),
         }
     }
 }
 
-async fn answer(worker: &Worker, conn: &mut Conn, incoming: Incoming) -> Next {
+/// Answers one request.
+pub async fn answer(worker: &Worker, peer: &mut Peer<'_>, incoming: Incoming) -> Next {
     let shared = &worker.shared;
     let allowed = shared.api_key.as_ref().is_none_or(|key| incoming.bearer.as_ref() == Some(key));
     let endpoint = match incoming.path.as_str() {
@@ -40,15 +46,15 @@ async fn answer(worker: &Worker, conn: &mut Conn, incoming: Incoming) -> Next {
         _ => None,
     };
     if let (Some(endpoint), "POST") = (endpoint, incoming.method.as_str()) {
-        return generate(worker, conn, incoming, endpoint, allowed).await;
+        return generate(worker, peer, incoming, endpoint, allowed).await;
     }
     let done = match (incoming.method.as_str(), incoming.path.as_str()) {
-        ("GET", "/truth/log") => send_log(worker, conn).await,
-        ("GET", path) => conn.send(&plain(worker, path, allowed).bytes()).await.map(|_| ()),
+        ("GET", "/truth/log") => send_log(worker, peer).await,
+        ("GET", path) => peer.answer(&plain(worker, path, allowed)).await,
         (_, path) => {
             let known = plain(worker, path, true).status() != 404 || path == "/truth/log";
             let answer = if known { Answer::error(405, None, "this route takes GET") } else { unknown(path) };
-            conn.send(&answer.bytes()).await.map(|_| ())
+            peer.answer(&answer).await
         }
     };
     if incoming.close || done.is_err() { Next::Close } else { Next::Keep }
@@ -80,9 +86,8 @@ fn unknown(path: &str) -> Answer {
 
 /// The log in memory as JSON lines, in order of completion, a batch at a time: a long log neither fills memory nor holds up
 /// other streams for longer than one batch takes.
-async fn send_log(worker: &Worker, conn: &Conn) -> Result<(), Gone> {
-    let head = "HTTP/1.1 200 OK\r\nserver: nomoat-truth\r\ncontent-type: application/jsonl\r\ntransfer-encoding: chunked\r\n\r\n";
-    conn.send(head.as_bytes()).await?;
+async fn send_log(worker: &Worker, peer: &mut Peer<'_>) -> Result<(), Gone> {
+    peer.begin(&[("content-type", "application/jsonl")]).await?;
     let mut from = 0;
     loop {
         let (rows, next) = worker.shared.log.batch(from, ROWS_PER_CHUNK);
@@ -91,8 +96,10 @@ async fn send_log(worker: &Worker, conn: &Conn) -> Result<(), Gone> {
         }
         from = next;
         let lines: String = rows.iter().map(|row| row.to_line()).collect();
-        conn.send(format!("{:x}\r\n{lines}\r\n", lines.len()).as_bytes()).await?;
+        let piece = if peer.is_chunked() { format!("{:x}\r\n{lines}\r\n", lines.len()) } else { lines };
+        peer.send(piece.as_bytes(), false).await?;
         tokio::task::yield_now().await;
     }
-    conn.send(b"0\r\n\r\n").await.map(|_| ())
+    let end: &[u8] = if peer.is_chunked() { b"0\r\n\r\n" } else { b"" };
+    peer.send(end, true).await.map(|_| ())
 }

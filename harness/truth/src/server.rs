@@ -7,11 +7,13 @@ use crate::clock::now;
 use crate::conn::Conn;
 use crate::error::TruthError;
 use crate::gauges::Gauges;
+use crate::line::{Line, Socket};
 use crate::log::{Inbox, Log, LogState};
 use crate::routes::serve;
 use crate::row::LogRow;
 use crate::script::Script;
 use crate::timer::Timers;
+use crate::tls;
 use nomoat_core::units::Nanos;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -20,11 +22,14 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
 
 /// Connections at one time; more are closed as they come.
 const MOST_CONNECTIONS: usize = 1 << 16;
 /// Connections that may wait for `accept`: a load generator opens thousands at once. The system may cap it.
 const BACKLOG: i32 = 8_192;
+/// Streams of one HTTP/2 connection, unless told otherwise: no limit worth the name.
+const MOST_STREAMS: u32 = 1 << 16;
 /// Accepted connections on their way to another thread.
 const HANDOVER: usize = 1_024;
 /// Tasks a runtime runs between two looks at its sockets and timers. Fewer than the usual 61: a timer should not wait for so many.
@@ -43,11 +48,23 @@ pub struct Config {
     pub log_file: Option<PathBuf>,
     /// Key that routes below `/v1` ask for.
     pub api_key: Option<String>,
+    /// Whether TLS is spoken, with [`crate::CERTIFICATE_PEM`].
+    pub tls: bool,
+    /// Streams that one HTTP/2 connection may have at a time.
+    pub streams: u32,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), script: Script::default(), threads: 1, log_file: None, api_key: None }
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            script: Script::default(),
+            threads: 1,
+            log_file: None,
+            api_key: None,
+            tls: false,
+            streams: MOST_STREAMS,
+        }
     }
 }
 
@@ -57,6 +74,9 @@ pub struct Shared {
     pub api_key: Option<String>,
     pub gauges: Arc<Gauges>,
     pub log: Arc<Log>,
+    /// Streams of one HTTP/2 connection.
+    pub streams: u32,
+    tls: Option<TlsAcceptor>,
     /// The moment at which the server started, from which freezes count.
     pub epoch: Nanos,
     ordinals: AtomicU64,
@@ -106,6 +126,7 @@ impl Truth {
         config.script.check()?;
         let count = config.threads.max(1);
         let (log, file) = Log::new(count, config.log_file.as_deref())?;
+        let tls = config.tls.then(tls::acceptor).transpose().map_err(TruthError::Tls)?;
         raise_file_limit();
         let (listener, addr) = listen(config.listen).map_err(|source| TruthError::Listen { addr: config.listen, source })?;
         let shared = Arc::new(Shared {
@@ -113,6 +134,8 @@ impl Truth {
             api_key: config.api_key,
             gauges: Arc::default(),
             log: log.clone(),
+            streams: config.streams,
+            tls,
             epoch: now(),
             ordinals: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
@@ -285,6 +308,15 @@ fn begin(worker: &Arc<Worker>, stream: tokio::net::TcpStream, accepted: Nanos) {
     let worker = worker.clone();
     tokio::spawn(async move {
         let _counted = counted;
-        serve(worker, Conn::new(stream, accepted)).await;
+        let socket = Socket::new(stream, accepted);
+        let line = match worker.shared.tls.clone() {
+            None => Line::Plain(socket),
+            // A client that trusts nobody hangs up; that is its answer.
+            Some(tls) => match tls.accept(socket).await {
+                Ok(stream) => Line::Tls(Box::new(stream)),
+                Err(_) => return,
+            },
+        };
+        serve(worker, Conn::new(line, accepted)).await;
     });
 }

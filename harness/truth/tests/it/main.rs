@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod client;
 mod faults;
+mod http2;
 mod log;
 mod routes;
 mod streams;
