@@ -3,6 +3,7 @@
 use crate::channel::HttpChannel;
 use crate::control::{Answer, CONTROL_LIMIT, CONTROL_TIMEOUT, ControlError, exchange};
 use crate::encoder::{HttpEncoder, IDS, Secret};
+use crate::http2::{Http2Channel, Pool, Spread, Template};
 use crate::preflight::{Attempt, preflight};
 use crate::prometheus;
 use crate::protocol::{PROTOCOLS, Protocol};
@@ -12,12 +13,14 @@ use crate::socket::{STAMPS, Stamping};
 use crate::tls;
 use crate::transport::Route;
 use crate::url::Endpoint;
+use crate::version::{HttpVersion, Spoken};
 use nomoat_core::backend::{
     Backend, BackendError, BackendInfo, BoxFuture, Capabilities, Channel, Encoder, EngineVersion, Offer, Telemetry,
 };
 use nomoat_core::clock::Clock;
 use nomoat_core::request::ShardId;
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -47,6 +50,10 @@ pub struct HttpConfig {
     pub insecure: bool,
     /// An HTTP proxy.
     pub proxy: Option<String>,
+    /// Which HTTP to speak.
+    pub http: HttpVersion,
+    /// Over HTTP/2, the connections of a shard over which it spreads its requests; 0 counts as 1.
+    pub spread: usize,
     /// How long to wait for it to be ready.
     pub wait_ready: Option<Duration>,
     /// How long the pre-flight may take to answer.
@@ -66,6 +73,8 @@ pub struct HttpBackend {
     /// Settled by the probe.
     settled: Mutex<HttpEncoder>,
     metrics: Mutex<Option<(Arc<Route>, String)>>,
+    /// Of each shard, where HTTP/2 is spoken.
+    pools: Mutex<HashMap<ShardId, Arc<Pool>>>,
 }
 
 impl HttpBackend {
@@ -86,7 +95,12 @@ impl HttpBackend {
             // Checked also where it is not used: a setting that is wrong must not wait for the day it is needed.
             tls::client(config.ca_file.as_deref(), config.insecure).map_err(BackendError::Config)?;
         }
-        let route = Arc::new(route(&config, endpoint.clone(), clock).await?);
+        if config.proxy.is_some() && config.http == HttpVersion::Two && !endpoint.tls {
+            return Err(BackendError::Config(
+                "--http 2 over http:// does not pass a proxy; give an https:// address or leave one out".into(),
+            ));
+        }
+        let route = Arc::new(route(&config, endpoint.clone(), config.http, clock).await?);
         for (name, value) in config.headers.iter().map(|(n, v)| (n.as_str(), v)).chain(config.api_key.iter().map(|k| ("Authorization", k)))
         {
             let bad_name = name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
@@ -112,6 +126,7 @@ impl HttpBackend {
             protocol,
             path: config.path.clone().unwrap_or_else(|| format!("{}{}", endpoint.root, protocol.path())),
             absolute: route.proxied && !endpoint.tls,
+            http2: false,
             endpoint,
             headers,
             model: config.model.clone().unwrap_or_default(),
@@ -123,7 +138,15 @@ impl HttpBackend {
             seed: 0,
             tag: String::new(),
         };
-        Ok(Arc::new(Self { config, route, settled: Mutex::new(encoder), metrics: Mutex::new(None) }))
+        if config.http != HttpVersion::One {
+            Template::new(&encoder, &encoder.path).map_err(BackendError::Config)?;
+        }
+        Ok(Arc::new(Self { config, route, settled: Mutex::new(encoder), metrics: Mutex::new(None), pools: Mutex::default() }))
+    }
+
+    /// Which HTTP is spoken. Where TLS decides, that is known after the probe.
+    pub fn speaks(&self) -> HttpVersion {
+        if self.route.spoken.is_two() { HttpVersion::Two } else { HttpVersion::One }
     }
 
     fn settled(&self) -> HttpEncoder {
@@ -313,7 +336,7 @@ impl HttpBackend {
         }
         let (address, path) = split_path(url);
         let endpoint = Endpoint::parse(&address).map_err(|e| BackendError::Config(format!("--metrics-url {e}")))?;
-        let route = Arc::new(self::route(&self.config, endpoint, self.route.clock.clone()).await?);
+        let route = Arc::new(self::route(&self.config, endpoint, HttpVersion::One, self.route.clock.clone()).await?);
         let page = scrape(&route, &path, &self.settled())
             .await
             .map_err(|why| BackendError::Unreachable(format!("reading --metrics-url {url}: {why}")))?;
@@ -385,15 +408,30 @@ impl Backend for HttpBackend {
     }
 
     fn encoder(&self, offer: &Offer) -> Arc<dyn Encoder> {
-        Arc::new(HttpEncoder { seed: offer.prompt_seed, tag: offer.id_prefix.clone(), ..self.settled() })
+        let http2 = self.route.spoken.is_two();
+        Arc::new(HttpEncoder { seed: offer.prompt_seed, tag: offer.id_prefix.clone(), http2, ..self.settled() })
     }
 
-    fn open(&self, _: ShardId) -> BoxFuture<'_, Result<Box<dyn Channel>, BackendError>> {
-        let settled = self.settled();
-        let channel =
-            HttpChannel::new(self.route.clone(), settled.protocol, settled.headers.into_iter().map(|(_, secret)| secret).collect())
-                .keeping(!self.config.fresh);
-        Box::pin(async move { Ok(Box::new(channel) as Box<dyn Channel>) })
+    fn open(&self, shard: ShardId) -> BoxFuture<'_, Result<Box<dyn Channel>, BackendError>> {
+        Box::pin(async move {
+            let settled = self.settled();
+            let headers = settled.headers.clone();
+            let secrets = headers.into_iter().map(|(_, secret)| secret).collect();
+            if !self.route.spoken.is_two() {
+                return Ok(Box::new(HttpChannel::new(self.route.clone(), settled.protocol, secrets).keeping(!self.config.fresh))
+                    as Box<dyn Channel>);
+            }
+            let template = Template::new(&settled, &settled.path).map_err(BackendError::Config)?;
+            let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+            let pool = pools
+                .entry(shard)
+                .or_insert_with(|| {
+                    let spread = if self.config.fresh { Spread::Fresh } else { Spread::Over(self.config.spread.max(1)) };
+                    Arc::new(Pool::new(self.route.clone(), spread))
+                })
+                .clone();
+            Ok(Box::new(Http2Channel::new(pool, template, settled.protocol, secrets)) as Box<dyn Channel>)
+        })
     }
 
     fn telemetry(&self) -> Option<Box<dyn Telemetry>> {
@@ -402,7 +440,7 @@ impl Backend for HttpBackend {
     }
 }
 
-async fn route(config: &HttpConfig, endpoint: Endpoint, clock: Arc<dyn Clock>) -> Result<Route, BackendError> {
+async fn route(config: &HttpConfig, endpoint: Endpoint, http: HttpVersion, clock: Arc<dyn Clock>) -> Result<Route, BackendError> {
     let tls = endpoint.tls.then(|| tls::client(config.ca_file.as_deref(), config.insecure)).transpose().map_err(BackendError::Config)?;
     let proxy = config.proxy.as_deref().map(Endpoint::parse).transpose().map_err(|e| BackendError::Config(format!("--proxy {e}")))?;
     if proxy.as_ref().is_some_and(|p| p.tls) {
@@ -414,7 +452,8 @@ async fn route(config: &HttpConfig, endpoint: Endpoint, clock: Arc<dyn Clock>) -
     if addresses.is_empty() {
         return Err(BackendError::Unreachable(format!("looking up {host}: it has no address")));
     }
-    Ok(Route { proxied: proxy.is_some(), endpoint, addresses, tls, clock, _stamping: Arc::new(Stamping::begin()) })
+    let spoken = Arc::new(Spoken::new(http, endpoint.tls));
+    Ok(Route { proxied: proxy.is_some(), endpoint, addresses, tls, spoken, clock, _stamping: Arc::new(Stamping::begin()) })
 }
 
 /// The dialect of a route: the one whose path is the longest end of it.

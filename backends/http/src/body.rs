@@ -161,6 +161,26 @@ impl Head {
         Ok(head)
     }
 
+    /// A status or an encoding that nothing can be measured on.
+    ///
+    /// # Errors
+    /// What the request's record says of it.
+    pub fn refusal(&self) -> Result<(), RequestError> {
+        let refused = |status, code| Err(RequestError::new(status, code));
+        match self.status {
+            200..=299 => {}
+            429 => return refused(Status::Rejected, ErrorCode::Http4xx),
+            400..=499 => return refused(Status::Http, ErrorCode::Http4xx),
+            500..=599 => return refused(Status::Http, ErrorCode::Http5xx),
+            _ => return refused(Status::Http, ErrorCode::HttpOther),
+        }
+        match self.encoding.as_deref() {
+            None | Some("identity" | "") => Ok(()),
+            // Compressed streams are held back by whoever compresses: their times are not the engine's.
+            Some(_) => refused(Status::Protocol, ErrorCode::Encoded),
+        }
+    }
+
     /// Whether the body says it is of this type (`text/event-stream`, `application/json`), parameters aside.
     pub fn is_type(&self, mime: &str) -> bool {
         self.content_type.as_deref().and_then(|t| t.split(';').next()).is_some_and(|t| t.trim() == mime)

@@ -19,9 +19,9 @@ const SMALL: usize = 4 << 10;
 /// What it grows to when reads fill it: a fast stream is read in few reads.
 const BUFFER: usize = 256 << 10;
 /// Longer than this for TCP and TLS together is a failure of its own kind.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the framing may take to end after the stream has said that it is done. Costs the connection, not the answer.
-const AFTER_DONE: Duration = Duration::from_millis(100);
+pub(crate) const AFTER_DONE: Duration = Duration::from_millis(100);
 
 /// A connection that is opened when first needed and kept while the peer allows.
 pub(crate) struct HttpChannel {
@@ -150,9 +150,9 @@ impl HttpChannel {
             }
         };
         events.headers(stamp, Some(head.status));
-        if let Err(refused) = refuse(&head) {
+        if let Err(refused) = head.refusal() {
             self.complain(&format!("HTTP {}{}", head.status, said(&self.buffer[body_at..filled])), events);
-            return Err(refused);
+            return Err(refused.into());
         }
         self.decoder.reset();
         let mut body = BodyDecoder::new(head.framing);
@@ -237,22 +237,6 @@ impl From<Failed> for RequestError {
             Failed::Body(error) => error.into(),
             Failed::Decode(error) => error,
         }
-    }
-}
-
-/// A status or an encoding that nothing can be measured on.
-fn refuse(head: &Head) -> Result<(), Broken> {
-    match head.status {
-        200..=299 => {}
-        429 => return Err(broken(Status::Rejected, ErrorCode::Http4xx)),
-        400..=499 => return Err(broken(Status::Http, ErrorCode::Http4xx)),
-        500..=599 => return Err(broken(Status::Http, ErrorCode::Http5xx)),
-        _ => return Err(broken(Status::Http, ErrorCode::HttpOther)),
-    }
-    match head.encoding.as_deref() {
-        None | Some("identity" | "") => Ok(()),
-        // Compressed streams are held back by whoever compresses: their times are not the engine's.
-        Some(_) => Err(broken(Status::Protocol, ErrorCode::Encoded)),
     }
 }
 

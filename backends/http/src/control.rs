@@ -2,6 +2,7 @@
 //! the same transport as the measured path, so that proxies, certificates and addresses are the same for both.
 
 use crate::body::{BodyDecoder, BodyError, Head};
+use crate::http2;
 use crate::transport::{ConnectError, Route};
 use std::time::Duration;
 
@@ -48,6 +49,9 @@ async fn talk(route: &Route, request: &[u8], limit: usize) -> Result<Answer, Con
         ConnectError::Refused(why) | ConnectError::Exhausted(why) => ControlError::Unreachable(why),
         ConnectError::Tls(why) => ControlError::Tls(why),
     })?;
+    if route.spoken.is_two() {
+        return http2::control::talk(transport, route, request, limit).await;
+    }
     let lost = |e: std::io::Error| ControlError::Unreachable(format!("the connection broke: {e}"));
     transport.write_all(request).await.map_err(lost)?;
     let mut bytes = vec![];
@@ -58,6 +62,9 @@ async fn talk(route: &Route, request: &[u8], limit: usize) -> Result<Answer, Con
             return Err(ControlError::Garbled("the connection was closed without an HTTP response".into()));
         }
         bytes.extend_from_slice(&chunk[..n]);
+        if is_http2(&bytes) {
+            return Err(ControlError::Garbled("it answers in HTTP/2 only; add --http 2".into()));
+        }
         let mut parsed = Head::parse(&bytes)?;
         while let Some((head, length)) = &parsed {
             if !(100..200).contains(&head.status) || head.status == 101 {
@@ -91,4 +98,9 @@ async fn talk(route: &Route, request: &[u8], limit: usize) -> Result<Answer, Con
         take(&mut decoder, &chunk[..n])?;
     }
     Ok(Answer { status: head.status, head, body })
+}
+
+/// Whether an answer begins as one of HTTP/2 does: with a SETTINGS frame of the connection (RFC 9113 §3.4).
+fn is_http2(bytes: &[u8]) -> bool {
+    bytes.len() >= 9 && bytes[0] == 0 && bytes[3..9] == [4, 0, 0, 0, 0, 0]
 }

@@ -48,6 +48,8 @@ pub(crate) struct HttpEncoder {
     pub endpoint: Endpoint,
     pub path: String,
     pub absolute: bool,
+    /// Whether requests go out over HTTP/2, where all of a head but the id is the connection's.
+    pub http2: bool,
     pub headers: Vec<(String, Secret)>,
     pub model: String,
     pub token_ids: bool,
@@ -153,7 +155,9 @@ impl Encoder for HttpEncoder {
             Input::Messages(&messages)
         };
         let body = self.body(prompt, request.output_tokens, exact)?;
-        let (bytes, body_at) = self.wire("POST", &self.path, &format!("{}-{}", self.tag, request.id.0), &body);
+        let id = format!("{}-{}", self.tag, request.id.0);
+        let (bytes, body_at) =
+            if self.http2 { ([id.as_bytes(), &body].concat(), id.len()) } else { self.wire("POST", &self.path, &id, &body) };
         Ok(Payload::Wire { bytes, body_at })
     }
 }

@@ -1,4 +1,4 @@
-//! OpenAI-compatible endpoints over a measured HTTP/1.1 connection.
+//! OpenAI-compatible endpoints over a measured connection: HTTP/1.1, or streams of HTTP/2.
 
 pub mod body;
 pub mod prometheus;
@@ -12,6 +12,7 @@ mod backend;
 mod channel;
 mod control;
 mod encoder;
+mod http2;
 mod preflight;
 mod said;
 mod scrape;
@@ -19,6 +20,8 @@ mod socket;
 mod tls;
 mod transport;
 pub mod url;
+mod version;
 
 pub use backend::{HttpBackend, HttpConfig};
 pub use encoder::Secret;
+pub use version::HttpVersion;

@@ -17,7 +17,7 @@ pub fn client(ca_file: Option<&Path>, insecure: bool) -> Result<Arc<ClientConfig
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|e| format!("setting up TLS: {e}"))?;
-    let mut config = if insecure {
+    let config = if insecure {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider))).with_no_client_auth()
     } else {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
@@ -36,7 +36,6 @@ pub fn client(ca_file: Option<&Path>, insecure: bool) -> Result<Arc<ClientConfig
         }
         builder.with_root_certificates(roots).with_no_client_auth()
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 

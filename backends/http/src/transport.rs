@@ -4,6 +4,7 @@
 
 use crate::socket::{Socket, Stamping};
 use crate::url::Endpoint;
+use crate::version::Spoken;
 use nomoat_core::clock::Clock;
 use nomoat_core::event::Arrival;
 use nomoat_core::units::Nanos;
@@ -11,8 +12,10 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -27,6 +30,8 @@ pub(crate) struct Route {
     /// Whether `addresses` are those of a proxy.
     pub proxied: bool,
     pub tls: Option<Arc<ClientConfig>>,
+    /// Which HTTP.
+    pub spoken: Arc<Spoken>,
     pub clock: Arc<dyn Clock>,
     /// Held so that the first packet of the run is stamped too.
     pub _stamping: Arc<Stamping>,
@@ -60,7 +65,10 @@ impl Route {
         }
         let name = ServerName::try_from(self.endpoint.host.clone())
             .map_err(|e| ConnectError::Tls(format!("`{}` cannot be a TLS name: {e}", self.endpoint.host)))?;
-        let stream = TlsConnector::from(config.clone()).connect(name, socket).await.map_err(|e| ConnectError::Tls(e.to_string()))?;
+        let connector = TlsConnector::from(config.clone());
+        let connecting = connector.with_alpn(self.spoken.offers()).connect(name, socket);
+        let stream = connecting.await.map_err(|e| ConnectError::Tls(e.to_string()))?;
+        self.spoken.agreed(stream.get_ref().1.alpn_protocol()).map_err(ConnectError::Tls)?;
         Ok(Transport::Tls(Box::new(stream)))
     }
 
@@ -93,14 +101,65 @@ impl Transport {
             Self::Plain(stream) => stream.read(buffer).await?,
             Self::Tls(stream) => stream.read(buffer).await?,
         };
-        let socket = self.socket();
-        Ok((n, socket.last(), socket.reads()))
+        let (arrival, read) = self.arrival();
+        Ok((n, arrival, read))
     }
 
     fn socket(&self) -> &Socket {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// When the bytes of the last read arrived, and the number of that read.
+    pub fn arrival(&self) -> (Arrival, u64) {
+        let socket = self.socket();
+        (socket.last(), socket.reads())
+    }
+
+    /// The moment before the last write to the socket.
+    pub fn written(&self) -> Nanos {
+        self.socket().written()
+    }
+
+    /// Whether written bytes still lie in front of the socket.
+    pub fn holds_back(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.wants_write(),
+        }
+    }
+
+    /// As [`AsyncRead::poll_read`].
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+
+    /// As [`AsyncWrite::poll_write`].
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    /// As [`AsyncWrite::poll_flush`].
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    /// As [`AsyncWrite::poll_shutdown`].
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 

@@ -163,7 +163,7 @@ fn occurred<T, const N: usize>(all: [T; N], counts: [u64; N]) -> Vec<(T, u64)> {
 }
 
 /// The rows of every metric: over the whole run, over each class where there are several, and TTFT over each kind of
-/// connection where both occur.
+/// connection where more than one occurs.
 fn rows(run: &Run<'_>, columns: &Columns, gaps: [&Gaps; 2], tallies: &[Tally]) -> Vec<MetricRow> {
     let in_order = columns.in_order();
     let mut rows = vec![];
@@ -178,8 +178,9 @@ fn rows(run: &Run<'_>, columns: &Columns, gaps: [&Gaps; 2], tallies: &[Tally]) -
             add(|m| !matches!(m.compute, Compute::Whole(..)), Part { scope, class: Some(class), requests: &requests, tally });
         }
     }
-    let kinds = [Connection::New, Connection::Reused].map(|kind| (kind, columns.on(&in_order, kind)));
-    if kinds.iter().all(|(_, requests)| !requests.is_empty()) {
+    let kinds = [Connection::New, Connection::Reused, Connection::H2].map(|kind| (kind, columns.on(&in_order, kind)));
+    let kinds: Vec<_> = kinds.into_iter().filter(|(_, requests)| !requests.is_empty()).collect();
+    if kinds.len() > 1 {
         for (kind, requests) in &kinds {
             let scope = Scope { connection: Some(*kind), ..Scope::default() };
             add(|m| m.name == "ttft", Part { scope, class: None, requests, tally: &run.tally });

@@ -244,11 +244,11 @@ pub enum Connection {
     /// None was reached, or none is needed.
     #[default]
     None,
-    /// Opened for it.
+    /// Opened for it or, over HTTP/2, awaited by it while it was opened.
     New,
     /// Kept from an earlier request.
     Reused,
-    /// A stream of an HTTP/2 connection.
+    /// A stream of an HTTP/2 connection that was there.
     H2,
 }
 

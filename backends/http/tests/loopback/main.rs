@@ -2,6 +2,8 @@
 //! kept and stale connections; every way an endpoint can be none. Nothing here judges how long anything took.
 #![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
 
+mod http2;
+mod raw;
 mod relay;
 
 use nomoat_core::backend::{Backend, BackendError, Capabilities, Channel, Offer, Prepared};
@@ -51,23 +53,34 @@ async fn probe(config: HttpConfig) -> Result<(Arc<HttpBackend>, Capabilities), B
     Ok((backend, can))
 }
 
-/// Sends one request of 20 prompt and 4 answer tokens.
-async fn ask(backend: &HttpBackend, channel: &mut dyn Channel, id: u32) -> RequestRecord {
+/// A request of `input` prompt and 4 answer tokens, ready to be sent.
+fn prepared(backend: &HttpBackend, id: u32, input: u32) -> Prepared {
     let request = Request {
         id: RequestId(id),
         session: None,
         turn: 0,
         class: 0,
         priority: 0,
-        prompt: Prompt::Blocks(BlockPrompt::unique(0, u64::from(id), 20)),
-        input_tokens: 20,
+        prompt: Prompt::Blocks(BlockPrompt::unique(0, u64::from(id), input)),
+        input_tokens: input,
         output_tokens: 4,
         length: OutputLength::Exact,
     };
     let payload = backend.encoder(&Offer { prompt_seed: 1, id_prefix: "t".into() }).encode(&request, &[]).unwrap();
+    Prepared { request, payload }
+}
+
+/// A sink for it.
+fn sink(input: u32) -> EventSink {
     let mut sink = EventSink::new(clock(), Arc::default());
-    sink.begin(RequestRecord { tokens: Tokens { wanted: 4, wanted_input: 20, ..Tokens::default() }, ..RequestRecord::default() }, false);
-    let outcome = channel.generate(&Prepared { request, payload }, &mut sink).await;
+    sink.begin(RequestRecord { tokens: Tokens { wanted: 4, wanted_input: input, ..Tokens::default() }, ..RequestRecord::default() }, false);
+    sink
+}
+
+/// Sends one request of 20 prompt and 4 answer tokens.
+async fn ask(backend: &HttpBackend, channel: &mut dyn Channel, id: u32) -> RequestRecord {
+    let (prepared, mut sink) = (prepared(backend, id, 20), sink(20));
+    let outcome = channel.generate(&prepared, &mut sink).await;
     sink.finish(outcome, true).0
 }
 
