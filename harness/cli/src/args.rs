@@ -87,6 +87,9 @@ pub struct RunArgs {
     /// Sampling temperature (default: 0, greedy)
     #[arg(long, allow_negative_numbers = true, help_heading = "What to measure")]
     pub temperature: Option<f64>,
+    /// 1: HTTP/1.1; 2: HTTP/2, without TLS too; auto: HTTP/2 where TLS agrees on it (default: 1)
+    #[arg(long, value_name = "1|2|auto", help_heading = "What to measure")]
+    pub http: Option<String>,
     /// Trust the certificates in this PEM file as well
     #[arg(long, value_name = "FILE", help_heading = "What to measure")]
     pub ca_file: Option<PathBuf>,
@@ -179,7 +182,7 @@ pub struct RunArgs {
     /// Above this many in flight a due request is dropped, and counted
     #[arg(long, value_name = "N", help_heading = "Load")]
     pub max_in_flight: Option<u32>,
-    /// reuse: keep connections open; per-request: a new one each time; N: at most N, a due request waits for one
+    /// reuse: keep connections open; per-request: a new one each time; N: at most N, a due request waits for one (--http 2: N that all share)
     #[arg(long, value_name = "reuse|per-request|N", help_heading = "Load")]
     pub connections: Option<String>,
     /// Longest time for one request
@@ -291,6 +294,12 @@ pub struct TruthServeArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8100")]
     pub listen: String,
+    /// Speak TLS, with a certificate that protects nothing; HTTP/2 is spoken with TLS and without
+    #[arg(long, conflicts_with = "instant")]
+    pub tls: bool,
+    /// Write that certificate to this file, for --ca-file
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    pub certificate: Option<PathBuf>,
     /// What it does: key=value,… (ttft=50ms,itl=10ms,jitter=uniform:0.2,tokens_per_chunk=2,fault=…)
     #[arg(long, value_name = "SCRIPT", default_value = "", hide_default_value = true)]
     pub script: String,
@@ -325,6 +334,12 @@ pub struct CalibrateArgs {
     /// With --rate or --concurrency: what the server plays; itl is the chunk rate
     #[arg(long, value_name = "SCRIPT", default_value = "ttft=50ms,itl=10ms")]
     pub script: String,
+    /// Which HTTP the loads go over (default: 1); ceilings are taken over HTTP/1.1
+    #[arg(long, value_name = "1|2")]
+    pub http: Option<String>,
+    /// Loads go over TLS
+    #[arg(long)]
+    pub tls: bool,
     /// Length of each measured window
     #[arg(long, value_name = "TIME")]
     pub duration: Option<String>,

@@ -1,7 +1,7 @@
 //! `nomoat calibrate`: the instrument's own error and its ceiling on this host, printed as a certificate.
 
 use crate::args::CalibrateArgs;
-use crate::certify::{Case, Certificate, Folder, Server, certify, load};
+use crate::certify::{Case, Certificate, Folder, Server, Way, certify, load};
 use crate::config::choose;
 use crate::ctrl_c;
 use crate::exit::{Exit, Failure};
@@ -74,6 +74,8 @@ type Ceilings = &'static [(&'static str, &'static str, u32, u32)];
 
 fn chosen(args: &CalibrateArgs) -> Result<(Vec<Case>, Ceilings), Failure> {
     let nanos = |flag: &str, text: &str| Nanos::parse(text).map_err(|e| Failure::usage(format!("{flag} {e}")));
+    let http = choose("--http", args.http.as_deref().unwrap_or("1"), &["1", "2"])?.to_owned();
+    let way = Way { tls: args.tls, http: Some(http), connections: None };
     let lasts = args.duration.as_deref().map(|t| nanos("--duration", t)).transpose()?;
     let of = |row: &Row| Case {
         name: row.0.into(),
@@ -83,6 +85,7 @@ fn chosen(args: &CalibrateArgs) -> Result<(Vec<Case>, Ceilings), Failure> {
         script: row.4.into(),
         lasts: lasts.unwrap_or(Nanos::from_secs(row.5)),
         shards: args.shards,
+        way: way.clone(),
     };
     if args.rate.is_none() && args.concurrency.is_none() {
         let mut cases: Vec<Case> = CASES.iter().map(of).collect();
@@ -107,6 +110,7 @@ fn chosen(args: &CalibrateArgs) -> Result<(Vec<Case>, Ceilings), Failure> {
         script: args.script.clone(),
         lasts: lasts.unwrap_or(Nanos::from_secs(10)),
         shards: args.shards,
+        way,
     };
     Ok((vec![case], if args.ceiling { CEILINGS } else { &[] }))
 }
@@ -126,6 +130,7 @@ fn measure(ceiling: (&str, &str, u32, u32), shards: Option<u16>, handle: &StopHa
         script: String::new(),
         lasts: CEILING_LASTS,
         shards,
+        way: Way::default(),
     };
     let taken = load(&case, &server.url, &folder.0, (handle, stop))?;
     let (events, answers, seconds) = taken.volume();

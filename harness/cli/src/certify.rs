@@ -17,6 +17,9 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+/// The file that holds the scripted server's certificate.
+const CERTIFICATE: &str = "truth.pem";
+
 /// How a calibration loads the instrument.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Case {
@@ -34,6 +37,28 @@ pub struct Case {
     pub lasts: Nanos,
     /// Load-generating threads; `None` for the default.
     pub shards: Option<u16>,
+    /// How the server is reached.
+    pub way: Way,
+}
+
+/// The transport of a calibration: that of the run it certifies.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Way {
+    /// Under TLS.
+    pub tls: bool,
+    /// As --http.
+    pub http: Option<String>,
+    /// As --connections.
+    pub connections: Option<String>,
+}
+
+impl Way {
+    /// In words, for certificates.
+    pub fn name(&self) -> String {
+        let http = if self.http.as_deref() == Some("2") { "HTTP/2" } else { "HTTP/1.1" };
+        let connections = self.connections.as_ref().map_or(String::new(), |c| format!(", connections {c}"));
+        format!("{http}{}{connections}", if self.tls { " over TLS" } else { "" })
+    }
 }
 
 /// What a calibration found.
@@ -154,6 +179,9 @@ pub fn load(case: &Case, url: &str, out: &Path, stopping: (&StopHandle, &Stop)) 
         shards: case.shards,
         quiet: true,
         out: Some(out.to_owned()),
+        http: case.way.http.clone(),
+        connections: case.way.connections.clone(),
+        ca_file: case.way.tls.then(|| out.join(CERTIFICATE)),
         ..RunArgs::default()
     };
     let mut setup = Setup::new(args)?;
@@ -186,7 +214,9 @@ pub fn certify(case: &Case, stop_handle: &StopHandle, stop: &Stop) -> Result<Cer
     let folder = Folder::new()?;
     let log = folder.0.join("truth.jsonl");
     let shown = log.to_string_lossy().into_owned();
-    let server = Server::start(&["--script", &case.script, "--log", &shown])?;
+    let certificate = folder.0.join(CERTIFICATE).to_string_lossy().into_owned();
+    let secure = ["--tls", "--certificate", &certificate];
+    let server = Server::start(&[&["--script", &case.script, "--log", &shown], &secure[..if case.way.tls { 3 } else { 0 }]].concat())?;
     let taken = load(case, &server.url, &folder.0, (stop_handle, stop))?;
     server.stop();
     if stop.asked() {
@@ -224,7 +254,7 @@ impl Certificate {
         json!({
             "case": {
                 "name": case.name, "rate_per_s": case.rate, "concurrency": case.rate.is_none().then_some(case.concurrency),
-                "input_tokens": case.tokens.0, "output_tokens": case.tokens.1, "script": case.script, "duration_ns": case.lasts.0,
+                "input_tokens": case.tokens.0, "output_tokens": case.tokens.1, "script": case.script, "transport": case.way.name(), "duration_ns": case.lasts.0,
             },
             "error": {
                 "ttft": errors(self.errors.ttft.all), "ttft_separate": errors(self.errors.ttft.separate),

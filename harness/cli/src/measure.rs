@@ -1,6 +1,6 @@
 //! One measured run, from a load to a finished run directory.
 
-use crate::certify::{Case, Certificate, certify};
+use crate::certify::{Case, Certificate, Way, certify};
 use crate::exit::Failure;
 use crate::manifest;
 use crate::progress;
@@ -172,8 +172,15 @@ impl<'a> Bench<'a> {
             script,
             lasts: CALIBRATE_LASTS,
             shards: Some(self.setup.shards),
+            way: self.way(),
         };
         certify(&case, &self.stop_handle, &self.stop)
+    }
+
+    /// The transport of the run, for its calibration.
+    fn way(&self) -> Way {
+        let args = &self.setup.args;
+        Way { tls: self.engine.info.target.starts_with("https://"), http: args.http.clone(), connections: args.connections.clone() }
     }
 
     /// What the fold must know, as far as it is known before the run.

@@ -13,6 +13,7 @@ use nomoat_core::slo::Slo;
 use nomoat_core::trace::{Fitted, Overlong, Trace};
 use nomoat_core::units::Nanos;
 use nomoat_drive::Timeouts;
+use nomoat_http::HttpVersion;
 use nomoat_results::Format;
 use nomoat_workloads::ImportOptions;
 use serde_json::{Map, Value};
@@ -64,6 +65,10 @@ pub struct Setup {
     pub timeouts: Timeouts,
     pub wait_ready: Option<Nanos>,
     pub max_in_flight: u32,
+    /// Which HTTP an endpoint is spoken to in.
+    pub http: HttpVersion,
+    /// Over HTTP/2, the connections of each shard.
+    pub spread: usize,
     /// Whether connections are kept from request to request.
     pub reuse: bool,
     /// Requests in flight above which a due request waits.
@@ -117,6 +122,12 @@ impl Setup {
         if kv_dtype.is_some() && config.is_none() {
             return Err(Failure::usage("--kv-dtype says how the cache of --model-config FILE is kept; give that too"));
         }
+        let (http, most) = connections(&args)?;
+        let shards = match args.shards {
+            Some(0) => return Err(Failure::usage("--shards must be at least 1")),
+            Some(n) => n,
+            None => default_shards(),
+        };
         Ok(Self {
             trace,
             shape,
@@ -143,13 +154,11 @@ impl Setup {
             },
             wait_ready: time("--wait-ready", args.wait_ready.as_deref())?,
             reuse: args.connections.as_deref() != Some("per-request"),
-            max_concurrency: connections(&args)?,
+            max_concurrency: [most.filter(|_| http == HttpVersion::One), args.max_concurrency].into_iter().flatten().min(),
+            spread: most.filter(|_| http == HttpVersion::Two).map_or(1, |n| n.div_ceil(shards.into()) as usize),
+            http,
             max_in_flight: args.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT),
-            shards: match args.shards {
-                Some(0) => return Err(Failure::usage("--shards must be at least 1")),
-                Some(n) => n,
-                None => default_shards(),
-            },
+            shards,
             slo: slo(&args)?,
             pricing: price,
             accelerators,
@@ -231,16 +240,25 @@ fn default_shards() -> u16 {
     cores.saturating_sub(1).clamp(1, 64) as u16
 }
 
-/// The bound on requests in flight that --max-concurrency and a number of connections come to: one request at a time on each.
-fn connections(args: &RunArgs) -> Result<Option<u32>, Failure> {
+/// Which HTTP, and the number of connections. Over HTTP/1.1 that bounds the requests in flight, one on each; over HTTP/2 they share them.
+fn connections(args: &RunArgs) -> Result<(HttpVersion, Option<u32>), Failure> {
+    if args.http.is_some() && args.url.is_none() {
+        return Err(Failure::usage("--http is about an endpoint; it needs --url"));
+    }
+    let http = args.http.as_deref().unwrap_or("1").parse().map_err(|e| Failure::usage(format!("--http {e}")))?;
     let limit = match args.connections.as_deref() {
         None | Some("reuse" | "per-request") => None,
         Some(_) if args.url.is_none() => return Err(Failure::usage("--connections is about an endpoint; it needs --url")),
+        Some(_) if http == HttpVersion::Auto => {
+            return Err(Failure::usage(
+                "a number of --connections means one thing over HTTP/1.1 and another over HTTP/2; give --http 1 or 2",
+            ));
+        }
         Some(text) => Some(text.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(|| {
             Failure::usage(format!("--connections `{text}` is neither reuse nor per-request nor a number of connections"))
         })?),
     };
-    Ok([limit, args.max_concurrency].into_iter().flatten().min())
+    Ok((http, limit))
 }
 
 fn shape(args: &RunArgs) -> Result<Option<(u32, u32)>, Failure> {

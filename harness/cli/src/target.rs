@@ -5,7 +5,7 @@ use crate::setup::Setup;
 use nomoat_core::backend::{Backend, BackendInfo, Capabilities, EngineVersion};
 use nomoat_core::schedule::Load;
 use nomoat_drive::{MonotonicClock, Stop};
-use nomoat_http::{HttpBackend, HttpConfig, Secret};
+use nomoat_http::{HttpBackend, HttpConfig, HttpVersion, Secret};
 use nomoat_local::{LocalBackend, LocalConfig};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,14 +37,15 @@ pub fn connect(setup: &mut Setup, mut stop: Stop) -> Result<Engine, Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::internal(format!("starting the runtime: {e}")))?;
-    let (backend, local): (Arc<dyn Backend>, _) = if setup.is_local() {
+    let (backend, local, endpoint): (Arc<dyn Backend>, _, Option<Arc<HttpBackend>>) = if setup.is_local() {
         let defaults = LocalConfig::default();
         let preset = setup.args.preset.get_or_insert(defaults.preset.clone()).clone();
         let local = LocalBackend::new(LocalConfig { preset, seed: setup.seed, ..defaults })?;
-        (local.clone(), Some(local))
+        (local.clone(), Some(local), None)
     } else {
         let config = http_config(setup);
-        (runtime.block_on(HttpBackend::new(config, Arc::new(MonotonicClock)))?, None)
+        let endpoint = runtime.block_on(HttpBackend::new(config, Arc::new(MonotonicClock)))?;
+        (endpoint.clone(), None, Some(endpoint))
     };
     let asked = runtime.block_on(async {
         tokio::select! {
@@ -57,6 +58,13 @@ pub fn connect(setup: &mut Setup, mut stop: Stop) -> Result<Engine, Failure> {
     can.geometry = setup.geometry.or(can.geometry);
     if !setup.is_local() {
         setup.args.model = Some(can.model.clone());
+    }
+    if setup.http == HttpVersion::Auto
+        && let Some(endpoint) = endpoint
+    {
+        // What was found out becomes a setting of the run: its repetition and its calibration speak the same.
+        setup.http = endpoint.speaks();
+        setup.args.http = Some(if setup.http == HttpVersion::Two { "2" } else { "1" }.into());
     }
     Ok(Engine { info: backend.info(), backend, local, version, can })
 }
@@ -78,6 +86,8 @@ fn http_config(setup: &Setup) -> HttpConfig {
         first_answer: Some(setup.timeouts.first_token.unwrap_or(setup.timeouts.total).to_std()),
         metrics_url: args.metrics_url.clone(),
         fresh: !setup.reuse,
+        http: setup.http,
+        spread: setup.spread,
         exact: setup.length != Some(nomoat_core::request::OutputLength::Cap),
     }
 }

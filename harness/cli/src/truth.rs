@@ -8,7 +8,7 @@ use crate::output::{line, put};
 use nomoat_core::record::RequestRecord;
 use nomoat_core::units::Nanos;
 use nomoat_results::RunDir;
-use nomoat_truth::{Config, ErrorReport, Errors, Instant, Script, Truth, Writes, compare, read_log};
+use nomoat_truth::{CERTIFICATE_PEM, Config, ErrorReport, Errors, Instant, Script, Truth, Writes, compare, read_log};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -25,6 +25,9 @@ fn serve(args: &TruthServeArgs) -> Result<Exit, Failure> {
         .listen
         .parse()
         .map_err(|_| Failure::usage(format!("--listen `{}` is not ADDRESS:PORT, such as 127.0.0.1:8100", args.listen)))?;
+    if let Some(path) = &args.certificate {
+        std::fs::write(path, CERTIFICATE_PEM).map_err(|e| Failure::usage(format!("writing --certificate {}: {e}", path.display())))?;
+    }
     if let Some(writes) = &args.instant {
         let writes = if choose("--instant", writes, &["whole", "token"])? == "whole" { Writes::Whole } else { Writes::PerToken };
         if args.tokens == 0 {
@@ -39,9 +42,9 @@ fn serve(args: &TruthServeArgs) -> Result<Exit, Failure> {
     }
     let script = Script::parse(&args.script).map_err(|e| Failure::usage(format!("--{e}")))?;
     let (_handle, mut stop) = ctrl_c::install()?;
-    let config = Config { listen, script, threads: args.threads.max(1), log_file: args.log.clone(), ..Config::default() };
+    let config = Config { listen, script, threads: args.threads.max(1), log_file: args.log.clone(), tls: args.tls, ..Config::default() };
     let truth = Truth::start(config).map_err(Failure::usage_of)?;
-    line(&format!("http://{}", truth.addr()));
+    line(&format!("{}://{}", if args.tls { "https" } else { "http" }, truth.addr()));
     eprintln!("listening; Ctrl-C ends");
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| Failure::internal(format!("waiting: {e}")))?;
     runtime.block_on(stop.wait());

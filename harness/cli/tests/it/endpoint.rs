@@ -185,3 +185,36 @@ fn a_missed_service_level() {
     assert_eq!(excused.code, Some(0), "{excused:?}");
     assert_eq!(excused.summary().metric("goodput_share", "rate"), Some(0.0), "excused, not hidden");
 }
+
+#[test]
+fn over_http_2_plain_and_under_tls() {
+    let load = "--rate 50 --duration 1s --warmup 0s --input-tokens 32 --output-tokens 8 --quiet --format json";
+    for (tls, http, connection) in [(false, "2", "h2"), (true, "2", "h2"), (true, "auto", "h2"), (true, "1", "reused")] {
+        let place = Place::new();
+        let (log, certificate) = (place.path().join("log.jsonl"), place.file("truth.pem", nomoat_truth::CERTIFICATE_PEM));
+        let script = nomoat_truth::Script::parse("ttft=5ms,itl=1ms").unwrap();
+        let config = nomoat_truth::Config { script, tls, log_file: Some(log.clone()), ..nomoat_truth::Config::default() };
+        let server = nomoat_truth::Truth::start(config).unwrap();
+        let at = if tls { format!("https://{} --ca-file {certificate}", server.addr()) } else { url(&server) };
+        let ended = place.say(&format!("run --url {at} --http {http} {load}"));
+        let summary = ended.summary();
+        assert_exact(&ended, &summary, 32, 8);
+        let run = place.only_run();
+        let spoken = if connection == "h2" { "2" } else { "1" };
+        assert_eq!(
+            manifest(&run)["command"]["config"]["http"],
+            spoken,
+            "what was found out is kept: {}",
+            manifest(&run)["command"]["config"]
+        );
+        let scopes: Vec<&Value> = summary.0["metrics"].as_array().unwrap().iter().map(|m| &m["scope"]["connection"]).collect();
+        assert!(scopes.iter().any(|scope| *scope == connection), "{tls} {http}");
+        server.stop();
+        let compared = place.run(&["truth", "compare", run.to_str().unwrap(), "--log", log.to_str().unwrap(), "--format", "json"]);
+        let compared: Value = serde_json::from_str(&compared.stdout).unwrap();
+        assert_eq!(compared["matched"], summary.count("measured"));
+        for none in ["unmatched_records", "token_mismatches", "outcome_mismatches"] {
+            assert_eq!(compared[none], 0, "{none}: {compared}");
+        }
+    }
+}

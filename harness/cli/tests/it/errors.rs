@@ -131,6 +131,9 @@ fn endpoints() {
     check("--url {plain} --proxy {closed}", 3, &["refused"]);
     check("--backend http", 2, &["--backend http needs --url"]);
     check("--backend local --url {plain}", 2, &["takes no --url"]);
+    check("--http 2", 2, &["--http", "needs --url"]);
+    check("--url {plain} --http 3", 2, &["--http `3`", "1, 2, auto"]);
+    check("--url {plain} --http auto --connections 4", 2, &["--connections", "--http 1 or 2"]);
     check("--preset no-such-preset", 2, &["no-such-preset", "tiny"]);
     world.finish();
 }
