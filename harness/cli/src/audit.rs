@@ -4,7 +4,6 @@
 //! waits meanwhile. What is read, matched and subtracted is in `nomoat_truth::audit`.
 
 mod child;
-mod folder;
 mod ours;
 mod plan;
 mod rows;
@@ -13,8 +12,8 @@ mod show;
 use crate::args::AuditArgs;
 use crate::ctrl_c;
 use crate::exit::{Exit, Failure};
+use crate::folder::Folder;
 use crate::output::put;
-use folder::Folder;
 use nomoat_core::units::Nanos;
 use nomoat_truth::audit::{Side, find, wall_offset};
 use nomoat_truth::{Config, LogRow, Truth};

@@ -1,10 +1,11 @@
 //! `nomoat calibrate`: the instrument's own error and its ceiling on this host, printed as a certificate.
 
 use crate::args::CalibrateArgs;
-use crate::certify::{Case, Certificate, Folder, Server, Way, certify, load};
+use crate::certify::{Case, Certificate, Server, Way, certify, load};
 use crate::config::choose;
 use crate::ctrl_c;
 use crate::exit::{Exit, Failure};
+use crate::folder::Folder;
 use crate::output::{line, put};
 use nomoat_core::units::Nanos;
 use nomoat_drive::{HostFacts, Stop, StopHandle};
@@ -121,7 +122,7 @@ fn measure(ceiling: (&str, &str, u32, u32), shards: Option<u16>, handle: &StopHa
     let server = Server::start(&["--instant", writes, "--tokens", &tokens.to_string()])?;
     let address = server.url.trim_start_matches("http://").parse().map_err(Failure::internal)?;
     let raw = raw(address, tokens, connections)?;
-    let folder = Folder::new()?;
+    let folder = Folder::new(None)?;
     let case = Case {
         name: name.into(),
         rate: None,
@@ -132,7 +133,7 @@ fn measure(ceiling: (&str, &str, u32, u32), shards: Option<u16>, handle: &StopHa
         shards,
         way: Way::default(),
     };
-    let taken = load(&case, &server.url, &folder.0, (handle, stop))?;
+    let taken = load(&case, &server.url, folder.path(), (handle, stop))?;
     let (events, answers, seconds) = taken.volume();
     let per_s = |n: u64| if seconds > 0.0 { n as f64 / seconds } else { 0.0 };
     Ok(Ceiling {

@@ -3,6 +3,7 @@
 
 use crate::args::RunArgs;
 use crate::exit::{Exit, Failure};
+use crate::folder::Folder;
 use crate::measure::Bench;
 use crate::setup::{Mode, Setup};
 use crate::target;
@@ -211,13 +212,13 @@ pub fn load(case: &Case, url: &str, out: &Path, stopping: (&StopHandle, &Stop)) 
 
 /// Calibrates under one load.
 pub fn certify(case: &Case, stop_handle: &StopHandle, stop: &Stop) -> Result<Certificate, Failure> {
-    let folder = Folder::new()?;
-    let log = folder.0.join("truth.jsonl");
+    let folder = Folder::new(None)?;
+    let log = folder.file("truth.jsonl");
     let shown = log.to_string_lossy().into_owned();
-    let certificate = folder.0.join(CERTIFICATE).to_string_lossy().into_owned();
+    let certificate = folder.file(CERTIFICATE).to_string_lossy().into_owned();
     let secure = ["--tls", "--certificate", &certificate];
     let server = Server::start(&[&["--script", &case.script, "--log", &shown], &secure[..if case.way.tls { 3 } else { 0 }]].concat())?;
-    let taken = load(case, &server.url, &folder.0, (stop_handle, stop))?;
+    let taken = load(case, &server.url, folder.path(), (stop_handle, stop))?;
     server.stop();
     if stop.asked() {
         return Err(Failure { exit: Exit::Interrupted, message: "stopped during a calibration".into() });
@@ -273,24 +274,5 @@ impl Certificate {
     /// The error of TTFT as it is judged: its 99th percentile, or the largest magnitude where fewer values make that the same.
     pub fn ttft_error(&self) -> Option<Nanos> {
         self.errors.ttft.all.map(|e| Nanos(e.p99.0.abs().max(e.mean_ns.abs() as i64)))
-    }
-}
-
-/// A folder for files nobody keeps.
-pub struct Folder(pub std::path::PathBuf);
-
-impl Folder {
-    /// Makes it.
-    pub fn new() -> Result<Self, Failure> {
-        let path = std::env::temp_dir().join(format!("nomoat-{}", uuid::Uuid::now_v7()));
-        std::fs::create_dir_all(&path).map_err(|e| Failure::usage(format!("making the folder {}: {e}", path.display())))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed lies where temporary files lie.
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -8,6 +8,7 @@ mod certify;
 mod config;
 mod ctrl_c;
 mod exit;
+mod folder;
 mod geometry;
 mod manifest;
 mod measure;

@@ -1,10 +1,10 @@
-//! Where the files of an audit are: a folder that goes away with it, or one that was asked for and stays.
+//! Where the files of an audit or a calibration are: a folder that goes away with it, or one that was asked for and stays.
 
 use crate::exit::Failure;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A folder that was empty when the audit began.
+/// A folder that was empty at the beginning.
 pub struct Folder {
     path: PathBuf,
     keep: bool,
@@ -13,7 +13,7 @@ pub struct Folder {
 impl Folder {
     /// `keep`, which must be new or empty, or a folder among the system's temporary ones.
     pub fn new(keep: Option<&Path>) -> Result<Self, Failure> {
-        let path = keep.map_or_else(|| std::env::temp_dir().join(format!("nomoat-audit-{}", uuid::Uuid::now_v7())), Path::to_owned);
+        let path = keep.map_or_else(|| std::env::temp_dir().join(format!("nomoat-{}", uuid::Uuid::now_v7())), Path::to_owned);
         let failed = |e| Failure::usage(format!("making the folder {}: {e}", path.display()));
         if keep.is_some() && path.is_dir() {
             if fs::read_dir(&path).map_err(failed)?.next().is_some() {
@@ -25,6 +25,11 @@ impl Folder {
         // Commands may be started elsewhere, so that a relative path would lead them astray.
         let path = fs::canonicalize(&path).map_err(failed)?;
         Ok(Self { path, keep: keep.is_some() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The path of a file in it.
