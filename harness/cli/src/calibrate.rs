@@ -1,7 +1,7 @@
 //! `nomoat calibrate`: the instrument's own error and its ceiling on this host, printed as a certificate.
 
 use crate::args::CalibrateArgs;
-use crate::certify::{Case, Certificate, Server, Way, certify, load};
+use crate::certify::{Case, Certificate, Server, Volume, Way, certify, load};
 use crate::config::choose;
 use crate::ctrl_c;
 use crate::exit::{Exit, Failure};
@@ -9,7 +9,6 @@ use crate::folder::Folder;
 use crate::output::{line, put};
 use nomoat_core::units::Nanos;
 use nomoat_drive::{HostFacts, Stop, StopHandle};
-use nomoat_truth::Errors;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -36,10 +35,9 @@ const CEILING_LASTS: Nanos = Nanos::from_secs(4);
 /// The instrument beside a client that only counts.
 struct Ceiling {
     name: String,
+    /// Tokens and answers per second of the client that only counts.
     raw: (f64, f64),
-    ours: (f64, f64),
-    cpu_s_per_million: f64,
-    failed: u64,
+    ours: Volume,
 }
 
 /// Runs the subcommand.
@@ -133,16 +131,7 @@ fn measure(ceiling: (&str, &str, u32, u32), shards: Option<u16>, handle: &StopHa
         shards,
         way: Way::default(),
     };
-    let taken = load(&case, &server.url, folder.path(), (handle, stop))?;
-    let (events, answers, seconds) = taken.volume();
-    let per_s = |n: u64| if seconds > 0.0 { n as f64 / seconds } else { 0.0 };
-    Ok(Ceiling {
-        name: name.into(),
-        raw,
-        ours: (per_s(events), per_s(answers)),
-        cpu_s_per_million: if events > 0 { taken.cpu.as_secs_f64() / events as f64 * 1e6 } else { 0.0 },
-        failed: taken.records.len() as u64 - answers,
-    })
+    Ok(Ceiling { name: name.into(), raw, ours: load(&case, &server.url, folder.path(), (handle, stop))?.volume() })
 }
 
 /// Tokens and answers per second of the client that only counts.
@@ -171,19 +160,12 @@ fn to_json(certificates: &[Certificate], ceilings: &[Ceiling]) -> Value {
         .iter()
         .map(|c| {
             json!({
-                "name": c.name, "raw_tokens_per_s": c.raw.0, "raw_requests_per_s": c.raw.1, "tokens_per_s": c.ours.0,
-                "requests_per_s": c.ours.1, "cpu_s_per_million_tokens": c.cpu_s_per_million, "failed": c.failed,
+                "name": c.name, "raw_tokens_per_s": c.raw.0, "raw_requests_per_s": c.raw.1, "tokens_per_s": c.ours.events_per_s,
+                "requests_per_s": c.ours.requests_per_s, "cpu_s_per_million_tokens": c.ours.cpu_s_per_million, "failed": c.ours.failed,
             })
         })
         .collect();
     json!({"certificates": certificates.iter().map(Certificate::json).collect::<Vec<_>>(), "ceilings": ceilings})
-}
-
-/// Three columns of an error: mean, 99th percentile, largest.
-fn three(e: Option<Errors>) -> [String; 3] {
-    e.map_or(["–".into(), "–".into(), "–".into()], |e| {
-        [Nanos(e.mean_ns as i64).to_string(), e.p99.to_string(), e.max_abs.to_string()]
-    })
 }
 
 fn text(certificates: &[Certificate], ceilings: &[Ceiling], markdown: bool) -> String {
@@ -207,16 +189,10 @@ fn text(certificates: &[Certificate], ceilings: &[Ceiling], markdown: bool) -> S
             &title,
             &["", "n", "mean", "p50", "p99", "largest"],
             markdown,
-            rows.iter().filter(|r| r.1.is_some()).map(|(name, e)| {
-                let [mean, p99, max] = three(*e);
-                vec![
-                    (*name).to_owned(),
-                    e.map_or(0, |e| e.n).to_string(),
-                    mean,
-                    e.map_or_else(String::new, |e| e.p50.to_string()),
-                    p99,
-                    max,
-                ]
+            rows.iter().filter_map(|(name, errors)| {
+                let e = (*errors)?;
+                let times = [Nanos(e.mean_ns as i64), e.p50, e.p99, e.max_abs].map(|t| t.to_string());
+                Some([(*name).to_owned(), e.n.to_string()].into_iter().chain(times).collect())
             }),
         );
         let _ = writeln!(
@@ -225,11 +201,11 @@ fn text(certificates: &[Certificate], ceilings: &[Ceiling], markdown: bool) -> S
              {:.2} % of chunks merged{}",
             c.sent,
             c.scheduled,
-            c.failed,
-            c.events_per_s,
-            c.requests_per_s,
-            c.cpu_s_per_million,
-            c.cpu_cores * 100.0,
+            c.volume.failed,
+            c.volume.events_per_s,
+            c.volume.requests_per_s,
+            c.volume.cpu_s_per_million,
+            c.volume.cpu_cores * 100.0,
             c.coalesced * 100.0,
             c.resident_bytes.map_or(String::new(), |b| format!(" · {:.0} MB resident at most", b as f64 / 1e6))
         );
@@ -249,17 +225,17 @@ fn text(certificates: &[Certificate], ceilings: &[Ceiling], markdown: bool) -> S
                 let share = |a: f64, b: f64| if b > 0.0 { format!("{:.0} %", a / b * 100.0) } else { "–".into() };
                 vec![
                     c.name.clone(),
-                    format!("{:.0}", c.ours.0),
+                    format!("{:.0}", c.ours.events_per_s),
                     format!("{:.0}", c.raw.0),
-                    share(c.ours.0, c.raw.0),
-                    format!("{:.0}", c.ours.1),
+                    share(c.ours.events_per_s, c.raw.0),
+                    format!("{:.0}", c.ours.requests_per_s),
                     format!("{:.0}", c.raw.1),
-                    share(c.ours.1, c.raw.1),
-                    format!("{:.3}", c.cpu_s_per_million),
+                    share(c.ours.requests_per_s, c.raw.1),
+                    format!("{:.3}", c.ours.cpu_s_per_million),
                 ]
             }),
         );
-        let failed: u64 = ceilings.iter().map(|c| c.failed).sum();
+        let failed: u64 = ceilings.iter().map(|c| c.ours.failed).sum();
         let _ = writeln!(out, "{failed} requests failed\n");
     }
     let _ = writeln!(out, "host: {} cores, {}, {}, kernel {}; load average {:.2}", host.cores, host.cpu, host.os, host.kernel, host.load1);

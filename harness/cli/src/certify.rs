@@ -4,15 +4,17 @@
 use crate::args::RunArgs;
 use crate::exit::{Exit, Failure};
 use crate::folder::Folder;
+use crate::joined::Joined;
 use crate::measure::Bench;
 use crate::setup::{Mode, Setup};
 use crate::target;
-use nomoat_core::fold::fold;
+use crate::truth::errors_json;
 use nomoat_core::record::RequestRecord;
+use nomoat_core::report::{Population, Stat};
 use nomoat_core::units::Nanos;
 use nomoat_core::validity::Severity;
 use nomoat_drive::{Stop, StopHandle};
-use nomoat_truth::{ErrorReport, Errors, compare, read_log};
+use nomoat_truth::{ErrorReport, Errors, read_log};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -74,15 +76,8 @@ pub struct Certificate {
     /// Requests whose due came, and those whose bytes went out.
     pub scheduled: u64,
     pub sent: u64,
-    /// Measured requests that failed.
-    pub failed: u64,
-    /// Token events and answers per second, from the first start to the last end.
-    pub events_per_s: f64,
-    pub requests_per_s: f64,
-    /// CPU time of the harness, all threads, per million token events.
-    pub cpu_s_per_million: f64,
-    /// The same as a part of one core.
-    pub cpu_cores: f64,
+    /// How much it took.
+    pub volume: Volume,
     /// Largest resident memory of this process so far.
     pub resident_bytes: Option<u64>,
     /// Chunks that shared their read.
@@ -144,24 +139,48 @@ impl Drop for Server {
     }
 }
 
-/// What the fold and the records say of a run, for a certificate or a ceiling.
+/// What a run against the scripted server gave, for a certificate or a ceiling.
 pub struct Taken {
-    pub records: Vec<RequestRecord>,
-    pub prefix: String,
+    /// Its records, to be held against the server's log.
+    pub joined: Joined,
     pub scheduled: u64,
+    /// Rules of the verdict that it broke.
     pub broken: Vec<String>,
-    pub cpu: Nanos,
     pub coalesced: f64,
+    cpu: Nanos,
+}
+
+/// How much a run took, from its first start to its last end.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Volume {
+    /// Token events and answers per second.
+    pub events_per_s: f64,
+    pub requests_per_s: f64,
+    /// CPU time of the harness, all threads, per million token events.
+    pub cpu_s_per_million: f64,
+    /// The same as a part of one core.
+    pub cpu_cores: f64,
+    /// Requests that failed.
+    pub failed: u64,
 }
 
 impl Taken {
-    /// Token events, answers, and seconds from the first start to the last end.
-    pub fn volume(&self) -> (u64, u64, f64) {
-        let events = self.records.iter().map(|r| r.chunk_gaps.len() as u64).sum();
-        let answers = self.records.iter().filter(|r| r.is_ok()).count() as u64;
-        let first = self.records.iter().filter_map(|r| r.at.start).min();
-        let last = self.records.iter().filter_map(|r| r.at.end).max();
-        (events, answers, first.zip(last).map_or(0.0, |(a, b)| (b - a).as_secs_f64()))
+    /// How much it took.
+    pub fn volume(&self) -> Volume {
+        let records = &self.joined.records;
+        let events: u64 = records.iter().map(|r| r.chunk_gaps.len() as u64).sum();
+        let answers = records.iter().filter(|r| r.is_ok()).count() as u64;
+        let (first, last) = (records.iter().filter_map(|r| r.at.start).min(), records.iter().filter_map(|r| r.at.end).max());
+        let seconds = first.zip(last).map_or(0.0, |(first, last)| (last - first).as_secs_f64());
+        let over = |value: f64, divisor: f64| if divisor > 0.0 { value / divisor } else { 0.0 };
+        let cpu = self.cpu.as_secs_f64();
+        Volume {
+            events_per_s: over(events as f64, seconds),
+            requests_per_s: over(answers as f64, seconds),
+            cpu_s_per_million: over(cpu, events as f64) * 1e6,
+            cpu_cores: over(cpu, seconds),
+            failed: records.len() as u64 - answers,
+        }
     }
 }
 
@@ -190,23 +209,15 @@ pub fn load(case: &Case, url: &str, out: &Path, stopping: (&StopHandle, &Stop)) 
     let engine = target::connect(&mut setup, stop.clone())?;
     let Mode::Single(load) = setup.mode.clone() else { return Err(Failure::internal("a calibration has one load")) };
     let measured = Bench::new(&setup, &engine, handle, stop).measure(load)?;
-    let text = |key: &str| measured.manifest.ext.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let records: Result<Vec<RequestRecord>, _> = measured.dir.records().map_err(Failure::internal)?.collect();
-    let finished = measured.dir.report(fold).map_err(Failure::internal)?;
+    let report = &measured.report;
     // On this host the engine shares its cores; that is the point of the exercise and no news.
-    let broken = finished.report.validity.broken(Severity::Invalid).map(|r| format!("{} {}: {}", r.code, r.rule, r.value)).collect();
-    let coalesced = finished
-        .report
-        .get("coalesced_share", nomoat_core::report::Stat::Rate, nomoat_core::report::Population::Ok)
-        .and_then(|r| r.value)
-        .unwrap_or_default();
+    let broken = report.validity.broken(Severity::Invalid).map(|r| format!("{} {}: {}", r.code, r.rule, r.value)).collect();
     Ok(Taken {
-        records: records.map_err(Failure::internal)?,
-        prefix: text("x_request_id_prefix"),
-        scheduled: finished.report.counts.scheduled,
+        joined: Joined::read(&measured.dir, &measured.manifest).map_err(Failure::internal)?,
+        scheduled: report.counts.scheduled,
         broken,
-        cpu: Nanos(text("harness_cpu_ns").parse().unwrap_or_default()),
-        coalesced,
+        coalesced: report.get("coalesced_share", Stat::Rate, Population::Ok).and_then(|r| r.value).unwrap_or_default(),
+        cpu: measured.cpu,
     })
 }
 
@@ -224,21 +235,14 @@ pub fn certify(case: &Case, stop_handle: &StopHandle, stop: &Stop) -> Result<Cer
         return Err(Failure { exit: Exit::Interrupted, message: "stopped during a calibration".into() });
     }
     let rows = read_log(&log).map_err(Failure::internal)?;
-    let errors = compare(taken.records.iter(), &rows, |r| format!("{}-{}", taken.prefix, r.request.0));
-    let (events, answers, seconds) = taken.volume();
-    let per_s = |n: u64| if seconds > 0.0 { n as f64 / seconds } else { 0.0 };
-    let cpu = taken.cpu.as_secs_f64();
+    let (volume, records) = (taken.volume(), &taken.joined.records);
     Ok(Certificate {
         case: case.clone(),
-        errors,
-        lag: Errors::of(taken.records.iter().filter_map(RequestRecord::dispatch_lag).collect()),
+        errors: taken.joined.compare(&rows),
+        lag: Errors::of(records.iter().filter_map(RequestRecord::dispatch_lag).collect()),
         scheduled: taken.scheduled,
-        sent: taken.records.iter().filter(|r| r.at.sent.is_some()).count() as u64,
-        failed: taken.records.len() as u64 - answers,
-        events_per_s: per_s(events),
-        requests_per_s: per_s(answers),
-        cpu_s_per_million: if events > 0 { cpu / events as f64 * 1e6 } else { 0.0 },
-        cpu_cores: if seconds > 0.0 { cpu / seconds } else { 0.0 },
+        sent: records.iter().filter(|r| r.at.sent.is_some()).count() as u64,
+        volume,
         resident_bytes: nomoat_drive::peak_resident(),
         coalesced: taken.coalesced,
         broken: taken.broken,
@@ -248,9 +252,7 @@ pub fn certify(case: &Case, stop_handle: &StopHandle, stop: &Stop) -> Result<Cer
 impl Certificate {
     /// As it stands in a manifest.
     pub fn json(&self) -> Value {
-        let errors = |e: Option<Errors>| {
-            e.map(|e| json!({"n": e.n, "mean_ns": e.mean_ns, "p50_ns": e.p50.0, "p99_ns": e.p99.0, "max_abs_ns": e.max_abs.0}))
-        };
+        let volume = &self.volume;
         let case = &self.case;
         json!({
             "case": {
@@ -258,15 +260,15 @@ impl Certificate {
                 "input_tokens": case.tokens.0, "output_tokens": case.tokens.1, "script": case.script, "transport": case.way.name(), "duration_ns": case.lasts.0,
             },
             "error": {
-                "ttft": errors(self.errors.ttft.all), "ttft_separate": errors(self.errors.ttft.separate),
-                "ttft_coalesced": errors(self.errors.ttft.coalesced), "itl": errors(self.errors.itl),
-                "tpot": errors(self.errors.tpot), "e2e": errors(self.errors.e2e),
+                "ttft": errors_json(self.errors.ttft.all), "ttft_separate": errors_json(self.errors.ttft.separate),
+                "ttft_coalesced": errors_json(self.errors.ttft.coalesced), "itl": errors_json(self.errors.itl),
+                "tpot": errors_json(self.errors.tpot), "e2e": errors_json(self.errors.e2e),
             },
-            "dispatch_lag": errors(self.lag),
-            "scheduled": self.scheduled, "sent": self.sent, "failed": self.failed,
+            "dispatch_lag": errors_json(self.lag),
+            "scheduled": self.scheduled, "sent": self.sent, "failed": volume.failed,
             "matched": self.errors.matched, "token_mismatches": self.errors.token_mismatches,
-            "events_per_s": self.events_per_s, "requests_per_s": self.requests_per_s,
-            "cpu_s_per_million_events": self.cpu_s_per_million, "cpu_cores": self.cpu_cores,
+            "events_per_s": volume.events_per_s, "requests_per_s": volume.requests_per_s,
+            "cpu_s_per_million_events": volume.cpu_s_per_million, "cpu_cores": volume.cpu_cores,
             "resident_bytes": self.resident_bytes, "coalesced_share": self.coalesced, "broken": self.broken,
         })
     }

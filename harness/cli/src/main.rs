@@ -10,6 +10,7 @@ mod ctrl_c;
 mod exit;
 mod folder;
 mod geometry;
+mod joined;
 mod manifest;
 mod measure;
 mod metrics;

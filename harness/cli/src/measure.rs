@@ -67,6 +67,8 @@ pub struct Measured {
     pub report: RunReport,
     /// What was run.
     pub manifest: Manifest,
+    /// CPU time of this process during the load.
+    pub cpu: Nanos,
 }
 
 impl<'a> Bench<'a> {
@@ -109,7 +111,7 @@ impl<'a> Bench<'a> {
             RunFacts { start: outcome.start, stop: outcome.stop, scheduled: outcome.scheduled, interrupted: outcome.interrupted, ..facts };
         manifest::end(&mut manifest, &outcome, &facts);
         let finished = dir.finish(manifest, &outcome.samples, &outcome.events, fold).map_err(Failure::internal)?;
-        Ok(Measured { dir, report: finished.report, manifest: finished.manifest })
+        Ok(Measured { dir, report: finished.report, manifest: finished.manifest, cpu: outcome.cpu })
     }
 
     fn drive(

@@ -4,11 +4,11 @@ use crate::args::{TruthArgs, TruthCommand, TruthCompareArgs, TruthServeArgs};
 use crate::config::choose;
 use crate::ctrl_c;
 use crate::exit::{Exit, Failure};
+use crate::joined::Joined;
 use crate::output::{line, put};
-use nomoat_core::record::RequestRecord;
 use nomoat_core::units::Nanos;
 use nomoat_results::RunDir;
-use nomoat_truth::{CERTIFICATE_PEM, Config, ErrorReport, Errors, Instant, Script, Truth, Writes, compare, read_log};
+use nomoat_truth::{CERTIFICATE_PEM, Config, ErrorReport, Errors, Instant, Script, Truth, Writes, read_log};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -56,11 +56,8 @@ fn compared(args: &TruthCompareArgs) -> Result<Exit, Failure> {
     let format = choose("--format", &args.format, &["table", "json"])?;
     let dir = RunDir::open(&args.run).map_err(Failure::usage_of)?;
     let manifest = dir.manifest().map_err(Failure::usage_of)?;
-    let prefix = manifest.ext.get("x_request_id_prefix").and_then(|v| v.as_str()).unwrap_or_default().to_owned();
     let rows = read_log(&args.log).map_err(Failure::usage_of)?;
-    let records: Result<Vec<RequestRecord>, _> = dir.records().map_err(Failure::usage_of)?.collect();
-    let records = records.map_err(Failure::usage_of)?;
-    let report = compare(records.iter(), &rows, |r| format!("{prefix}-{}", r.request.0));
+    let report = Joined::read(&dir, &manifest).map_err(Failure::usage_of)?.compare(&rows);
     if format == "json" {
         line(&serde_json::to_string_pretty(&json(&report)).map_err(Failure::internal)?);
     } else {
@@ -109,19 +106,13 @@ fn table(report: &ErrorReport) -> String {
     text
 }
 
+/// A distribution of errors as it stands in documents; `null` where there is none.
+pub fn errors_json(errors: Option<Errors>) -> Value {
+    errors.map_or(Value::Null, |e| json!({"n": e.n, "mean_ns": e.mean_ns, "p50_ns": e.p50.0, "p99_ns": e.p99.0, "max_abs_ns": e.max_abs.0}))
+}
+
 fn json(report: &ErrorReport) -> Value {
-    let errors: serde_json::Map<String, Value> = rows(report)
-        .into_iter()
-        .map(|(name, e)| {
-            (
-                name.to_owned(),
-                e.map_or(
-                    Value::Null,
-                    |e| json!({"n": e.n, "mean_ns": e.mean_ns, "p50_ns": e.p50.0, "p99_ns": e.p99.0, "max_abs_ns": e.max_abs.0}),
-                ),
-            )
-        })
-        .collect();
+    let errors: serde_json::Map<String, Value> = rows(report).into_iter().map(|(name, e)| (name.to_owned(), errors_json(e))).collect();
     json!({
         "errors": errors,
         "matched": report.matched,

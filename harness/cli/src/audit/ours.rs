@@ -4,12 +4,12 @@ use super::plan::Plan;
 use super::rows_of;
 use crate::ctrl_c::by_signal;
 use crate::exit::{Exit, Failure};
-use nomoat_core::record::RequestRecord;
+use crate::joined::Joined;
 use nomoat_core::units::Nanos;
 use nomoat_drive::Stop;
 use nomoat_results::RunDir;
+use nomoat_truth::Truth;
 use nomoat_truth::audit::{AskedLoad, Side, of_records};
-use nomoat_truth::{Truth, compare};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -47,13 +47,10 @@ pub fn run(plan: &Plan, server: &Truth, out: &Path, stop: &Stop) -> Result<Ours,
     let id = summary["run_id"].as_str().unwrap_or_default();
     let dir = RunDir::open(&out.join(id)).map_err(Failure::internal)?;
     let manifest = dir.manifest().map_err(Failure::internal)?;
-    let prefix = manifest.ext.get("x_request_id_prefix").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let id_of = |record: &RequestRecord| format!("{prefix}-{}", record.request.0);
-    let records: Result<Vec<RequestRecord>, _> = dir.records().map_err(Failure::internal)?.collect();
-    let records = records.map_err(Failure::internal)?;
-    let reported = of_records(&records, env!("CARGO_PKG_VERSION"), id_of);
+    let joined = Joined::read(&dir, &manifest).map_err(Failure::internal)?;
+    let reported = of_records(&joined.records, env!("CARGO_PKG_VERSION"), |record| joined.id(record));
     let mut notes = vec![];
-    if let Some(errors) = compare(records.iter(), &rows, id_of).ttft.all {
+    if let Some(errors) = joined.compare(&rows).ttft.all {
         notes.push(format!(
             "nomoat's TTFT counts from due and so has our own lateness and connecting in it; from sent, its error is {} on average, p99 {}",
             Nanos(errors.mean_ns.round() as i64),
