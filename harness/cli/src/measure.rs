@@ -41,15 +41,6 @@ struct Seen {
     tpot: Option<Nanos>,
 }
 
-/// Requests per second of an open loop, for a calibration; `None` for a closed one.
-fn offered_load(schedule: &Schedule, load: Load) -> Option<f64> {
-    match load {
-        Load::Closed { .. } => None,
-        Load::Rescaled { rate_per_s } | Load::Arrivals { rate_per_s, .. } => Some(rate_per_s),
-        Load::Replay => Some(offered(schedule).unwrap_or(1.0)),
-    }
-}
-
 /// Runs loads against one engine.
 pub struct Bench<'a> {
     setup: &'a Setup,
@@ -82,6 +73,13 @@ impl<'a> Bench<'a> {
         let (setup, engine) = (self.setup, self.engine);
         let (schedule, fitted) = setup.schedule(load, engine.can.context_tokens)?;
         let facts = self.facts(&schedule, fitted.as_ref());
+        // Before the run's folder is made: a calibration that fails leaves nothing behind.
+        let rate = match load {
+            Load::Closed { .. } => None,
+            Load::Rescaled { rate_per_s } | Load::Arrivals { rate_per_s, .. } => Some(rate_per_s),
+            Load::Replay => Some(facts.offered_rate_per_s.unwrap_or(1.0)),
+        };
+        let before = setup.args.calibrate.then(|| self.calibrate(load, &schedule, rate, None)).transpose()?;
         let run_id = uuid::Uuid::now_v7().to_string();
         let dir = RunDir::create(&setup.out, &run_id).map_err(Failure::usage_of)?;
         let words = setup.load_words(load, fitted.as_ref().map(|f| &*f.trace));
@@ -94,21 +92,20 @@ impl<'a> Bench<'a> {
         manifest.ext.insert("x_request_id_prefix".into(), offer.id_prefix.clone().into());
         dir.write_manifest(&manifest).map_err(Failure::internal)?;
         let sink = Spool(dir.spool().map_err(Failure::internal)?);
-        let asked = setup.args.calibrate;
-        let before = asked.then(|| self.calibrate(load, &schedule, None)).transpose()?;
         let (outcome, seen) = self.drive(&schedule, sink, &words, offer, |start| {
             // A run that is killed is folded from this. If it cannot be written now, the end will say so.
             let _ =
                 dir.write_manifest(&Manifest { facts: FactsWire::unfinished(&RunFacts { start, ..facts.clone() }), ..manifest.clone() });
         })?;
-        let after = asked.then(|| self.calibrate(load, &schedule, Some(seen))).transpose()?;
-        let certificates: Vec<Certificate> = before.into_iter().chain(after).collect();
-        if let [before, after] = &certificates[..] {
-            manifest.calibration = Some(serde_json::json!({"before": before.json(), "after": after.json()}));
-        }
-        let facts = RunFacts { instrument_error: certificates.iter().filter_map(Certificate::ttft_error).max(), ..facts };
-        let facts =
-            RunFacts { start: outcome.start, stop: outcome.stop, scheduled: outcome.scheduled, interrupted: outcome.interrupted, ..facts };
+        // The run is measured: whatever becomes of its second calibration, it is kept.
+        let certificates = before.filter(|_| !self.stop.asked()).and_then(|before| {
+            let after = self.calibrate(load, &schedule, rate, Some(seen));
+            after.map_err(|e| eprintln!("nomoat: {}; the run counts as not calibrated", e.message)).ok().map(|after| [before, after])
+        });
+        let instrument_error = certificates.as_ref().and_then(|both| both.iter().filter_map(Certificate::ttft_error).max());
+        manifest.calibration = certificates.map(|[before, after]| serde_json::json!({"before": before.json(), "after": after.json()}));
+        let (start, stop, scheduled, interrupted) = (outcome.start, outcome.stop, outcome.scheduled, outcome.interrupted);
+        let facts = RunFacts { start, stop, scheduled, interrupted, instrument_error, ..facts };
         manifest::end(&mut manifest, &outcome, &facts);
         let finished = dir.finish(manifest, &outcome.samples, &outcome.events, fold).map_err(Failure::internal)?;
         Ok(Measured { dir, report: finished.report, manifest: finished.manifest, cpu: outcome.cpu })
@@ -153,7 +150,7 @@ impl<'a> Bench<'a> {
     }
 
     /// The instrument at this run's load, lengths and chunk rate: before the run at a guess of the latter, after it at what was seen.
-    fn calibrate(&self, load: Load, schedule: &Schedule, seen: Option<Seen>) -> Result<Certificate, Failure> {
+    fn calibrate(&self, load: Load, schedule: &Schedule, rate: Option<f64>, seen: Option<Seen>) -> Result<Certificate, Failure> {
         let totals = schedule.totals(manifest::ASSUMED_TTFT, manifest::ASSUMED_TPOT);
         let mean =
             |sum: u64, most: u32| u32::try_from(sum / totals.as_ref().map_or(1, |t| t.requests.max(1))).unwrap_or(most).clamp(1, most);
@@ -168,7 +165,7 @@ impl<'a> Bench<'a> {
         }
         let case = Case {
             name: format!("{when} the run"),
-            rate: offered_load(schedule, load),
+            rate,
             concurrency,
             tokens: (input, output),
             script,

@@ -180,3 +180,19 @@ fn a_torn_spool_gives_what_is_whole() {
     let kept = manifest(&run)["recovered"]["records"].as_u64().unwrap();
     assert!(kept + 1 >= whole && kept <= whole, "{kept} of {whole}");
 }
+
+/// A stop during a calibrated run lost it: the second calibration failed, and the run with it.
+#[test]
+fn a_calibrated_run_that_is_stopped_is_kept_without_a_certificate() {
+    let place = Place::new();
+    let server = truth("ttft=1ms,itl=1ms", None, None);
+    let mut running = start(&place, &server, "--rate 50 --calibrate");
+    let n = wait_for_records(&place, &mut running);
+    running.signal(Signal::INT);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    assert!(ended.stdout.contains("not calibrated"), "{}", ended.stdout);
+    let run = place.only_run();
+    assert_kept(&place, &run, n);
+    assert_eq!(manifest(&run)["calibration"], Value::Null);
+}
