@@ -4,9 +4,9 @@
 use crate::body::{BodyDecoder, BodyError, Head, MAX_HEAD};
 use crate::encoder::Secret;
 use crate::protocol::Protocol;
-use crate::said::said;
+use crate::said::{complain, said};
 use crate::stream::{Flow, StreamDecoder};
-use crate::transport::{ConnectError, Route, Transport};
+use crate::transport::{Route, Transport};
 use nomoat_core::backend::{BoxFuture, Channel, Payload, Prepared};
 use nomoat_core::event::{EventSink, Finish, RequestError, Stamp};
 use nomoat_core::record::{Connection, ErrorCode, Status};
@@ -62,18 +62,9 @@ impl HttpChannel {
         Self { keeps, ..self }
     }
 
-    /// Tells in the endpoint's own words what went wrong.
-    fn complain(&self, words: &str, events: &mut EventSink) {
-        let clean = self.secrets.iter().fold(words.to_owned(), |text, secret| secret.scrub(&text));
-        events.complaint(&clean);
-    }
-
     async fn connect(&self) -> Result<Transport, RequestError> {
         match tokio::time::timeout(CONNECT_TIMEOUT, self.route.connect()).await {
-            Ok(Ok(transport)) => Ok(transport),
-            Ok(Err(ConnectError::Exhausted(_))) => Err(RequestError::new(Status::Client, ErrorCode::Exhausted)),
-            Ok(Err(ConnectError::Refused(_))) => Err(RequestError::new(Status::Connect, ErrorCode::Refused)),
-            Ok(Err(ConnectError::Tls(_))) => Err(RequestError::new(Status::Connect, ErrorCode::Tls)),
+            Ok(connected) => Ok(connected?),
             Err(_) => Err(RequestError::new(Status::Connect, ErrorCode::ConnectTimeout)),
         }
     }
@@ -151,7 +142,7 @@ impl HttpChannel {
         };
         events.headers(stamp, Some(head.status));
         if let Err(refused) = head.refusal() {
-            self.complain(&format!("HTTP {}{}", head.status, said(&self.buffer[body_at..filled])), events);
+            complain(&self.secrets, &format!("HTTP {}{}", head.status, said(&self.buffer[body_at..filled])), events);
             return Err(refused.into());
         }
         self.decoder.reset();
@@ -168,7 +159,7 @@ impl HttpChannel {
                 Ok(used) => used,
                 Err(failed) => {
                     if let Some(words) = self.decoder.message().map(str::to_owned) {
-                        self.complain(&words, events);
+                        complain(&self.secrets, &words, events);
                     }
                     return Err(Broken::Failed(failed.into()));
                 }

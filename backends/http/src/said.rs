@@ -1,6 +1,14 @@
 //! What an endpoint says about a failure, made short enough for a message.
 
+use crate::encoder::Secret;
+use nomoat_core::event::EventSink;
 use serde_json::Value;
+
+/// Tells in the endpoint's own words what went wrong; of `secrets` none may appear in them.
+pub(crate) fn complain(secrets: &[Secret], words: &str, events: &mut EventSink) {
+    let clean = secrets.iter().fold(words.to_owned(), |text, secret| secret.scrub(&text));
+    events.complaint(&clean);
+}
 
 /// What an error body says, bounded, as `: text`.
 pub(crate) fn said(body: &[u8]) -> String {

@@ -6,7 +6,8 @@ use crate::socket::{Socket, Stamping};
 use crate::url::Endpoint;
 use crate::version::Spoken;
 use nomoat_core::clock::Clock;
-use nomoat_core::event::Arrival;
+use nomoat_core::event::{Arrival, RequestError};
+use nomoat_core::record::{ErrorCode, Status};
 use nomoat_core::units::Nanos;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -46,6 +47,16 @@ pub(crate) enum ConnectError {
     Tls(String),
 }
 
+impl From<ConnectError> for RequestError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Exhausted(_) => Self::new(Status::Client, ErrorCode::Exhausted),
+            ConnectError::Refused(_) => Self::new(Status::Connect, ErrorCode::Refused),
+            ConnectError::Tls(_) => Self::new(Status::Connect, ErrorCode::Tls),
+        }
+    }
+}
+
 /// A connection to an endpoint.
 pub(crate) enum Transport {
     Plain(Socket),
@@ -76,16 +87,16 @@ impl Route {
     async fn socket(&self) -> io::Result<Socket> {
         let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in &self.addresses {
-            match Socket::connect(*address, None, self.clock.clone()).await {
-                Ok(socket) => return Ok(socket),
-                Err(error) => refused = error,
-            }
             // A port is taken per pair of addresses: on loopback there are more addresses to come from when the ports of one are used up.
-            let local = address.is_ipv4() && address.ip().is_loopback() && refused.kind() == io::ErrorKind::AddrNotAvailable;
-            for last in (2..=SOURCES).filter(|_| local) {
-                match Socket::connect(*address, Some(Ipv4Addr::new(127, 0, 0, last).into()), self.clock.clone()).await {
+            let local = address.is_ipv4() && address.ip().is_loopback();
+            let others = (2..=SOURCES).filter(|_| local).map(|last| Some(Ipv4Addr::new(127, 0, 0, last).into()));
+            for source in std::iter::once(None).chain(others) {
+                match Socket::connect(*address, source, self.clock.clone()).await {
                     Ok(socket) => return Ok(socket),
                     Err(error) => refused = error,
+                }
+                if refused.kind() != io::ErrorKind::AddrNotAvailable {
+                    break;
                 }
             }
         }

@@ -7,7 +7,7 @@ use super::pool::Pool;
 use crate::channel::AFTER_DONE;
 use crate::encoder::Secret;
 use crate::protocol::Protocol;
-use crate::said::said;
+use crate::said::{complain, said};
 use crate::stream::{Flow, StreamDecoder};
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
@@ -51,12 +51,6 @@ const fn error(status: Status, code: ErrorCode) -> RequestError {
 impl Http2Channel {
     pub fn new(pool: Arc<Pool>, template: Template, protocol: &'static dyn Protocol, secrets: Vec<Secret>) -> Self {
         Self { pool, template, decoder: StreamDecoder::new(protocol), secrets, marks: VecDeque::new() }
-    }
-
-    /// Tells in the endpoint's own words what went wrong.
-    fn complain(&self, words: &str, events: &mut EventSink) {
-        let clean = self.secrets.iter().fold(words.to_owned(), |text, secret| secret.scrub(&text));
-        events.complaint(&clean);
     }
 
     async fn exchange(&mut self, id: &[u8], body: &[u8], events: &mut EventSink) -> Result<Finish, RequestError> {
@@ -136,7 +130,7 @@ impl Http2Channel {
             // What came along with the head, as over HTTP/1.1; nobody waits for more.
             let words = poll_fn(|cx| Poll::Ready(body.poll_data(cx))).await;
             let words = if let Poll::Ready(Some(Ok(words))) = words { words } else { Bytes::new() };
-            self.complain(&format!("HTTP {}{}", head.status, said(&words)), events);
+            complain(&self.secrets, &format!("HTTP {}{}", head.status, said(&words)), events);
             return Err(refused);
         }
         self.decoder.reset();
@@ -168,7 +162,7 @@ impl Http2Channel {
                 Ok(flow) => done |= flow == Flow::Done,
                 Err(failed) => {
                     if let Some(words) = self.decoder.message().map(str::to_owned) {
-                        self.complain(&words, events);
+                        complain(&self.secrets, &words, events);
                     }
                     return Err(failed);
                 }

@@ -3,7 +3,7 @@
 use super::ledger::{Ledger, Said};
 use super::watched::Watched;
 use crate::channel::CONNECT_TIMEOUT;
-use crate::transport::{ConnectError, Route, Transport};
+use crate::transport::{Route, Transport};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use nomoat_core::event::RequestError;
@@ -81,11 +81,7 @@ impl Connection {
     }
 
     async fn open(self: &Arc<Self>, route: &Route) -> Result<impl Future<Output = Result<(), h2::Error>> + use<>, RequestError> {
-        let transport = route.connect().await.map_err(|error| match error {
-            ConnectError::Exhausted(_) => RequestError::new(Status::Client, ErrorCode::Exhausted),
-            ConnectError::Refused(_) => RequestError::new(Status::Connect, ErrorCode::Refused),
-            ConnectError::Tls(_) => RequestError::new(Status::Connect, ErrorCode::Tls),
-        })?;
+        let transport = route.connect().await?;
         let told = self.clone();
         let said = move |said| told.advance(if said == Said::GoAway { State::Draining } else { State::Settled });
         let greeted = greet(transport, self.ledger.clone(), said).await;
