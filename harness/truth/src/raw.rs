@@ -50,7 +50,7 @@ pub fn take(server: SocketAddr, path: &str, body: &str, connections: usize, last
     let mut count = RawCount::default();
     let mut buffer = vec![0_u8; (256 << 10) + TAIL];
     let mut events: Vec<epoll::Event> = Vec::with_capacity(256);
-    let marks = memchr_like(b"data: ");
+    let marks = counter(b"data: ");
     while begun.elapsed() < lasts {
         events.clear();
         let second = rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 };
@@ -79,7 +79,7 @@ pub fn take(server: SocketAddr, path: &str, body: &str, connections: usize, last
 }
 
 /// Counts a mark; one that a read cuts in two is missed, which errs for the yardstick's disadvantage by less than one in a thousand.
-fn memchr_like(mark: &'static [u8]) -> impl Fn(&[u8]) -> u64 {
+fn counter(mark: &'static [u8]) -> impl Fn(&[u8]) -> u64 {
     let finder = memchr::memmem::Finder::new(mark);
     move |bytes| finder.find_iter(bytes).count() as u64
 }

@@ -2,10 +2,10 @@
 //! included.
 
 use super::steps::{
-    E2E_FROM_TURN, ITL_CHUNK_GAPS, OUR_E2E, OUR_ITL, OUR_TPOT, OUR_TTFT, TERMINATOR, TPOT_FIRST_IS_ONE, TTFT_FROM_TURN, USAGE, begun,
-    between, ended, input_per_second, one, per_later_token, requests_per_second,
+    E2E_FROM_TURN, ITL_CHUNK_GAPS, OUR_E2E, OUR_ITL, OUR_TPOT, OUR_TTFT, TERMINATOR, TPOT_FIRST_IS_ONE, TTFT_FROM_TURN, USAGE,
+    WINDOW_AND_DRAIN, begun, between, input_per_second, one, per_later_token, requests_per_second,
 };
-use super::{MEAN, MEDIAN, Metric, P90, P95, P99, Percentiles, Rate, Span, Step, Tool};
+use super::{MEAN, MEDIAN, Metric, P90, P95, P99, Percentiles, Rate, Step, Tool};
 use crate::record::{CountSource, RequestRecord};
 use crate::units::Nanos;
 
@@ -68,12 +68,7 @@ pub const TOOL: Tool = Tool {
     ],
     stats: &[MEAN, MEDIAN, P90, P95, P99],
     percentiles: Percentiles::Linear,
-    span: Span {
-        about: "from the start of the window to the end of its last request, drain included",
-        from: None,
-        to: ended,
-        failed: true,
-    },
+    span: WINDOW_AND_DRAIN,
     cannot: &[
         "its lateness: at a rate it sleeps each gap after handing out the request before, so it drifts, and no table says how far",
         "its re-tokenised counts, and its ITL by them under speculative decoding",

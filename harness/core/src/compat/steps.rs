@@ -1,6 +1,6 @@
 //! The moments and counts that the definitions of several tools share, and the names of what differs.
 
-use super::{Pick, Push, Rate, Step};
+use super::{Pick, Push, Rate, Span, Step};
 use crate::fold::gaps;
 use crate::record::{Connection, RequestRecord};
 use crate::units::Nanos;
@@ -38,6 +38,10 @@ pub fn connected(r: &RequestRecord) -> Option<Nanos> {
 pub fn ended(r: &RequestRecord) -> Option<Nanos> {
     r.at.end
 }
+
+/// The span of tools whose clock for throughput starts with the load.
+pub const WINDOW_AND_DRAIN: Span =
+    Span { about: "from the start of the window to the end of its last request, drain included", from: None, to: ended, failed: true };
 
 /// From one moment to another, where both came.
 pub fn between(from: Option<Nanos>, to: Option<Nanos>) -> Option<f64> {

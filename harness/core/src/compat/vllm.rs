@@ -2,10 +2,10 @@
 //! holds a role alone; every later event with a choice ends a gap.
 
 use super::steps::{
-    CHUNKS, E2E_FROM_TURN, FINISH, ITL_CHUNK_GAPS, OUR_E2E, OUR_ITL, OUR_TPOT, OUR_TTFT, ROLE, TPOT_FIRST_IS_ONE, TTFT_FROM_TURN, begun,
-    between, ended, one, output_per_second, per_later_token, requests_per_second, tokens, total_per_second,
+    CHUNKS, E2E_FROM_TURN, FINISH, ITL_CHUNK_GAPS, OUR_E2E, OUR_ITL, OUR_TPOT, OUR_TTFT, ROLE, TPOT_FIRST_IS_ONE, TTFT_FROM_TURN,
+    WINDOW_AND_DRAIN, begun, between, one, output_per_second, per_later_token, requests_per_second, tokens, total_per_second,
 };
-use super::{MEAN, MEDIAN, Metric, P99, Percentiles, Push, Span, Step, Tool};
+use super::{MEAN, MEDIAN, Metric, P99, Percentiles, Push, Step, Tool};
 use crate::record::RequestRecord;
 
 pub const TOOL: Tool = Tool {
@@ -53,12 +53,7 @@ pub const TOOL: Tool = Tool {
     ],
     stats: &[MEAN, MEDIAN, P99],
     percentiles: Percentiles::Linear,
-    span: Span {
-        about: "from the start of the window to the end of its last request, drain included",
-        from: None,
-        to: ended,
-        failed: true,
-    },
+    span: WINDOW_AND_DRAIN,
     cannot: &[
         "its lateness: a request that leaves late is counted from when it leaves; its wait under --max-concurrency is a number apart",
         "its tokenizer's counts, used where the endpoint reports no usage: the counts here are the endpoint's or events",

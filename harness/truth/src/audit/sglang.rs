@@ -8,12 +8,12 @@ use super::error::AuditError;
 use super::law::Law;
 use super::reader::Reader;
 use super::reported::{Quantity, Reported, StartClock};
-use super::vllm::{lists, statistics};
+use super::vllm::{Keys, lists, statistics};
 
 pub const READER: Reader =
     Reader { name: "sglang", files: &[], knows: |document| document.has(&["mean_e2e_latency_ms", "mean_ttft_ms", "completed"]), read };
 
-const QUANTITIES: [(Quantity, &str, Law, &str); 4] = [
+const QUANTITIES: &[Keys] = &[
     (Quantity::Ttft, "ttft", Law::FirstToken, "from just before the request is posted to the first non-empty text"),
     (Quantity::Itl, "itl", Law::Gaps, "gaps between chunks with text, of all requests together"),
     (Quantity::Tpot, "tpot", Law::MeanGap, "(E2E − TTFT) / (tokens − 1), per request"),
@@ -28,10 +28,7 @@ const QUANTITIES: [(Quantity, &str, Law, &str); 4] = [
 fn read(document: &Document) -> Result<Reported, AuditError> {
     let root = document.last();
     let completed = root.get("completed")?.count()?;
-    let mut stated = vec![];
-    for (quantity, word, law, definition) in QUANTITIES {
-        stated.extend(statistics(&root, quantity, word, law, definition, completed)?);
-    }
+    let stated = statistics(&root, QUANTITIES, completed)?;
     let mut requests = lists(&root)?.0;
     // It sends no ids; requests are listed in the order in which they were sent.
     requests.iter_mut().for_each(|each| each.id = None);

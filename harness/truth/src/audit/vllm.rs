@@ -18,8 +18,7 @@ pub const READER: Reader = Reader {
     read,
 };
 
-/// Each quantity: the word in the keys, its law and its definition.
-const QUANTITIES: [(Quantity, &str, Law, &str); 4] = [
+const QUANTITIES: &[Keys] = &[
     (
         Quantity::Ttft,
         "ttft",
@@ -34,10 +33,7 @@ const QUANTITIES: [(Quantity, &str, Law, &str); 4] = [
 fn read(document: &Document) -> Result<Reported, AuditError> {
     let root = document.last();
     let completed = root.get("completed")?.count()?;
-    let mut stated = vec![];
-    for (quantity, word, law, definition) in QUANTITIES {
-        stated.extend(statistics(&root, quantity, word, law, definition, completed)?);
-    }
+    let stated = statistics(&root, QUANTITIES, completed)?;
     let (requests, clock) = lists(&root)?;
     let mut notes = vec![];
     if requests.is_empty() {
@@ -59,25 +55,26 @@ fn read(document: &Document) -> Result<Reported, AuditError> {
     })
 }
 
-/// The keys that both `vllm bench` and the harness that grew out of it write: mean, median and p99 in ms.
-pub fn statistics(
-    root: &Field<'_>,
-    quantity: Quantity,
-    word: &'static str,
-    law: Law,
-    definition: &'static str,
-    completed: u64,
-) -> Result<Option<Stated>, AuditError> {
-    if root.maybe(&format!("mean_{word}_ms")).is_none() {
-        return Ok(None);
+/// Each quantity's word in the keys, its law and its definition.
+pub type Keys = (Quantity, &'static str, Law, &'static str);
+
+/// The keys that both `vllm bench` and the harness that grew out of it write: mean, median and p99 in ms. A quantity that is not in the
+/// file is not stated.
+pub fn statistics(root: &Field<'_>, quantities: &[Keys], completed: u64) -> Result<Vec<Stated>, AuditError> {
+    let mut stated = vec![];
+    for &(quantity, word, law, definition) in quantities {
+        if root.maybe(&format!("mean_{word}_ms")).is_none() {
+            continue;
+        }
+        // Without a single answer these harnesses write zeros.
+        let value = |stat: &str| {
+            let field = root.maybe(&format!("{stat}_{word}_ms")).filter(|_| completed > 0);
+            field.map(|field| field.time(MILLISECOND)).transpose()
+        };
+        let (mean, p50, p99) = (value("mean")?, value("median")?, value("p99")?);
+        stated.push(Stated { quantity, name: word, law, rank: Rank::Linear, mean, p50, p99, definition });
     }
-    // Without a single answer these harnesses write zeros.
-    let value = |stat: &str| {
-        let field = root.maybe(&format!("{stat}_{word}_ms")).filter(|_| completed > 0);
-        field.map(|field| field.time(MILLISECOND)).transpose()
-    };
-    let (mean, p50, p99) = (value("mean")?, value("median")?, value("p99")?);
-    Ok(Some(Stated { quantity, name: word, law, rank: Rank::Linear, mean, p50, p99, definition }))
+    Ok(stated)
 }
 
 fn nth<'a>(items: Option<&Vec<Field<'a>>>, index: usize) -> Option<Field<'a>> {
