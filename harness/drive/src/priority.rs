@@ -32,9 +32,10 @@ mod linux {
     pub fn slice(nanos: u64) {
         let attr = SchedAttr {
             size: size_of::<SchedAttr>() as u32,
-            policy: libc::SCHED_OTHER as u32,
-            // Keep what was set from outside, niceness included (SCHED_FLAG_KEEP_PARAMS would keep the slice as well).
-            flags: 0,
+            policy: 0,
+            // The policy stays what was set from outside, and so does the niceness (SCHED_FLAG_KEEP_PARAMS would keep the slice as well). A
+            // real-time policy wants a priority and refuses this; it needs no slice.
+            flags: libc::SCHED_FLAG_KEEP_POLICY as u64,
             nice: nice(),
             priority: 0,
             runtime: nanos,
