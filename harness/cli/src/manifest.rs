@@ -207,7 +207,8 @@ fn calibration(certificates: &serde_json::Value) -> Option<String> {
         ))
     };
     let words: Vec<String> = ["before", "after"].into_iter().filter_map(one).collect();
-    (!words.is_empty()).then(|| format!("own error at this load, plain HTTP/1.1 on loopback, {}", words.join("; ")))
+    let transport = certificates.pointer("/after/case/transport").and_then(serde_json::Value::as_str).unwrap_or("unknown transport");
+    (!words.is_empty()).then(|| format!("own error at this load, {transport} on loopback, {}", words.join("; ")))
 }
 
 fn revision(manifest: &Manifest) -> String {

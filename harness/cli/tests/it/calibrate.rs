@@ -35,7 +35,8 @@ fn a_run_carries_its_certificates() {
         url(&server)
     ));
     assert!(matches!(ended.code, Some(0 | 5)), "{:?} {}", ended.code, ended.stderr);
-    assert!(ended.stdout.contains("own error at this load"), "{}", ended.stdout);
+    let line = ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(line.contains("own error at this load, HTTP/1.1 on loopback, before the run"), "{}", ended.stdout);
     assert!(!ended.stdout.contains("not calibrated"), "{}", ended.stdout);
     let run = place.only_run();
     let manifest: Value = serde_json::from_str(&std::fs::read_to_string(run.join("manifest.json")).unwrap()).unwrap();
