@@ -31,9 +31,10 @@ pub enum Fill {
 /// "Prospecting for Hash Functions", public domain). Kernel text has the same function in `fill.cu`.
 #[inline]
 pub fn mix(index: u64, seed: u32) -> u32 {
-    let mut x = (index as u32) ^ seed ^ ((index >> 32) as u32).wrapping_mul(0x9E37_79B9);
+    let mut x = (index as u32) ^ ((index >> 32) as u32).wrapping_mul(0x9E37_79B9);
     x ^= x >> 16;
-    x = x.wrapping_mul(0x7FEB_352D);
+    // Added in the middle: put in at the start, two seeds would give the same numbers in another order.
+    x = x.wrapping_mul(0x7FEB_352D).wrapping_add(seed);
     x ^= x >> 15;
     x = x.wrapping_mul(0x846C_A68B);
     x ^ (x >> 16)

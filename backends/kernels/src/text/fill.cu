@@ -1,7 +1,7 @@
 // What operands hold before a run: the function of `fill.rs`, bit for bit.
 DEV float fill_value(u64 index, u32 seed, float scale) {
-  u32 x = (u32)index ^ seed ^ ((u32)(index >> 32) * 0x9E3779B9u);
-  x ^= x >> 16; x *= 0x7FEB352Du; x ^= x >> 15; x *= 0x846CA68Bu; x ^= x >> 16;
+  u32 x = (u32)index ^ ((u32)(index >> 32) * 0x9E3779B9u);
+  x ^= x >> 16; x = x * 0x7FEB352Du + seed; x ^= x >> 15; x *= 0x846CA68Bu; x ^= x >> 16;
   int odd = (int)(x >> 24) * 2 - 255;
   return (float)odd * (scale / 256.0f);
 }
