@@ -4,6 +4,7 @@
 
 pub mod cpu;
 
+use crate::dims::Dtype;
 use crate::kernel::{Launch, Step};
 use std::rc::Rc;
 use std::time::Duration;
@@ -196,14 +197,19 @@ pub trait Device {
     /// Compiles and loads what a step needs, or says why the device cannot do it.
     fn prepare(&self, step: &Step) -> Result<Ready, DeviceError>;
 
-    /// Enqueues a step on the buffers of a problem, in the order of its operands.
-    fn enqueue(&self, ready: &Ready, operands: &[Buffer]) -> Result<(), DeviceError>;
+    /// Enqueues a step on the buffers of a problem, in the order of its operands, each with how its elements are stored.
+    fn enqueue(&self, ready: &Ready, operands: &[(Dtype, &Buffer)]) -> Result<(), DeviceError>;
 
     /// Marks this point of the queue.
     fn mark(&self) -> Result<Mark, DeviceError>;
 
     /// Time between two marks by the device's clock; waits for the second.
     fn between(&self, from: &Mark, to: &Mark) -> Result<Duration, DeviceError>;
+
+    /// Processor time that this program's threads spent between two marks, where the device is the host's processor.
+    fn cpu_between(&self, _from: &Mark, _to: &Mark) -> Option<Duration> {
+        None
+    }
 
     /// Waits until everything enqueued is done, and tells what failed meanwhile.
     fn sync(&self) -> Result<(), DeviceError>;

@@ -16,6 +16,12 @@ impl Host {
         Self { dtype, bytes: Pages::new(len * dtype.bytes()) }
     }
 
+    /// Says how its first `bytes` bytes are read from now on; the rest is unseen.
+    pub(crate) fn view_as(&mut self, dtype: Dtype, bytes: usize) {
+        self.dtype = dtype;
+        self.bytes.len = bytes.min(self.bytes.layout.size());
+    }
+
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.as_slice()

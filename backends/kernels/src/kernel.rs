@@ -156,6 +156,13 @@ pub enum Step {
         /// Operand written.
         to: usize,
     },
+    /// A function of this program, over operands in the host's memory.
+    Native {
+        /// The function.
+        run: Native,
+        /// The shape.
+        dims: Dims,
+    },
     /// Copy an operand from, or to, host memory of the same size.
     HostCopy {
         /// The operand on the device.
@@ -249,11 +256,27 @@ pub struct Piece {
     pub values: Vec<f64>,
 }
 
-/// What a device wrote, as numbers.
-#[derive(Debug)]
+/// What a device wrote, fetched by the stretch: an output may be larger than the host's memory.
 pub struct Written<'a> {
-    /// Per operand, its elements; empty for those that are not outputs.
-    pub values: &'a [Vec<f32>],
+    fetch: &'a dyn Fn(usize, usize, usize) -> Vec<f64>,
+}
+
+impl<'a> Written<'a> {
+    /// By a function of operand, first element and number of elements.
+    pub fn new(fetch: &'a dyn Fn(usize, usize, usize) -> Vec<f64>) -> Self {
+        Self { fetch }
+    }
+
+    /// `len` elements of an operand from `from` on, as numbers.
+    pub fn row(&self, operand: usize, from: usize, len: usize) -> Vec<f64> {
+        (self.fetch)(operand, from, len)
+    }
+}
+
+impl std::fmt::Debug for Written<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Written").finish_non_exhaustive()
+    }
 }
 
 /// How far a unit is off.
@@ -305,9 +328,9 @@ pub trait Kernel: Sync {
     fn distance(&self, dims: &Dims, inputs: &Inputs<'_>, unit: usize, written: &Written<'_>) -> Distance {
         let mut distance = Distance::default();
         for piece in self.reference(dims, inputs, unit) {
-            let got = &written.values[piece.operand][piece.from..piece.from + piece.values.len()];
+            let got = written.row(piece.operand, piece.from, piece.values.len());
             for (right, got) in piece.values.iter().zip(got) {
-                let difference = f64::from(*got) - right;
+                let difference = got - right;
                 if difference.is_nan() {
                     distance.broken += 1;
                 } else {
