@@ -7,6 +7,7 @@ use crate::device::DeviceInfo;
 use crate::dims::{Dims, Dtype};
 use crate::fill::Fill;
 use crate::host::Host;
+use crate::scaling::Scaling;
 use rayon::ThreadPool;
 
 /// Who may touch an operand.
@@ -309,6 +310,11 @@ pub trait Kernel: Sync {
 
     /// The ways it is computed, the plainest first.
     fn variants(&self) -> &'static [Variant];
+
+    /// How its time grows, if that is a claim.
+    fn scaling(&self) -> Option<Scaling> {
+        None
+    }
 
     /// Parts of the result that can be computed each by itself: rows, heads, sequences.
     fn units(&self, dims: &Dims) -> usize;

@@ -5,9 +5,13 @@
 //!
 //! Not here: tables and files, an engine, a model.
 
+pub mod check;
 pub mod device;
 pub mod dims;
 pub mod fill;
 pub mod host;
 pub mod kernel;
 pub mod kernels;
+pub mod problem;
+pub mod scaling;
+pub mod timing;
