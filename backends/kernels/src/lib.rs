@@ -14,4 +14,5 @@ pub mod kernel;
 pub mod kernels;
 pub mod problem;
 pub mod scaling;
+pub mod suite;
 pub mod timing;
