@@ -12,6 +12,7 @@ mod error;
 pub mod events;
 pub mod facts;
 mod json;
+pub mod kernels;
 pub mod manifest;
 pub mod records;
 pub mod recover;

@@ -5,6 +5,7 @@
 
 mod csv;
 mod grid;
+mod kernels;
 mod ladder;
 mod markdown;
 mod notes;
@@ -17,6 +18,7 @@ use crate::summary::Summary;
 use nomoat_core::report::{MetricRow, RunReport};
 use nomoat_core::slo::Slo;
 
+pub use kernels::render_kernels;
 pub use ladder::{Rung, render_ladder};
 pub use reconcile::render_reconciliation;
 
@@ -116,5 +118,7 @@ fn scope_words(row: &MetricRow) -> String {
     [class, connection, phase].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
+#[cfg(test)]
+mod kernels_tests;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 //! Not here: which kernels there are, what is right, what is fast.
 
 pub mod cpu;
+pub mod find;
 
 use crate::dims::Dtype;
 use crate::kernel::{Launch, Step};

@@ -7,10 +7,12 @@ mod calibrate;
 mod certify;
 mod config;
 mod ctrl_c;
+mod devices;
 mod exit;
 mod folder;
 mod geometry;
 mod joined;
+mod kernels;
 mod manifest;
 mod measure;
 mod metrics;
@@ -57,6 +59,8 @@ fn dispatch(Cli { command, file }: Cli) -> Result<Exit, Failure> {
         Command::Truth(args) => truth::truth(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Trace(args) => trace::trace(&args),
+        Command::Kernels(args) => kernels::kernels(&args),
+        Command::Devices(args) => devices::devices(&args),
         Command::Metrics(args) => metrics::metrics(&args),
     }
 }

@@ -6,13 +6,22 @@ use crate::output::put;
 use crate::run::outcome;
 use crate::{manifest, reconcile, setup};
 use nomoat_core::fold::fold;
+use nomoat_results::kernels::{self, KernelRun};
 use nomoat_results::run_dir::Finished;
+use nomoat_results::table::render_kernels;
 use nomoat_results::{Format, RunDir, Summary, recover, render};
 
 /// Folds a run's records again, holds the result against the stored summary, and prints it.
 pub fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     let format = setup::format(&args.format)?;
     let tool = args.tool.as_deref().map(reconcile::tool).transpose()?;
+    if args.run.join(kernels::FILE).is_file() {
+        if tool.is_some() {
+            return Err(Failure::usage("--as is about requests; a measurement of kernels has none"));
+        }
+        put(&render_kernels(&KernelRun::read(&args.run).map_err(Failure::usage_of)?, format));
+        return Ok(Exit::Ok);
+    }
     let dir = RunDir::open(&args.run).map_err(Failure::usage_of)?;
     for what in dir.altered().map_err(Failure::usage_of)? {
         eprintln!("warning: {what}");

@@ -10,10 +10,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("nomoat-drive", &["nomoat-core"]),
     ("nomoat-http", &["nomoat-core"]),
     ("nomoat-local", &["nomoat-core"]),
+    ("nomoat-kernels", &[]),
     ("nomoat-workloads", &["nomoat-core"]),
     ("nomoat-results", &["nomoat-core"]),
     ("nomoat-truth", &["nomoat-core"]),
-    ("nomoat", &["nomoat-core", "nomoat-drive", "nomoat-http", "nomoat-local", "nomoat-results", "nomoat-truth", "nomoat-workloads"]),
+    (
+        "nomoat",
+        &[
+            "nomoat-core",
+            "nomoat-drive",
+            "nomoat-http",
+            "nomoat-kernels",
+            "nomoat-local",
+            "nomoat-results",
+            "nomoat-truth",
+            "nomoat-workloads",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

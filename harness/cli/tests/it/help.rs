@@ -20,6 +20,8 @@ fn pages() {
         "trace check --help",
         "trace stats --help",
         "trace make --help",
+        "kernels --help",
+        "devices --help",
         "metrics --help",
     ] {
         let ended = place.say(line);

@@ -16,5 +16,6 @@ mod errors;
 mod faults;
 mod help;
 mod interrupt;
+mod kernels;
 mod reconcile;
 mod secrets;
