@@ -497,9 +497,10 @@ pub struct MetricsArgs {
 
 /// What `kernels --help` adds.
 const KERNELS: &str = "\
-Every variant is held against a reference in f64 before it is timed; one that is wrong is not timed. The ceilings
-(copy, read, matrix product) are measured first, on the same device in the same run, and shares refer to them.
-Nothing is needed at build time: drivers and compilers are looked for when the command runs (`nomoat devices`).
+Every variant is held against a reference in f64 before it is timed; one that is wrong is not timed.
+The ceilings (copy, read, matrix product) are measured first, on the same device in the same run;
+shares refer to them. Nothing is needed at build time: drivers and compilers are looked for when
+the command runs (`nomoat devices` says what was found).
 
 Examples:
   nomoat kernels --device cpu --quick

@@ -33,7 +33,6 @@ pub fn kernels(args: &KernelsArgs) -> Result<Exit, Failure> {
     let out = args.out.clone().or_else(|| std::env::var_os("NOMOAT_OUT").map(PathBuf::from)).unwrap_or_else(|| PathBuf::from("runs"));
     let mut exit = Exit::Ok;
     for device in devices {
-        let device = device?;
         let ask = Ask {
             kernels: chosen.clone(),
             variants: args.variants.clone(),
@@ -90,14 +89,15 @@ fn variants(names: &[String], kernels: &[&'static dyn Kernel]) -> Result<(), Fai
     }
 }
 
-type Opened = Result<Box<dyn Device>, Failure>;
-
-/// The devices that were named, or all that were found: each is opened when its turn comes.
-fn devices(args: &KernelsArgs) -> Result<Vec<Opened>, Failure> {
+/// The devices that were named, or all that were found. One that was named and does not open ends the command before any is measured.
+fn devices(args: &KernelsArgs) -> Result<Vec<Box<dyn Device>>, Failure> {
     let options = options(args.rtc.clone());
-    let names: Vec<String> =
-        if args.device.is_empty() { find(&options).devices.iter().map(DeviceInfo::id).collect() } else { args.device.clone() };
-    Ok(names.iter().map(|name| open(name, &options).map_err(Failure::usage_of)).collect())
+    if !args.device.is_empty() {
+        return args.device.iter().map(|name| open(name, &options).map_err(Failure::usage_of)).collect();
+    }
+    let found = find(&options).devices;
+    let opened = found.iter().filter_map(|info| open(&info.id(), &options).inspect_err(|error| eprintln!("left out: {error}")).ok());
+    Ok(opened.collect())
 }
 
 /// Where compilers are looked for.
