@@ -19,6 +19,7 @@ pub mod recover;
 pub mod run_dir;
 pub mod samples;
 pub mod spool;
+pub mod study;
 pub mod summary;
 pub mod table;
 mod wire;

@@ -10,6 +10,7 @@ mod ladder;
 mod markdown;
 mod notes;
 mod reconcile;
+mod study;
 mod terminal;
 mod units;
 mod verdict;
@@ -21,6 +22,7 @@ use nomoat_core::slo::Slo;
 pub use kernels::render_kernels;
 pub use ladder::{Rung, render_ladder};
 pub use reconcile::render_reconciliation;
+pub(crate) use study::study_text;
 
 /// How a report is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

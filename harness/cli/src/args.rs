@@ -45,6 +45,8 @@ pub enum Command {
     Kernels(KernelsArgs),
     /// List the devices that kernels can run on, and what is missing for the others
     Devices(DevicesArgs),
+    /// Hold a claim about inference against a measurement: its verdict, by rules fixed before
+    Study(StudyArgs),
     /// Print the definition of every metric
     Metrics(MetricsArgs),
 }
@@ -532,6 +534,18 @@ pub struct KernelsArgs {
     /// No progress on stderr
     #[arg(short, long)]
     pub quiet: bool,
+    /// table, markdown, csv or json
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: String,
+}
+
+#[derive(Args, Debug)]
+pub struct StudyArgs {
+    /// dsa-alone, ssm-state or phase-roofline (default: list them)
+    pub name: Option<String>,
+    /// Measurements by `nomoat kernels`: their directories
+    #[arg(value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
     /// table, markdown, csv or json
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: String,

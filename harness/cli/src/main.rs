@@ -23,6 +23,7 @@ mod reconcile;
 mod run;
 mod setup;
 mod stored;
+mod study;
 mod target;
 mod trace;
 mod truth;
@@ -61,6 +62,7 @@ fn dispatch(Cli { command, file }: Cli) -> Result<Exit, Failure> {
         Command::Trace(args) => trace::trace(&args),
         Command::Kernels(args) => kernels::kernels(&args),
         Command::Devices(args) => devices::devices(&args),
+        Command::Study(args) => study::study(&args),
         Command::Metrics(args) => metrics::metrics(&args),
     }
 }

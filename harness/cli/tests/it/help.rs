@@ -22,6 +22,7 @@ fn pages() {
         "trace make --help",
         "kernels --help",
         "devices --help",
+        "study --help",
         "metrics --help",
     ] {
         let ended = place.say(line);

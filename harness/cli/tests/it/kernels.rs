@@ -27,6 +27,10 @@ fn a_measurement_is_stored_and_printed_again() {
     assert!(row.check.relative_error == 0.0 && row.median_s() > 0.0 && row.cpu_s.is_some_and(|seconds| seconds > 0.0), "{row:?}");
     let again = place.say(&format!("report {}", directory.display()));
     assert_eq!((again.code, again.stdout), (Some(0), ended.stdout));
+    // Only a copy was measured: what needs more says so and passes nothing.
+    let studied = place.say(&format!("study dsa-alone {}", directory.display()));
+    assert_eq!(studied.code, Some(0), "{}", studied.stderr);
+    assert!(studied.stdout.contains("UNTESTED: dense attention"), "{}", studied.stdout);
 }
 
 #[test]
@@ -37,6 +41,9 @@ fn what_there_is_not_is_named_with_what_there_is() {
         ("kernels copy --device cuda:99", ["cuda:99", "nomoat devices"]),
         ("kernels copy --device tpu", ["tpu", "cpu"]),
         ("kernels copy --device cpu --variant fast", ["no variant", "native"]),
+        ("study dsa-alon", ["did you mean dsa-alone?", "ssm-state"]),
+        ("study dsa-alone", ["nomoat kernels decode-mla", "directory"]),
+        ("study dsa-alone nowhere", ["nowhere", "kernels.json"]),
     ] {
         let ended = place.say(line);
         assert_eq!(ended.code, Some(2), "{line}: {}", ended.stderr);
