@@ -6,7 +6,6 @@ use crate::facts::FactsWire;
 use crate::manifest::{Accelerator, Clock, Command, Cpu, Engine, Harness, Host, Manifest, System, TraceInfo, WallAnchor, Workload};
 use crate::words::Word;
 pub(crate) use kernels::kernel_run;
-pub(crate) use kernels::kernel_run;
 use nomoat_core::cost::Pricing;
 use nomoat_core::digest::OutputHash;
 use nomoat_core::kv::{KvGeometry, Mixer};

@@ -10,11 +10,14 @@ pub(super) const STUDY: Study = Study {
     judge,
 };
 
+/// Whether a problem belongs to a phase.
+type Of = fn(&RowWire) -> bool;
+
 /// A phase: its claim and the kernels that make it, each with which of its shapes.
 struct Phase {
     claim: &'static str,
     side: &'static str,
-    kernels: &'static [(&'static str, fn(&RowWire) -> bool)],
+    kernels: &'static [(&'static str, Of)],
 }
 
 const PHASES: [Phase; 2] = [
