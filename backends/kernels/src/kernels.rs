@@ -4,11 +4,12 @@
 
 mod copy;
 mod gemm;
+mod gemv;
 
 use crate::kernel::Kernel;
 
 /// Every family, in the order of tables.
-pub const KERNELS: &[&dyn Kernel] = &[&copy::Copy, &gemm::Gemm];
+pub const KERNELS: &[&dyn Kernel] = &[&copy::Copy, &gemm::Gemm, &gemv::Gemv];
 
 /// The family of this name.
 pub fn find(name: &str) -> Option<&'static dyn Kernel> {

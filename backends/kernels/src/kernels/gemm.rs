@@ -7,6 +7,7 @@ use crate::kernel::{Arg, Cost, How, Inputs, Kernel, Launch, Operand, Piece, Step
 
 const TEXT: &str = include_str!("../text/gemm.cu");
 const MMA: &str = include_str!("../text/gemm_mma.cu");
+const WGMMA: &str = include_str!("../text/gemm_wgmma.cu");
 const MFMA: &str = include_str!("../text/gemm_mfma.cu");
 /// Columns of one row of C that are checked together: short, so that what is sampled of a large C lies in many tiles.
 const UNIT: usize = 64;
@@ -69,6 +70,7 @@ impl Kernel for Gemm {
             Variant { name: "naive", about: "one thread of each element", how: How::Text(naive) },
             Variant { name: "tiled", about: "tiles in shared memory, 8x8 elements of a thread in registers, no matrix unit", how: How::Text(tiled) },
             Variant { name: "mma", about: "mma.sync, fed by ldmatrix and cp.async, several tiles in flight (sm_80 and later)", how: How::Text(mma) },
+            Variant { name: "wgmma", about: "wgmma of four warps, which other warps copy ahead of (sm_90a only)", how: How::Text(wgmma) },
             Variant { name: "mfma", about: "AMD's matrix unit (gfx90a, gfx942); unverified: never run on the hardware", how: How::Text(mfma) },
             Variant { name: "vendor", about: "the vendor's library, found at run time", how: How::Text(vendor) },
             // Variant { name: "native", about: "packed panels and vectors of the host's processor", how: How::Native(crate::native::gemm::native) },
@@ -188,6 +190,23 @@ fn mma(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
     args.extend([Arg::I32(down as i32), Arg::I32(across as i32)]);
     let (grid, block, shared) = (grid(down * across)?, (bm / wm * (bn / wn) * 32) as u32, (stages * tile.stage()) as u32);
     Ok(vec![Step::Launch(Launch { text: MMA, entry: "gemm_mma", defines, grid, block, shared, args })])
+}
+
+fn wgmma(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
+    if device.api != Api::Cuda || device.compute != 90 {
+        return Err(format!("wgmma is an instruction of sm_90a alone, not of {}", device.arch));
+    }
+    sixteen_bytes(dims)?;
+    let (m, n, _) = sizes(dims);
+    // One kilobyte holds the barriers and what aligns the tiles.
+    let stages = TILES[0].fitting(device.shared.saturating_sub(1024)).ok_or("a block has too little shared memory for three tiles in flight")?;
+    let [down, across] = TILES[0].blocks(m, n);
+    let mut args = arguments(dims)?;
+    args.extend([Arg::I32(down as i32), Arg::I32(across as i32)]);
+    // One block on each multiprocessor, for as many tiles as there are.
+    let (grid, shared) = (grid((down * across).min(device.units.max(1) as usize))?, (stages * TILES[0].stage()) as u32);
+    let defines = vec![("STAGES", stages as i64)];
+    Ok(vec![Step::Launch(Launch { text: WGMMA, entry: "gemm_wgmma", defines, grid, block: 384, shared, args })])
 }
 
 fn mfma(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
