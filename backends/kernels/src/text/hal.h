@@ -84,6 +84,18 @@
   typedef uint4 u128;
 #endif
 
+#if defined(DIALECT_CUDA)
+  // Sixteen bytes that are read once: they leave the first cache to what is read again.
+  DEV u128 stream(const u128* from) {
+    u128 to;
+    asm volatile("ld.global.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(to.x), "=r"(to.y), "=r"(to.z), "=r"(to.w) : "l"(from));
+    return to;
+  }
+  #define STREAM(from) stream(from)
+#elif !defined(STREAM)
+  #define STREAM(from) (*(from))
+#endif
+
 // WARP is defined by the host: 32 or 64 threads that run in step, 1 where there is no such thing (no shuffles there).
 #if defined(WARP) && WARP > 1
   #define LANE (TID % WARP)
