@@ -7,6 +7,7 @@ use crate::device::DeviceInfo;
 use crate::dims::{Dims, Dtype};
 use crate::fill::Fill;
 use crate::host::Host;
+use crate::plugin::Entry;
 use crate::scaling::Scaling;
 use rayon::ThreadPool;
 
@@ -132,6 +133,8 @@ pub enum How {
     Text(Steps),
     /// A function of this program; the operands are in the host's memory, in order.
     Native(Native),
+    /// A function of somebody else's library, on any device.
+    Plugin(Entry),
 }
 
 /// One thing a device is told to do.
@@ -161,6 +164,15 @@ pub enum Step {
     Native {
         /// The function.
         run: Native,
+        /// The shape.
+        dims: Dims,
+    },
+    /// A function of somebody else's library.
+    Plugin {
+        /// The function.
+        entry: Entry,
+        /// The family.
+        kernel: &'static str,
         /// The shape.
         dims: Dims,
     },

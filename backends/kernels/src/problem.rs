@@ -24,10 +24,11 @@ pub enum NotRun {
 ///
 /// # Errors
 /// When the variant does not fit, or the device refuses to compile or load it.
-pub fn prepare(device: &dyn Device, variant: &Variant, dims: &Dims) -> Result<Vec<Ready>, NotRun> {
+pub fn prepare(device: &dyn Device, kernel: &dyn Kernel, variant: &Variant, dims: &Dims) -> Result<Vec<Ready>, NotRun> {
     let steps = match variant.how {
         How::Native(_) if device.info().api != Api::Cpu => return Err(NotRun::Unfit("native variants run on the CPU".into())),
         How::Native(run) => vec![Step::Native { run, dims: dims.clone() }],
+        How::Plugin(entry) => vec![Step::Plugin { entry, kernel: kernel.name(), dims: dims.clone() }],
         How::Text(_) if device.info().api == Api::Cpu => return Err(NotRun::Unfit("kernel text runs on GPUs".into())),
         How::Text(steps) => steps(dims, device.info()).map_err(NotRun::Unfit)?,
     };

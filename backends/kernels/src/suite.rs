@@ -1,10 +1,11 @@
 //! The table of a device: ceilings first, then every family, variant and shape, checked before timed; then how times grow.
 
 use crate::check::{Checked, check, compare};
-use crate::device::{Api, Built, Device, Ready};
+use crate::device::{Api, Built, Device, DeviceError, Ready};
 use crate::dims::Dims;
 use crate::kernel::{Cost, Kernel, Tier, Variant};
 use crate::kernels::find;
+use crate::plugin::Plugged;
 use crate::problem::{NotRun, Problem, prepare};
 use crate::scaling::{Scaling, Slope, fit};
 use crate::timing::{Cache, Effort, Timing, problems, sets, time};
@@ -15,6 +16,8 @@ pub struct Ask<'a> {
     pub kernels: Vec<&'a dyn Kernel>,
     /// Variants by name; empty means all.
     pub variants: Vec<String>,
+    /// Variants of others, for the families they are of.
+    pub plugins: Vec<Plugged>,
     /// Which shapes.
     pub tier: Tier,
     /// How long each.
@@ -189,7 +192,8 @@ impl Suite<'_> {
         let before = self.found.absent.len();
         let wanted =
             |variant: &&Variant| !note || self.ask.variants.is_empty() || self.ask.variants.iter().any(|name| name == variant.name);
-        let variants: Vec<&Variant> = kernel.variants().iter().filter(wanted).collect();
+        let plugged = self.ask.plugins.iter().filter(|plugged| plugged.kernel == kernel.name()).map(|plugged| &plugged.variant);
+        let variants: Vec<&Variant> = kernel.variants().iter().chain(plugged).filter(wanted).collect();
         (self.say)(&format!("checking {}", kernel.name()));
         let sound: Vec<&Variant> = variants.into_iter().filter(|variant| self.sound(kernel, variant)).collect();
         let mut rows = vec![];
@@ -208,7 +212,7 @@ impl Suite<'_> {
         let mut unfit = None;
         let mut ran = false;
         for dims in kernel.shapes(Tier::Check, self.device.info()) {
-            let outcome = prepare(self.device, variant, &dims).and_then(|steps| {
+            let outcome = prepare(self.device, kernel, variant, &dims).and_then(|steps| {
                 let problem = Problem::new(self.device, kernel, &dims, self.ask.seed)?;
                 Ok(check(self.device, kernel, &dims, &problem, &steps)?)
             });
@@ -216,7 +220,7 @@ impl Suite<'_> {
                 Ok(checked) if checked.passed() => ran = true,
                 Ok(checked) => return self.absent(kernel, variant, Some(&dims), Kind::Wrong, checked.to_string()),
                 Err(NotRun::Unfit(why)) => unfit = Some(why),
-                Err(NotRun::Device(error)) => return self.absent(kernel, variant, Some(&dims), Kind::Failed, error.to_string()),
+                Err(NotRun::Device(error)) => return self.absent(kernel, variant, Some(&dims), kind(&error), error.to_string()),
             }
         }
         match unfit {
@@ -232,7 +236,7 @@ impl Suite<'_> {
             Ok(made) => made,
             Err(error) => {
                 for variant in variants {
-                    self.absent(kernel, variant, Some(dims), Kind::Failed, error.to_string());
+                    self.absent(kernel, variant, Some(dims), kind(&error), error.to_string());
                 }
                 return vec![];
             }
@@ -245,7 +249,7 @@ impl Suite<'_> {
                     self.absent(kernel, variant, Some(dims), Kind::Unfit, why);
                 }
                 Err(NotRun::Device(error)) => {
-                    self.absent(kernel, variant, Some(dims), Kind::Failed, error.to_string());
+                    self.absent(kernel, variant, Some(dims), kind(&error), error.to_string());
                 }
             }
         }
@@ -261,7 +265,7 @@ impl Suite<'_> {
         made: &[Problem<'_>],
         count: Option<usize>,
     ) -> Result<Vec<Row>, NotRun> {
-        let steps = prepare(self.device, variant, dims)?;
+        let steps = prepare(self.device, kernel, variant, dims)?;
         let checked = check(self.device, kernel, dims, &made[0], &steps)?;
         if !checked.passed() {
             self.absent(kernel, variant, Some(dims), Kind::Wrong, checked.to_string());
@@ -293,7 +297,8 @@ impl Suite<'_> {
     fn grow(&mut self, kernel: &dyn Kernel, scaling: Scaling) {
         let rows = self.found.rows.iter().filter(|row| row.kernel == kernel.name());
         let Some(fastest) = rows.min_by(|a, b| a.timing.median().total_cmp(&b.timing.median())).map(|row| row.variant) else { return };
-        let Some(variant) = kernel.variants().iter().find(|variant| variant.name == fastest) else { return };
+        let plugged = self.ask.plugins.iter().filter(|plugged| plugged.kernel == kernel.name()).map(|plugged| &plugged.variant);
+        let Some(variant) = kernel.variants().iter().chain(plugged).find(|variant| variant.name == fastest) else { return };
         let shapes = kernel.shapes(Tier::Sweep, self.device.info());
         let Some(first) = shapes.first().cloned() else { return };
         let mut points = vec![];
@@ -306,7 +311,7 @@ impl Suite<'_> {
                     self.absent(kernel, variant, Some(&dims), Kind::Unfit, why);
                 }
                 Err(NotRun::Device(error)) => {
-                    self.absent(kernel, variant, Some(&dims), Kind::Failed, error.to_string());
+                    self.absent(kernel, variant, Some(&dims), kind(&error), error.to_string());
                 }
             }
         }
@@ -315,7 +320,7 @@ impl Suite<'_> {
     }
 
     fn point(&mut self, kernel: &dyn Kernel, variant: &Variant, dims: &Dims) -> Result<Option<f64>, NotRun> {
-        let steps = prepare(self.device, variant, dims)?;
+        let steps = prepare(self.device, kernel, variant, dims)?;
         let problem = Problem::new(self.device, kernel, dims, self.ask.seed)?;
         let checked = check(self.device, kernel, dims, &problem, &steps)?;
         if !checked.passed() {
@@ -355,4 +360,9 @@ fn row(kernel: &dyn Kernel, variant: &Variant, dims: &Dims, steps: &[Ready], che
         built: steps.iter().map(|step| step.built.clone()).collect(),
         timing,
     }
+}
+
+/// A device that cannot do a thing at all has not failed at it.
+fn kind(error: &DeviceError) -> Kind {
+    if matches!(error, DeviceError::Unsupported { .. }) { Kind::Unfit } else { Kind::Failed }
 }

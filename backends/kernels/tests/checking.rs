@@ -17,7 +17,7 @@ fn checked(run: Native, elements: usize) -> Checked {
     let device = Cpu::new(2).unwrap();
     let kernel = find("copy").unwrap();
     let dims = Dims::new(Dtype::F32, &[("N", elements)]);
-    let steps = prepare(&device, &Variant { name: "made up", about: "", how: How::Native(run) }, &dims).unwrap();
+    let steps = prepare(&device, kernel, &Variant { name: "made up", about: "", how: How::Native(run) }, &dims).unwrap();
     let problem = Problem::new(&device, kernel, &dims, 7).unwrap();
     check(&device, kernel, &dims, &problem, &steps).unwrap()
 }
@@ -62,7 +62,7 @@ fn every_native_variant_is_right_on_every_shape_of_the_check() {
         for dims in kernel.shapes(Tier::Check, device.info()) {
             let problem = Problem::new(&device, *kernel, &dims, 3).unwrap();
             for variant in kernel.variants() {
-                let steps = match prepare(&device, variant, &dims) {
+                let steps = match prepare(&device, *kernel, variant, &dims) {
                     Ok(steps) => steps,
                     Err(NotRun::Unfit(_)) => continue,
                     Err(error) => panic!("{} {} {dims}: {error}", kernel.name(), variant.name),
@@ -82,7 +82,7 @@ fn a_measurement_goes_round_its_sets_of_operands() {
     let kernel = find("copy").unwrap();
     let dims = Dims::new(Dtype::F32, &[("N", 4096)]);
     let variant = kernel.variants().iter().find(|variant| variant.name == "native").unwrap();
-    let steps = prepare(&device, variant, &dims).unwrap();
+    let steps = prepare(&device, kernel, variant, &dims).unwrap();
     let effort = Effort { limit: Duration::ZERO, spread: 1.0, samples: 3 };
     let count = sets(dims.get("N") * 8, 40_000).unwrap();
     assert_eq!(count, 8);

@@ -519,6 +519,9 @@ pub struct KernelsArgs {
     /// Only variants of this name; may be given again
     #[arg(long = "variant", value_name = "NAME")]
     pub variants: Vec<String>,
+    /// Shared library with kernels of others, measured beside ours; may be given again
+    #[arg(long = "plugin", value_name = "FILE")]
+    pub plugins: Vec<PathBuf>,
     /// One or two shapes of each family, less time for each
     #[arg(long)]
     pub quick: bool,

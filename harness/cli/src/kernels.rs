@@ -11,6 +11,7 @@ use nomoat_kernels::device::{Built, Device, DeviceInfo};
 use nomoat_kernels::dims::Dims;
 use nomoat_kernels::kernel::{Cost, Kernel, Tier};
 use nomoat_kernels::kernels::KERNELS;
+use nomoat_kernels::plugin::{Plugged, load};
 use nomoat_kernels::suite::{Absent, Ask, Ceilings, Found, Growth, Kind, Row, run};
 use nomoat_kernels::timing::Effort;
 use nomoat_results::kernels::{
@@ -28,7 +29,8 @@ const SEED: u32 = 20_260_101;
 pub fn kernels(args: &KernelsArgs) -> Result<Exit, Failure> {
     let format = format(&args.format)?;
     let chosen = chosen(&args.kernels)?;
-    variants(&args.variants, &chosen)?;
+    let plugins = plugins(&args.plugins)?;
+    variants(&args.variants, &chosen, &plugins)?;
     let devices = devices(args)?;
     let out = args.out.clone().or_else(|| std::env::var_os("NOMOAT_OUT").map(PathBuf::from)).unwrap_or_else(|| PathBuf::from("runs"));
     let mut exit = Exit::Ok;
@@ -36,6 +38,7 @@ pub fn kernels(args: &KernelsArgs) -> Result<Exit, Failure> {
         let ask = Ask {
             kernels: chosen.clone(),
             variants: args.variants.clone(),
+            plugins: plugins.clone(),
             tier: if args.quick { Tier::Quick } else { Tier::Full },
             effort: if args.quick { Effort::QUICK } else { Effort::FULL },
             sweep: !args.no_sweep,
@@ -78,9 +81,16 @@ fn chosen(names: &[String]) -> Result<Vec<&'static dyn Kernel>, Failure> {
     Ok(KERNELS.iter().copied().filter(|kernel| names.is_empty() || names.iter().any(|name| name == kernel.name())).collect())
 }
 
+/// Entries of all plug-ins that were named.
+fn plugins(paths: &[PathBuf]) -> Result<Vec<Plugged>, Failure> {
+    let loaded = paths.iter().map(|path| load(path).map_err(Failure::usage_of));
+    Ok(loaded.collect::<Result<Vec<_>, _>>()?.concat())
+}
+
 /// That every variant that was named is one of some family that was.
-fn variants(names: &[String], kernels: &[&'static dyn Kernel]) -> Result<(), Failure> {
+fn variants(names: &[String], kernels: &[&'static dyn Kernel], plugins: &[Plugged]) -> Result<(), Failure> {
     let mut known: Vec<&str> = kernels.iter().flat_map(|kernel| kernel.variants()).map(|variant| variant.name).collect();
+    known.extend(plugins.iter().map(|plugged| plugged.variant.name));
     known.sort_unstable();
     known.dedup();
     match names.iter().find(|name| !known.contains(&name.as_str())) {

@@ -4,6 +4,7 @@ use super::{Api, Buffer, Built, Device, DeviceError, DeviceInfo, Free, Mark, Rea
 use crate::dims::Dtype;
 use crate::host::Host;
 use crate::kernel::Step;
+use crate::plugin;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -51,6 +52,25 @@ impl Cpu {
             said: error.to_string(),
         })?;
         Ok(Self { info: info(threads), pool, memory: Rc::default() })
+    }
+
+    fn step(&self, step: &Step, operands: &mut [Host]) -> Result<(), DeviceError> {
+        match step {
+            Step::Native { run, dims } => {
+                run(dims, operands, &self.pool);
+                Ok(())
+            }
+            Step::Plugin { entry, kernel, dims } => {
+                let given: Vec<_> =
+                    operands.iter_mut().map(Host::bytes_mut).map(|bytes| (bytes.as_mut_ptr().cast(), bytes.len())).collect();
+                plugin::call(*entry, kernel, dims, &self.info.id(), &given, std::ptr::null_mut(), self.pool.current_num_threads()).done(
+                    &self.info.id(),
+                    kernel,
+                    dims,
+                )
+            }
+            _ => Err(self.unsupported("only native steps and plug-ins run on the CPU")),
+        }
     }
 
     fn unsupported(&self, why: &str) -> DeviceError {
@@ -126,13 +146,12 @@ impl Device for Cpu {
 
     fn prepare(&self, step: &Step) -> Result<Ready, DeviceError> {
         match step {
-            Step::Native { .. } => Ok(Ready { step: step.clone(), handle: 0, built: Built::default() }),
+            Step::Native { .. } | Step::Plugin { .. } => Ok(Ready { step: step.clone(), handle: 0, built: Built::default() }),
             _ => Err(self.unsupported("kernel text and driver copies are for GPUs; the CPU runs native variants")),
         }
     }
 
     fn enqueue(&self, ready: &Ready, operands: &[(Dtype, &Buffer)]) -> Result<(), DeviceError> {
-        let Step::Native { run, dims } = &ready.step else { return Err(self.unsupported("only native steps run on the CPU")) };
         // Taken out for the call: a step has its operands for itself.
         let mut taken = Vec::with_capacity(operands.len());
         for (dtype, buffer) in operands {
@@ -141,10 +160,10 @@ impl Device for Cpu {
             array.view_as(*dtype, buffer.bytes);
             taken.push(array);
         }
-        run(dims, &mut taken, &self.pool);
+        let done = self.step(&ready.step, &mut taken);
         let mut arrays = self.memory.arrays.borrow_mut();
         arrays.extend(operands.iter().zip(taken).map(|((_, buffer), array)| (buffer.address, array)));
-        Ok(())
+        done
     }
 
     fn mark(&self) -> Result<Mark, DeviceError> {

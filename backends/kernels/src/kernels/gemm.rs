@@ -68,10 +68,22 @@ impl Kernel for Gemm {
     fn variants(&self) -> &'static [Variant] {
         &[
             Variant { name: "naive", about: "one thread of each element", how: How::Text(naive) },
-            Variant { name: "tiled", about: "tiles in shared memory, 8x8 elements of a thread in registers, no matrix unit", how: How::Text(tiled) },
-            Variant { name: "mma", about: "mma.sync, fed by ldmatrix and cp.async, several tiles in flight (sm_80 and later)", how: How::Text(mma) },
+            Variant {
+                name: "tiled",
+                about: "tiles in shared memory, 8x8 elements of a thread in registers, no matrix unit",
+                how: How::Text(tiled),
+            },
+            Variant {
+                name: "mma",
+                about: "mma.sync, fed by ldmatrix and cp.async, several tiles in flight (sm_80 and later)",
+                how: How::Text(mma),
+            },
             Variant { name: "wgmma", about: "wgmma of four warps, which other warps copy ahead of (sm_90a only)", how: How::Text(wgmma) },
-            Variant { name: "mfma", about: "AMD's matrix unit (gfx90a, gfx942); unverified: never run on the hardware", how: How::Text(mfma) },
+            Variant {
+                name: "mfma",
+                about: "AMD's matrix unit (gfx90a, gfx942); unverified: never run on the hardware",
+                how: How::Text(mfma),
+            },
             Variant { name: "vendor", about: "the vendor's library, found at run time", how: How::Text(vendor) },
             // Variant { name: "native", about: "packed panels and vectors of the host's processor", how: How::Native(crate::native::gemm::native) },
         ]
@@ -107,7 +119,8 @@ fn arguments(dims: &Dims) -> Result<Vec<Arg>, String> {
     }
     let (m, n, k) = sizes(dims);
     // Tiles reach past the ends.
-    let int = |size: usize| i32::try_from(size + 1024).map(|_| Arg::I32(size as i32)).map_err(|_| format!("{size} is more than an int counts"));
+    let int =
+        |size: usize| i32::try_from(size + 1024).map(|_| Arg::I32(size as i32)).map_err(|_| format!("{size} is more than an int counts"));
     Ok(vec![Arg::Operand(0), Arg::Operand(1), Arg::Operand(2), int(m)?, int(n)?, int(k)?])
 }
 
@@ -181,9 +194,9 @@ fn mma(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
     let (m, n, _) = sizes(dims);
     let fitting = TILES.iter().filter_map(|tile| Some((tile, tile.fitting(device.shared)?)));
     let time = |tile: &Tile| tile.time(m, n, device.units as usize);
-    let (tile, stages) = fitting
-        .min_by(|a, b| time(a.0).total_cmp(&time(b.0)))
-        .ok_or_else(|| format!("three tiles in flight need {} bytes of shared memory, a block has {}", TILES[2].stage() * 3, device.shared))?;
+    let (tile, stages) = fitting.min_by(|a, b| time(a.0).total_cmp(&time(b.0))).ok_or_else(|| {
+        format!("three tiles in flight need {} bytes of shared memory, a block has {}", TILES[2].stage() * 3, device.shared)
+    })?;
     let ([bm, bn], [wm, wn], [down, across]) = (tile.block, tile.warp, tile.blocks(m, n));
     let defines = vec![("BM", bm as i64), ("BN", bn as i64), ("WM", wm as i64), ("WN", wn as i64), ("STAGES", stages as i64)];
     let mut args = arguments(dims)?;
@@ -199,7 +212,8 @@ fn wgmma(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
     sixteen_bytes(dims)?;
     let (m, n, _) = sizes(dims);
     // One kilobyte holds the barriers and what aligns the tiles.
-    let stages = TILES[0].fitting(device.shared.saturating_sub(1024)).ok_or("a block has too little shared memory for three tiles in flight")?;
+    let stages =
+        TILES[0].fitting(device.shared.saturating_sub(1024)).ok_or("a block has too little shared memory for three tiles in flight")?;
     let [down, across] = TILES[0].blocks(m, n);
     let mut args = arguments(dims)?;
     args.extend([Arg::I32(down as i32), Arg::I32(across as i32)]);

@@ -35,7 +35,16 @@ impl Kernel for Gemv {
         let many = [1, 2, 4, 8, 12, 16];
         match tier {
             Tier::Check => {
-                vec![of(1, 1, 8), of(1, 5, 64), of(2, 40, 256), of(3, 33, 72), of(5, 257, 2080), of(8, 48, 4096), of(9, 31, 544), of(16, 70, 1056)]
+                vec![
+                    of(1, 1, 8),
+                    of(1, 5, 64),
+                    of(2, 40, 256),
+                    of(3, 33, 72),
+                    of(5, 257, 2080),
+                    of(8, 48, 4096),
+                    of(9, 31, 544),
+                    of(16, 70, 1056),
+                ]
             }
             Tier::Quick => vec![of(1, large, 8192), of(8, large, 8192)],
             Tier::Full => [many.map(|b| of(b, large, 8192)).as_slice(), &[of(1, 8192, large), of(8, 8192, large)]].concat(),
@@ -66,14 +75,22 @@ impl Kernel for Gemv {
     fn variants(&self) -> &'static [Variant] {
         &[
             Variant { name: "portable", about: "a block of each row of W, sums added in shared memory", how: How::Text(portable) },
-            Variant { name: "vector", about: "a warp of every few rows of W, sixteen bytes of a lane, x in shared memory", how: How::Text(vector) },
+            Variant {
+                name: "vector",
+                about: "a warp of every few rows of W, sixteen bytes of a lane, x in shared memory",
+                how: How::Text(vector),
+            },
             Variant { name: "mma", about: "W from memory straight into fragments of mma.sync (sm_80 and later)", how: How::Text(mma) },
             // Variant { name: "native", about: "vectors of the host's processor, rows of W spread over threads", how: How::Native(crate::native::gemv::native) },
         ]
     }
 
     fn scaling(&self) -> Option<Scaling> {
-        Some(Scaling { over: "B", exponent: 0.0, claim: "one to sixteen tokens take the time of the weights' bytes, whatever their number" })
+        Some(Scaling {
+            over: "B",
+            exponent: 0.0,
+            claim: "one to sixteen tokens take the time of the weights' bytes, whatever their number",
+        })
     }
 
     fn units(&self, dims: &Dims) -> usize {
@@ -109,7 +126,8 @@ fn arguments(dims: &Dims, columns: usize) -> Result<Vec<Arg>, String> {
         return Err(format!("K is read {columns} columns at a time, {k} is no multiple"));
     }
     // Tiles reach past the ends.
-    let int = |size: usize| i32::try_from(size + 1024).map(|_| Arg::I32(size as i32)).map_err(|_| format!("{size} is more than an int counts"));
+    let int =
+        |size: usize| i32::try_from(size + 1024).map(|_| Arg::I32(size as i32)).map_err(|_| format!("{size} is more than an int counts"));
     Ok(vec![Arg::Operand(0), Arg::Operand(1), Arg::Operand(2), int(n)?, int(k)?])
 }
 
