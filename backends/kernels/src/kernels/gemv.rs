@@ -133,7 +133,7 @@ fn arguments(dims: &Dims, columns: usize) -> Result<Vec<Arg>, String> {
 
 fn portable(dims: &Dims, _: &DeviceInfo) -> Result<Vec<Step>, String> {
     let (b, n, _) = sizes(dims);
-    let (args, defines) = (arguments(dims, 2)?, vec![("B", b as i64)]);
+    let (args, defines) = (arguments(dims, 2)?, vec![("TOKENS", b as i64)]);
     Ok(vec![Step::Launch(Launch { text: PORTABLE, entry: "gemv_portable", defines, grid: [n as u32, 1, 1], block: 256, shared: 0, args })])
 }
 
@@ -159,7 +159,7 @@ fn vector(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
     let at_once = device.units.max(1) as usize * (device.shared / shared).clamp(1, blocks);
     let work = n.div_ceil(rows * THREADS / device.warp as usize);
     let grid = [work.div_ceil(work.div_ceil(at_once)) as u32, 1, 1];
-    let sizes = [("B", b), ("ROWS", rows), ("CHUNK", chunk), ("THREADS", THREADS), ("BLOCKS", blocks)];
+    let sizes = [("TOKENS", b), ("ROWS", rows), ("CHUNK", chunk), ("THREADS", THREADS), ("BLOCKS", blocks)];
     let defines = sizes.map(|(name, size)| (name, size as i64)).to_vec();
     Ok(vec![Step::Launch(Launch { text: VECTOR, entry: "gemv_vector", defines, grid, block: THREADS as u32, shared: shared as u32, args })])
 }
@@ -175,6 +175,6 @@ fn mma(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
     // As many warps on a block's rows as leave each eight turns of 64 columns: blocks are short then, and the last ones end together.
     let split = (k / 512).clamp(1, 16);
     let grid = [n.div_ceil(16 * tiles) as u32, 1, 1];
-    let defines = vec![("B", b as i64), ("TILES", tiles as i64), ("SPLIT", split as i64)];
+    let defines = vec![("TOKENS", b as i64), ("TILES", tiles as i64), ("SPLIT", split as i64)];
     Ok(vec![Step::Launch(Launch { text: MMA, entry: "gemv_mma", defines, grid, block: split as u32 * 32, shared: 0, args })])
 }

@@ -4,10 +4,10 @@
 // The order of k does not matter to a sum. So a lane that owns columns 2t, 2t+1, 2t+8, 2t+9 of a fragment takes four neighbours instead,
 // and eight for two products: sixteen bytes at once, of W and of x alike. No shared memory, no shuffle before the end.
 //
-// Defines: B, the rows of x; TILES, fragments of sixteen rows of W that a warp reads together; SPLIT, warps of a block, which share
+// Defines: TOKENS, the rows of x; TILES, fragments of sixteen rows of W that a warp reads together; SPLIT, warps of a block, which share
 // its rows and take pieces of K in turn.
 #if defined(HAS_MMA)
-#define EIGHTS ((B + 7) / 8)
+#define EIGHTS ((TOKENS + 7) / 8)
 #define ROWS (16 * TILES)
 // Pieces of 32 columns under way at a time.
 #define DEEP 2
@@ -21,7 +21,7 @@ KERNEL void BOUNDS(SPLIT * 32, 32 / (SPLIT * TILES)) gemv_mma(GLOBAL const u128*
     row[i][h] = w + (u64)(at < n ? at : n - 1) * (u64)pieces + t;
   }
   GLOBAL const u128* of_x[EIGHTS];
-  UNROLL for (int e = 0; e < EIGHTS; e++) of_x[e] = x + (u64)(8 * e + g < B ? 8 * e + g : B - 1) * (u64)pieces + t;
+  UNROLL for (int e = 0; e < EIGHTS; e++) of_x[e] = x + (u64)(8 * e + g < TOKENS ? 8 * e + g : TOKENS - 1) * (u64)pieces + t;
   float acc[TILES][EIGHTS][4];
   UNROLL for (int i = 0; i < TILES; i++) UNROLL for (int e = 0; e < EIGHTS; e++) UNROLL for (int c = 0; c < 4; c++) acc[i][e][c] = 0.0f;
 
@@ -34,7 +34,7 @@ KERNEL void BOUNDS(SPLIT * 32, 32 / (SPLIT * TILES)) gemv_mma(GLOBAL const u128*
     UNROLL for (int d = 0; d < DEEP; d++) {
       if (from + 4 * d < pieces) {
         UNROLL for (int e = 0; e < EIGHTS; e++) {
-          // Columns past B repeat the last row of x; what they give is not written.
+          // Columns past the last repeat the last row of x; what they give is not written.
           const u128 fx = of_x[e][from + 4 * d];
           const u32 low[2] = {fx.x, fx.y}, high[2] = {fx.z, fx.w};
           UNROLL for (int i = 0; i < TILES; i++) {
@@ -51,7 +51,7 @@ KERNEL void BOUNDS(SPLIT * 32, 32 / (SPLIT * TILES)) gemv_mma(GLOBAL const u128*
     sums[WARP_ID][(8 * e + 2 * t + c % 2) * ROWS + 16 * i + 8 * (c / 2) + g] = acc[i][e][c];
   }
   SYNC();
-  for (int at = TID; at < ROWS * B; at += SPLIT * 32) {
+  for (int at = TID; at < ROWS * TOKENS; at += SPLIT * 32) {
     float all = 0.0f;
     UNROLL for (int s = 0; s < SPLIT; s++) all += sums[s][at];
     if (first + at % ROWS < n) y[(u64)(at / ROWS) * (u64)n + (u64)(first + at % ROWS)] = all;
