@@ -3,11 +3,12 @@
 #![allow(clippy::unnecessary_wraps, reason = "steps of all variants have one type, also of those that always fit")]
 
 mod copy;
+mod memory;
 
 use crate::kernel::Kernel;
 
 /// Every family, in the order of tables.
-pub const KERNELS: &[&dyn Kernel] = &[&copy::Copy];
+pub const KERNELS: &[&dyn Kernel] = &[&copy::Copy, &memory::Triad, &memory::Read];
 
 /// The family of this name.
 pub fn find(name: &str) -> Option<&'static dyn Kernel> {

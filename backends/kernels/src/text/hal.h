@@ -84,6 +84,18 @@
   typedef uint4 u128;
 #endif
 
+#if defined(DIALECT_CUDA)
+  // Sixteen bytes that are read once: they leave the first cache to what is read again.
+  DEV u128 stream(const u128* from) {
+    u128 to;
+    asm volatile("ld.global.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(to.x), "=r"(to.y), "=r"(to.z), "=r"(to.w) : "l"(from));
+    return to;
+  }
+  #define STREAM(from) stream(from)
+#elif !defined(STREAM)
+  #define STREAM(from) (*(from))
+#endif
+
 // WARP is defined by the host: 32 or 64 threads that run in step, 1 where there is no such thing (no shuffles there).
 #if defined(WARP) && WARP > 1
   #define LANE (TID % WARP)
@@ -125,4 +137,21 @@ DEV u32 pack2(float lo, float hi) { return (u32)f2bf(lo) | ((u32)f2bf(hi) << 16)
   #define COPY_COMMIT() asm volatile("cp.async.commit_group;\n" ::)
   // Waits until at most n groups of this thread are under way. A barrier makes them visible to the block.
   #define COPY_WAIT(n) asm volatile("cp.async.wait_group %0;\n" :: "n"(n))
+#endif
+
+// A pointer to shared memory as a parameter; only OpenCL has a word for it.
+#if defined(DIALECT_OPENCL)
+  #define LOCAL __local
+#elif !defined(LOCAL)
+  #define LOCAL
+#endif
+
+// Sixteen bytes that are written and not read again soon: caches need not keep them. A hint; the result is the same.
+#if defined(DIALECT_CUDA)
+  DEV void stream_out(u128* to, u128 from) {
+    asm volatile("st.global.cs.v4.u32 [%0], {%1,%2,%3,%4};" :: "l"(to), "r"(from.x), "r"(from.y), "r"(from.z), "r"(from.w) : "memory");
+  }
+  #define STREAM_OUT(to, from) stream_out(to, from)
+#elif !defined(STREAM_OUT)
+  #define STREAM_OUT(to, from) (*(to) = (from))
 #endif
