@@ -1,15 +1,14 @@
 //! Copy: one array onto another.
 
-use crate::device::{Api, DeviceInfo};
-use crate::dims::{Dims, Dtype};
+use super::memory::{self, UNIT};
+use crate::device::DeviceInfo;
+use crate::dims::Dims;
 use crate::fill::Fill;
 use crate::host::Host;
-use crate::kernel::{Arg, Cost, How, Inputs, Kernel, Launch, Operand, Piece, Step, Tier, Variant};
+use crate::kernel::{Cost, How, Inputs, Kernel, Operand, Piece, Step, Tier, Variant};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-/// Elements of a unit of checking.
-const UNIT: usize = 4096;
 const TEXT: &str = include_str!("../text/copy.cu");
 
 /// See the module.
@@ -26,14 +25,7 @@ impl Kernel for Copy {
     }
 
     fn shapes(&self, tier: Tier, device: &DeviceInfo) -> Vec<Dims> {
-        let of = |elements: usize| Dims::new(Dtype::F32, &[("N", elements)]);
-        match tier {
-            Tier::Check => vec![of(4), of(4096 * 3 + 20)],
-            // Six caches' worth on a CPU, 4 GiB on a GPU: five times the cache, and long past the launch.
-            Tier::Quick | Tier::Full if device.api == Api::Cpu => vec![of((device.cache * 3).max(64 << 20).next_multiple_of(4096) / 4)],
-            Tier::Quick | Tier::Full => vec![of((device.cache * 16).clamp(64 << 20, 2 << 30).next_multiple_of(4096) / 4)],
-            Tier::Sweep => vec![],
-        }
+        memory::shapes(tier, device)
     }
 
     fn operands(&self, dims: &Dims) -> Vec<Operand> {
@@ -50,6 +42,7 @@ impl Kernel for Copy {
         &[
             Variant { name: "scalar", about: "four bytes of each thread at a time", how: How::Text(scalar) },
             Variant { name: "vector", about: "sixteen bytes of each thread, four loads under way", how: How::Text(vector) },
+            Variant { name: "tile", about: "the same without a loop, a block per stretch", how: How::Text(tile) },
             Variant { name: "driver", about: "the driver's own copy", how: How::Text(driver) },
             Variant { name: "native", about: "the C library's copy, a stretch per thread", how: How::Native(native) },
         ]
@@ -70,28 +63,16 @@ impl Kernel for Copy {
     }
 }
 
-/// Blocks that keep every multiprocessor busy.
-fn blocks(work: usize, block: u32, device: &DeviceInfo) -> [u32; 3] {
-    [(work.div_ceil(block as usize) as u32).clamp(1, device.units.max(1) * 8), 1, 1]
-}
-
-fn launch(entry: &'static str, items: usize, device: &DeviceInfo) -> Result<Vec<Step>, String> {
-    let args = vec![Arg::Operand(0), Arg::Operand(1), Arg::I32(items as i32)];
-    Ok(vec![Step::Launch(Launch { text: TEXT, entry, defines: vec![], grid: blocks(items, 256, device), block: 256, shared: 0, args })])
-}
-
 fn scalar(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
-    launch("copy_scalar", dims.get("N"), device)
+    Ok(memory::looping(TEXT, "copy_scalar", 2, dims.get("N"), device))
 }
 
 fn vector(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
-    if device.api == Api::OpenCl {
-        return Err("OpenCL runs the portable variants".into());
-    }
-    if !dims.get("N").is_multiple_of(4) {
-        return Err("sixteen bytes at a time need N divisible by 4".into());
-    }
-    launch("copy_vector", dims.get("N") / 4, device)
+    Ok(memory::looping(TEXT, "copy_vector", 2, memory::quads(dims.get("N"), device)?, device))
+}
+
+fn tile(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
+    memory::tiled(TEXT, "copy_tile", 2, dims.get("N"), device)
 }
 
 fn driver(_: &Dims, _: &DeviceInfo) -> Result<Vec<Step>, String> {

@@ -13,4 +13,17 @@ KERNEL void copy_vector(GLOBAL const u128* from, GLOBAL u128* to, int quads) {
   }
   for (; i < n; i += step) to[i] = from[i];
 }
+// A block for each stretch of PER * NTID sixteens, so that what is open in memory at a time lies together; no loop, no reuse.
+#ifdef PER
+KERNEL void copy_tile(GLOBAL const u128* from, GLOBAL u128* to, int quads) {
+  u64 n = (u64)(u32)quads, i = (u64)BX * (PER * NTID) + TID;
+  u128 v[PER];
+  if ((u64)(BX + 1) * (PER * NTID) <= n) {
+    UNROLL for (int j = 0; j < PER; j++) v[j] = STREAM(from + i + (u64)j * NTID);
+    UNROLL for (int j = 0; j < PER; j++) STREAM_OUT(to + i + (u64)j * NTID, v[j]);
+  } else {
+    UNROLL for (int j = 0; j < PER; j++) { u64 at = i + (u64)j * NTID; if (at < n) to[at] = from[at]; }
+  }
+}
+#endif
 #endif

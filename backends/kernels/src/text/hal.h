@@ -138,3 +138,20 @@ DEV u32 pack2(float lo, float hi) { return (u32)f2bf(lo) | ((u32)f2bf(hi) << 16)
   // Waits until at most n groups of this thread are under way. A barrier makes them visible to the block.
   #define COPY_WAIT(n) asm volatile("cp.async.wait_group %0;\n" :: "n"(n))
 #endif
+
+// A pointer to shared memory as a parameter; only OpenCL has a word for it.
+#if defined(DIALECT_OPENCL)
+  #define LOCAL __local
+#elif !defined(LOCAL)
+  #define LOCAL
+#endif
+
+// Sixteen bytes that are written and not read again soon: caches need not keep them. A hint; the result is the same.
+#if defined(DIALECT_CUDA)
+  DEV void stream_out(u128* to, u128 from) {
+    asm volatile("st.global.cs.v4.u32 [%0], {%1,%2,%3,%4};" :: "l"(to), "r"(from.x), "r"(from.y), "r"(from.z), "r"(from.w) : "memory");
+  }
+  #define STREAM_OUT(to, from) stream_out(to, from)
+#elif !defined(STREAM_OUT)
+  #define STREAM_OUT(to, from) (*(to) = (from))
+#endif
