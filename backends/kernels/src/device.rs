@@ -4,11 +4,14 @@
 
 pub mod cpu;
 pub mod find;
+pub mod opencl;
 
 use crate::dims::Dtype;
 use crate::kernel::{Launch, Step};
 use std::rc::Rc;
 use std::time::Duration;
+
+const HAL: &str = include_str!("text/hal.h");
 
 /// Through what a device is driven.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -220,4 +223,13 @@ pub trait Device {
 pub fn signature(launch: &Launch) -> String {
     let defines: Vec<String> = launch.defines.iter().map(|(name, value)| format!("{name}={value}")).collect();
     format!("{}({})", launch.entry, defines.join(","))
+}
+
+/// What a compiler gets for a launch: the width of a warp, its defines, the words of `hal.h`, its text.
+pub fn source(launch: &Launch, warp: u32) -> String {
+    let mut source = format!("#define WARP {warp}\n");
+    for (name, value) in &launch.defines {
+        source.extend(["#define ", name, " ", &value.to_string(), "\n"]);
+    }
+    source + HAL + launch.text
 }

@@ -2,8 +2,8 @@
 DEV float read_sum(LOCAL float* part, float mine) {
   part[TID] = mine;
   SYNC();
-  for (int half = NTID / 2; half > 0; half /= 2) {
-    if (TID < half) part[TID] += part[TID + half];
+  for (int reach = NTID / 2; reach > 0; reach /= 2) {
+    if (TID < reach) part[TID] += part[TID + reach];
     SYNC();
   }
   return part[0];
