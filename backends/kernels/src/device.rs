@@ -2,9 +2,14 @@
 //!
 //! Not here: which kernels there are, what is right, what is fast.
 
+mod blaslt;
+pub mod cache;
 pub mod cpu;
+pub mod driver;
 pub mod find;
+pub mod gpu;
 pub mod opencl;
+pub mod rtc;
 
 use crate::dims::Dtype;
 use crate::kernel::{Launch, Step};
