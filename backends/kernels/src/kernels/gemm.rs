@@ -28,18 +28,23 @@ impl Kernel for Gemm {
     fn shapes(&self, tier: Tier, device: &DeviceInfo) -> Vec<Dims> {
         let dtype = if device.api == Api::Cpu { Dtype::F32 } else { Dtype::Bf16 };
         let of = |m, n, k| Dims::new(dtype, &[("M", m), ("N", n), ("K", k)]);
+        let cubes = |sides: &[usize]| sides.iter().map(|side| of(*side, *side, *side)).collect::<Vec<_>>();
+        // A processor, or OpenCL on one.
+        let small = device.api == Api::Cpu || device.units < 16;
         match tier {
             Tier::Check => vec![of(1, 1, 8), of(33, 65, 40), of(130, 257, 136), of(70, 66, 520), of(256, 256, 256)],
-            Tier::Quick if device.api == Api::Cpu => vec![of(1024, 1024, 1024)],
-            Tier::Full if device.api == Api::Cpu => [512, 1024, 2048].map(|side| of(side, side, side)).to_vec(),
-            Tier::Quick => vec![of(4096, 4096, 4096)],
-            // Cubes, then a chunk of prefill through the feed-forward matrices of a model of eight billion weights.
+            Tier::Quick if small => cubes(&[1024]),
+            Tier::Full if small => cubes(&[512, 1024, 2048]),
+            Tier::Quick => cubes(&[4096]),
             Tier::Full => {
-                vec![of(4096, 4096, 4096), of(8192, 8192, 8192), of(512, 14336, 4096), of(2048, 14336, 4096), of(2048, 4096, 14336)]
+                // Through the feed-forward matrices of a model of eight billion weights: a chunk of prefill, and a long one.
+                let model = [of(512, 14336, 4096), of(2048, 14336, 4096), of(512, 4096, 14336), of(2048, 4096, 14336)];
+                // From a batch that decodes, bound by the bytes of the weights, to one that is bound by arithmetic.
+                let batches = [16, 64, 256, 1024].map(|m| of(m, 8192, 8192));
+                [cubes(&[4096, 8192]).as_slice(), &model, &batches].concat()
             }
-            // From one token, bound by the weights' bytes, to many, bound by arithmetic.
             Tier::Sweep => {
-                let side = if device.api == Api::Cpu { 2048 } else { 8192 };
+                let side = if small { 2048 } else { 8192 };
                 (0..7).map(|power| 4_usize.pow(power)).chain([8192]).filter(|m| *m <= side).map(|m| of(m, side, side)).collect()
             }
         }
@@ -135,7 +140,10 @@ fn grid(blocks: usize) -> Result<[u32; 3], String> {
 }
 
 fn naive(dims: &Dims, _: &DeviceInfo) -> Result<Vec<Step>, String> {
-    let (m, n, _) = sizes(dims);
+    let (m, n, k) = sizes(dims);
+    if m as f64 * n as f64 * k as f64 > 1e11 {
+        return Err("one thread of each element takes seconds for a product of this size".into());
+    }
     let (grid, args) = (grid((m * n).div_ceil(256))?, arguments(dims)?);
     Ok(vec![Step::Launch(Launch { text: TEXT, entry: "gemm_naive", defines: vec![], grid, block: 256, shared: 0, args })])
 }
@@ -240,4 +248,57 @@ fn mfma(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
 fn vendor(dims: &Dims, _: &DeviceInfo) -> Result<Vec<Step>, String> {
     let (m, n, k) = sizes(dims);
     Ok(vec![Step::VendorGemm { m, n, k, operands: [0, 1, 2] }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gpu(compute: u32, units: u32, shared: usize) -> DeviceInfo {
+        DeviceInfo { api: Api::Cuda, arch: format!("sm_{compute}"), compute, units, warp: 32, shared, ..crate::device::cpu::info(1) }
+    }
+
+    fn only(steps: Result<Vec<Step>, String>) -> Launch {
+        match steps.unwrap().remove(0) {
+            Step::Launch(launch) => launch,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn tiles_are_large_for_large_products_small_for_few_rows_and_fit_into_shared_memory() {
+        let of = |m| Dims::new(Dtype::Bf16, &[("M", m), ("N", 8192), ("K", 8192)]);
+        for (device, m, block, stages) in [
+            (gpu(90, 132, 232_448), 8192, 128, 4),
+            (gpu(90, 132, 232_448), 16, 64, 6),
+            (gpu(80, 108, 166_912), 8192, 128, 3),
+            (gpu(86, 84, 101_376), 8192, 128, 3),
+        ] {
+            let launch = only(mma(&of(m), &device));
+            let define = |name| launch.defines.iter().find(|(known, _)| *known == name).unwrap().1;
+            assert_eq!((define("BM"), define("STAGES")), (block, stages), "{} M={m}", device.arch);
+            assert!(launch.shared as usize <= device.shared);
+            let [down, across] = [m.div_ceil(define("BM") as usize), 8192 / define("BN") as usize];
+            assert_eq!(launch.grid, [(down * across) as u32, 1, 1]);
+        }
+        let launch = only(wgmma(&of(8192), &gpu(90, 132, 232_448)));
+        assert_eq!((launch.grid[0], launch.block, launch.defines[0]), (132, 384, ("STAGES", 4)));
+    }
+
+    #[test]
+    fn what_does_not_fit_says_why() {
+        let of = |m, k| Dims::new(Dtype::Bf16, &[("M", m), ("N", 8), ("K", k)]);
+        let h200 = gpu(90, 132, 232_448);
+        for (steps, why) in [
+            (mma(&of(8, 12), &h200), "K divisible by 8"),
+            (mma(&of(8, 8), &gpu(75, 40, 65_536)), "sm_80"),
+            (wgmma(&of(8, 8), &gpu(100, 148, 232_448)), "sm_90a"),
+            (mfma(&of(8, 8), &h200), "gfx90a"),
+            (mma(&of(1 << 31, 8), &h200), "int"),
+            (mma(&of(8, 8), &gpu(80, 108, 40_000)), "shared memory"),
+        ] {
+            let said = steps.unwrap_err();
+            assert!(said.contains(why), "{said}");
+        }
+    }
 }

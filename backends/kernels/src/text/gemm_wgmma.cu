@@ -20,7 +20,9 @@
 // Rows that the 128 copying threads fetch at a time, eight threads to a row.
 #define PASS 16
 // Stages of a copying thread that may still be in flight when it starts another: waiting for the one just started would stop the flow.
+#if !defined(LAG)
 #define LAG (STAGES - 2)
+#endif
 
 #define HIGH 16
 DEV void tile_of(int tile, int down, int across, int* tm, int* tn) {

@@ -17,9 +17,9 @@ KERNEL void BOUNDS(256, 1) gemv_portable(GLOBAL const u32* x, GLOBAL const u32* 
   }
   UNROLL for (int i = 0; i < TOKENS; i++) sums[i * 256 + TID] = sum[i];
   SYNC();
-  for (int half = 128; half > 0; half /= 2) {
-    if (TID < half) {
-      UNROLL for (int i = 0; i < TOKENS; i++) sums[i * 256 + TID] += sums[i * 256 + TID + half];
+  for (int reach = 128; reach > 0; reach /= 2) {
+    if (TID < reach) {
+      UNROLL for (int i = 0; i < TOKENS; i++) sums[i * 256 + TID] += sums[i * 256 + TID + reach];
     }
     SYNC();
   }

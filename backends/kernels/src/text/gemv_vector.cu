@@ -38,7 +38,11 @@ KERNEL void BOUNDS(THREADS, BLOCKS) gemv_vector(GLOBAL const u128* x, GLOBAL con
         // The next pieces are on their way while these are multiplied.
         u128 next[ROWS];
         const int ahead = j + WARP;
-        UNROLL for (int r = 0; r < ROWS; r++) next[r] = ahead < here ? STREAM(row[r] + from + ahead) : now[r];
+        // An `if`, not a choice of two values: some compilers choose between addresses then, and keep the pieces in memory.
+        UNROLL for (int r = 0; r < ROWS; r++) {
+          next[r] = now[r];
+          if (ahead < here) next[r] = STREAM(row[r] + from + ahead);
+        }
         UNROLL for (int i = 0; i < TOKENS; i++) {
           const u128 of_x = part[i * chunk + j];
           UNROLL for (int r = 0; r < ROWS; r++) {
