@@ -5,6 +5,7 @@ use crate::dims::{Dims, Dtype};
 use crate::fill::mix;
 use crate::kernel::{Distance, Inputs, Kernel, Role, Written};
 use crate::problem::Problem;
+use rayon::prelude::*;
 use std::cell::RefCell;
 
 /// Operations that the reference of one check may cost before units are sampled.
@@ -81,10 +82,13 @@ pub fn compare(kernel: &dyn Kernel, dims: &Dims, problem: &Problem<'_>) -> Resul
     let written = Written::new(&fetch);
     let inputs = Inputs::new(problem.operands(), problem.seed());
     let of = kernel.units(dims);
-    let chosen = choose(of, kernel.cost(dims).flops().max(of as f64), problem.seed());
+    let right = problem.right(|| {
+        let chosen = choose(of, kernel.cost(dims).flops().max(of as f64), problem.seed());
+        chosen.into_par_iter().map(|unit| (unit, kernel.reference(dims, &inputs, unit))).collect()
+    });
     let mut total = Distance::default();
-    for unit in &chosen {
-        let Distance { error, norm, broken } = kernel.distance(dims, &inputs, *unit, &written);
+    for (unit, right) in right {
+        let Distance { error, norm, broken } = kernel.distance(dims, &inputs, *unit, right, &written);
         total = Distance { error: total.error + error, norm: total.norm + norm, broken: total.broken + broken };
     }
     let unwritten = unwritten(problem)?;
@@ -92,7 +96,7 @@ pub fn compare(kernel: &dyn Kernel, dims: &Dims, problem: &Problem<'_>) -> Resul
         return Err(error);
     }
     let error = if total.norm > 0.0 { (total.error / total.norm).sqrt() } else { total.error.sqrt() };
-    Ok(Checked { error, tolerance: kernel.tolerance(dims), units: chosen.len(), of, broken: total.broken, unwritten })
+    Ok(Checked { error, tolerance: kernel.tolerance(dims), units: right.len(), of, broken: total.broken, unwritten })
 }
 
 /// Elements of outputs that still hold poison: all are looked at where there are few, else the ends and stretches between.

@@ -1,6 +1,6 @@
 //! What operands hold: a number from the index alone, so that host, device and reference agree without sharing an array.
 //!
-//! Values are odd multiples of 1/256 below one, times a power of two. They have eight significant bits, so they are exact in
+//! Values (but for fine ones) are odd multiples of 1/256 below one, times a power of two. They have eight significant bits, so they are exact in
 //! bf16 and in f32, their mean is zero, and a reference can be computed for any element of an operand of any size.
 
 use std::sync::Arc;
@@ -19,6 +19,12 @@ pub enum Fill {
         /// The lower bound.
         low: f32,
         /// Half the width, a power of two.
+        scale: f32,
+    },
+    /// Uniform in (−scale, scale) with 24 significant bits, so that few of even a million values are equal; `scale` is a power of two. For
+    /// f32 operands: scores to choose from.
+    Fine {
+        /// The bound.
         scale: f32,
     },
     /// These integers: page tables, lengths, indices.
@@ -47,12 +53,20 @@ pub fn uniform(index: u64, seed: u32, scale: f32) -> f32 {
     odd as f32 * (scale / 256.0)
 }
 
+/// Element `index` of a fine operand with this seed: exact in f32.
+#[inline]
+pub fn fine(index: u64, seed: u32, scale: f32) -> f32 {
+    let odd = ((mix(index, seed) >> 9) as i32) * 2 - 8_388_607;
+    odd as f32 * (scale / 8_388_608.0)
+}
+
 impl Fill {
     /// Element `index`, as the device holds it.
     pub fn at(&self, index: usize, seed: u32) -> f64 {
         match self {
             Self::Uniform { scale } => f64::from(uniform(index as u64, seed, *scale)),
             Self::Shifted { low, scale } => f64::from(low + scale + uniform(index as u64, seed, *scale)),
+            Self::Fine { scale } => f64::from(fine(index as u64, seed, *scale)),
             Self::Ints(values) => f64::from(values[index]),
             Self::Poison => f64::NAN,
         }
@@ -90,6 +104,15 @@ mod tests {
         }
         assert!(sum.abs() / 1e5 < 0.005, "mean {}", sum / 1e5);
         assert_eq!((least, most), (-0.5 * 255.0 / 256.0, 0.5 * 255.0 / 256.0));
+    }
+
+    #[test]
+    fn fine_values_rarely_tie_and_stay_within_the_bound() {
+        let mut bits: Vec<u32> =
+            (0..100_000_u64).map(|index| fine(index, 5, 2.0)).inspect(|value| assert!(value.abs() < 2.0)).map(f32::to_bits).collect();
+        bits.sort_unstable();
+        bits.dedup();
+        assert!(bits.len() > 98_000, "{} of 100000 values differ", bits.len());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use crate::device::{Api, Buffer, Device, DeviceError, Ready};
 use crate::dims::{Dims, Dtype};
-use crate::fill::{Fill, from_bf16, to_bf16, uniform};
-use crate::kernel::{Arg, How, Kernel, Launch, Operand, Role, Step, Variant, operand_seed};
+use crate::fill::{Fill, fine, from_bf16, to_bf16, uniform};
+use crate::kernel::{Arg, How, Kernel, Launch, Operand, Piece, Role, Step, Variant, operand_seed};
+use std::cell::OnceCell;
 
 const TEXT: &str = include_str!("text/fill.cu");
 /// Elements that the host makes at a time where the device cannot fill by itself.
@@ -29,7 +30,10 @@ pub fn prepare(device: &dyn Device, kernel: &dyn Kernel, variant: &Variant, dims
         How::Native(_) if device.info().api != Api::Cpu => return Err(NotRun::Unfit("native variants run on the CPU".into())),
         How::Native(run) => vec![Step::Native { run, dims: dims.clone() }],
         How::Plugin(entry) => vec![Step::Plugin { entry, kernel: kernel.name(), dims: dims.clone() }],
-        How::Text(_) if device.info().api == Api::Cpu => return Err(NotRun::Unfit("kernel text runs on GPUs".into())),
+        // A family may have a reason of its own.
+        How::Text(steps) if device.info().api == Api::Cpu => {
+            return Err(NotRun::Unfit(steps(dims, device.info()).err().unwrap_or_else(|| "kernel text runs on GPUs".into())));
+        }
         How::Text(steps) => steps(dims, device.info()).map_err(NotRun::Unfit)?,
     };
     steps.iter().map(|step| device.prepare(step).map_err(NotRun::Device)).collect()
@@ -41,6 +45,8 @@ pub struct Problem<'d> {
     operands: Vec<Operand>,
     buffers: Vec<Buffer>,
     seed: u32,
+    /// Right values of the units that are compared: the same for every variant, so computed once.
+    right: OnceCell<Vec<(usize, Vec<Piece>)>>,
 }
 
 impl<'d> Problem<'d> {
@@ -53,7 +59,7 @@ impl<'d> Problem<'d> {
         let label = |operand: &Operand| format!("{} of {} {dims}", operand.name, kernel.name());
         // An empty operand still has an address.
         let buffers = operands.iter().map(|operand| device.alloc(operand.bytes().max(16), &label(operand))).collect::<Result<_, _>>()?;
-        let problem = Self { device, operands, buffers, seed };
+        let problem = Self { device, operands, buffers, seed, right: OnceCell::new() };
         (0..problem.operands.len()).try_for_each(|index| problem.fill(index))?;
         Ok(problem)
     }
@@ -71,6 +77,11 @@ impl<'d> Problem<'d> {
     /// Memory of all operands, bytes.
     pub fn bytes(&self) -> usize {
         self.operands.iter().map(Operand::bytes).sum()
+    }
+
+    /// Right values of the units that are compared, computed when they are first asked for.
+    pub(crate) fn right(&self, compute: impl FnOnce() -> Vec<(usize, Vec<Piece>)>) -> &[(usize, Vec<Piece>)] {
+        self.right.get_or_init(compute)
     }
 
     /// Puts everything that a run writes back to what it was before: fills and poison.
@@ -111,17 +122,19 @@ impl<'d> Problem<'d> {
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
                 self.device.upload(buffer, 0, &bytes)
             }
-            Fill::Uniform { scale } => self.spread(operand, buffer, seed, *scale, 0.0),
-            Fill::Shifted { low, scale } => self.spread(operand, buffer, seed, *scale, low + scale),
+            Fill::Uniform { scale } => self.spread(operand, buffer, seed, *scale, 0.0, false),
+            Fill::Shifted { low, scale } => self.spread(operand, buffer, seed, *scale, low + scale, false),
+            Fill::Fine { scale } => self.spread(operand, buffer, seed, *scale, 0.0, true),
         }
     }
 
     /// Uniform values around `base`, by the device where it can, else by the host; the same numbers either way.
-    fn spread(&self, operand: &Operand, buffer: &Buffer, seed: u32, scale: f32, base: f32) -> Result<(), DeviceError> {
+    fn spread(&self, operand: &Operand, buffer: &Buffer, seed: u32, scale: f32, base: f32, finely: bool) -> Result<(), DeviceError> {
         if self.device.info().api == Api::Cpu {
+            let number = if finely { fine } else { uniform };
             return (0..operand.len).step_by(STRETCH).try_for_each(|from| {
                 let stretch = from..operand.len.min(from + STRETCH);
-                let values = stretch.map(|index| base + uniform(index as u64, seed, scale));
+                let values = stretch.map(|index| base + number(index as u64, seed, scale));
                 let bytes: Vec<u8> = match operand.dtype {
                     Dtype::Bf16 => values.flat_map(|value| to_bf16(value).to_le_bytes()).collect(),
                     Dtype::F32 | Dtype::I32 => values.flat_map(f32::to_le_bytes).collect(),
@@ -129,7 +142,11 @@ impl<'d> Problem<'d> {
                 self.device.upload(buffer, from * operand.dtype.bytes(), &bytes)
             });
         }
-        let entry = if operand.dtype == Dtype::Bf16 { "fill_bf16" } else { "fill_f32" };
+        let entry = match operand.dtype {
+            Dtype::Bf16 => "fill_bf16",
+            _ if finely => "fill_fine",
+            _ => "fill_f32",
+        };
         let (low, high) = (operand.len as u32, (operand.len as u64 >> 32) as u32);
         let args = [Arg::Operand(0), Arg::I32(low as i32), Arg::I32(high as i32), Arg::I32(seed as i32), Arg::F32(scale), Arg::F32(base)];
         let blocks = (operand.len.div_ceil(256) as u32).clamp(1, self.device.info().units.max(1) * 8);

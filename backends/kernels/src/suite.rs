@@ -3,7 +3,7 @@
 use crate::check::{Checked, check, compare};
 use crate::device::{Api, Built, Device, DeviceError, Ready};
 use crate::dims::Dims;
-use crate::kernel::{Cost, Kernel, Tier, Variant};
+use crate::kernel::{Cost, How, Kernel, Tier, Variant};
 use crate::kernels::find;
 use crate::plugin::Plugged;
 use crate::problem::{NotRun, Problem, prepare};
@@ -190,8 +190,15 @@ impl Suite<'_> {
     /// All rows of a family. What is absent is noted if `note`.
     fn family(&mut self, kernel: &dyn Kernel, tier: Tier, note: bool) -> Vec<Row> {
         let before = self.found.absent.len();
-        let wanted =
-            |variant: &&Variant| !note || self.ask.variants.is_empty() || self.ask.variants.iter().any(|name| name == variant.name);
+        // That text is for GPUs and native functions are for the CPU needs no line in the table.
+        let cpu = self.device.info().api == Api::Cpu;
+        let of_device = |variant: &Variant| match variant.how {
+            How::Text(_) => !cpu,
+            How::Native(_) => cpu,
+            How::Plugin(_) => true,
+        };
+        let named = |variant: &Variant| !note || self.ask.variants.is_empty() || self.ask.variants.iter().any(|name| name == variant.name);
+        let wanted = |variant: &&Variant| of_device(variant) && named(variant);
         let plugged = self.ask.plugins.iter().filter(|plugged| plugged.kernel == kernel.name()).map(|plugged| &plugged.variant);
         let variants: Vec<&Variant> = kernel.variants().iter().chain(plugged).filter(wanted).collect();
         (self.say)(&format!("checking {}", kernel.name()));
@@ -295,8 +302,7 @@ impl Suite<'_> {
 
     /// Follows the fastest variant of the table over the family's sweep.
     fn grow(&mut self, kernel: &dyn Kernel, scaling: Scaling) {
-        let rows = self.found.rows.iter().filter(|row| row.kernel == kernel.name());
-        let Some(fastest) = rows.min_by(|a, b| a.timing.median().total_cmp(&b.timing.median())).map(|row| row.variant) else { return };
+        let Some(fastest) = self.fastest(kernel) else { return };
         let plugged = self.ask.plugins.iter().filter(|plugged| plugged.kernel == kernel.name()).map(|plugged| &plugged.variant);
         let Some(variant) = kernel.variants().iter().chain(plugged).find(|variant| variant.name == fastest) else { return };
         let shapes = kernel.shapes(Tier::Sweep, self.device.info());
@@ -317,6 +323,21 @@ impl Suite<'_> {
         }
         let slope = fit(&points);
         self.found.growth.push(Growth { kernel: kernel.name(), variant: variant.name, scaling, dims: first, points, slope });
+    }
+
+    /// The variant that is best over all shapes of the table: it does most of them, and those in the least time beside the best of each.
+    fn fastest(&self, kernel: &dyn Kernel) -> Option<&'static str> {
+        let rows: Vec<&Row> = self.found.rows.iter().filter(|row| row.kernel == kernel.name()).collect();
+        let alike = |a: &Row, b: &Row| a.dims == b.dims && a.timing.cache == b.timing.cache;
+        let best =
+            |row: &Row| rows.iter().filter(|other| alike(row, other)).map(|other| other.timing.median()).fold(f64::INFINITY, f64::min);
+        let mut names: Vec<&'static str> = rows.iter().map(|row| row.variant).collect();
+        names.dedup();
+        let worth = |name: &str| {
+            let own: Vec<f64> = rows.iter().filter(|row| row.variant == name).map(|row| row.timing.median() / best(row)).collect();
+            (std::cmp::Reverse(own.len()), own.iter().sum::<f64>())
+        };
+        names.into_iter().min_by(|a, b| worth(a).0.cmp(&worth(b).0).then(worth(a).1.total_cmp(&worth(b).1)))
     }
 
     fn point(&mut self, kernel: &dyn Kernel, variant: &Variant, dims: &Dims) -> Result<Option<f64>, NotRun> {

@@ -144,12 +144,17 @@ fn cells(run: &KernelRun, row: &RowWire) -> Vec<String> {
         row.variant.clone(),
         row.cache.clone(),
         units::duration(median * 1e9),
-        units::percent(row.spread()),
+        share(row.spread()),
         rate(row.cost.bytes(), 1e9),
         rate(row.cost.flops(), 1e12),
-        run.ceilings.limit(&row.cost).map_or_else(|| "–".into(), |(_, least)| units::percent(least / median)),
+        run.ceilings.limit(&row.cost).map_or_else(|| "–".into(), |(_, least)| share(least / median)),
         if row.check.relative_error == 0.0 { "exact".into() } else { format!("{:.1e}", row.check.relative_error) },
     ]
+}
+
+/// A share to a tenth of a per cent: finer than any of these is repeatable.
+fn share(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
 }
 
 fn growth(run: &KernelRun) -> Vec<Vec<String>> {
