@@ -10,13 +10,7 @@ mod memory;
 use crate::kernel::Kernel;
 
 /// Every family, in the order of tables.
-pub const KERNELS: &[&dyn Kernel] = &[
-    &copy::Copy,
-    &memory::Triad,
-    &memory::Read,
-    &gemm::Gemm,
-    &gemv::Gemv,
-];
+pub const KERNELS: &[&dyn Kernel] = &[&copy::Copy, &memory::Triad, &memory::Read, &gemm::Gemm, &gemv::Gemv];
 
 /// The family of this name.
 pub fn find(name: &str) -> Option<&'static dyn Kernel> {
