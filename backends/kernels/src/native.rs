@@ -6,9 +6,23 @@
 //!
 //! Not here: what is right (the families' references), what is timed.
 
+pub mod decode_attention;
+pub mod decode_mla;
+pub mod gemm;
 pub mod gemv;
+pub mod indexer;
+pub mod mamba2;
 pub mod memory;
+pub mod pages;
+pub mod prefill_attention;
+pub mod sparse_attention;
+pub mod top_k;
+
+mod attend;
+mod latent;
 mod simd;
 mod skinny;
+mod split;
 #[cfg(test)]
 mod testing;
+mod tile;

@@ -52,6 +52,23 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
         Self::sums([value, zero, zero, zero, zero, zero, zero, zero])[0]
     }
 
+    /// The largest of all lanes.
+    #[inline(always)]
+    fn largest(value: Self::V) -> f32 {
+        let mut lanes = [f32::MIN; MOST];
+        Self::store(value, &mut lanes);
+        let mut half = MOST / 2;
+        while half > 0 {
+            let mut lane = 0;
+            while lane < half {
+                lanes[lane] = if lanes[lane] > lanes[lane + half] { lanes[lane] } else { lanes[lane + half] };
+                lane += 1;
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+
     /// As [`Simd::load`] of a slice that may end early: zeros follow.
     #[inline(always)]
     fn load_part(from: &[f32]) -> Self::V {
@@ -191,6 +208,9 @@ mod tests {
             check("stream", S::load(&streamed[1..]), &|x| x)?;
             let sums = S::sums(std::array::from_fn(|i| S::mul(a, S::splat(i as f32))));
             let sum: f32 = numbers[..S::LANES].iter().sum();
+            if S::largest(a) != numbers[S::LANES - 1] || S::sum(a) != sum {
+                return Err(format!("largest {}, sum {}", S::largest(a), S::sum(a)));
+            }
             for (i, got) in sums.iter().enumerate() {
                 if *got != sum * i as f32 {
                     return Err(format!("sums: {sums:?} of {sum}"));

@@ -98,7 +98,16 @@ impl<E: Element> Rows<'_, E> {
                 // Past the end the last row is computed again, and dropped.
                 *w = &self.w[(row + r).min(rows - 1) * self.columns..][block.clone()];
             }
-            let sums = tile::<S, E, R, C, U>(w, x);
+            let sums = if first == 0 {
+                // W comes from memory: the next rows are asked for while these are computed, since each is pages away from the last.
+                let mut ahead = [&self.w[..0]; R];
+                for (r, ahead) in ahead.iter_mut().enumerate() {
+                    *ahead = &self.w[(row + R + r).min(rows - 1) * self.columns..][block.clone()];
+                }
+                tile::<S, E, R, C, U>(w, x, Some(ahead))
+            } else {
+                tile::<S, E, R, C, U>(w, x, None)
+            };
             for r in 0..R.min(rows - row) {
                 for c in 0..C {
                     let to = &mut self.y[(row + r) * batch + first + c];
@@ -113,15 +122,24 @@ impl<E: Element> Rows<'_, E> {
     }
 }
 
-/// The products of `R` rows with `C`, each in `U` sums.
+/// The products of `R` rows with `C`, each in `U` sums; meanwhile memory is asked for `ahead`. R · C · U ≤ 8.
 #[inline(always)]
-fn tile<S: Simd, E: Element, const R: usize, const C: usize, const U: usize>(w: [&[E]; R], x: [&[f32]; C]) -> [f32; 8] {
+pub(super) fn tile<S: Simd, E: Element, const R: usize, const C: usize, const U: usize>(
+    w: [&[E]; R],
+    x: [&[f32]; C],
+    ahead: Option<[&[E]; R]>,
+) -> [f32; 8] {
     let mut sums = [S::splat(0.0); 8];
     let columns = x[0].len();
     let step = U * S::LANES;
     let whole = columns / step * step;
     let mut at = 0;
     while at < whole {
+        if let Some(ahead) = ahead {
+            for r in 0..R {
+                S::prefetch(&ahead[r][at..]);
+            }
+        }
         for u in 0..U {
             let from = at + u * S::LANES;
             let mut inputs = [S::splat(0.0); C];
