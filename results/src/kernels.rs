@@ -268,13 +268,13 @@ impl CostWire {
 }
 
 impl CeilingsWire {
-    /// What limits a cost (`memory` or `compute`) and the least seconds that the ceilings allow: bytes over the rate of reading where less
-    /// than a tenth is written, else over the copy's; matrix operations over the matrix product's. `None` without ceilings, or where
+    /// What limits a cost (`memory` or `compute`) and the least seconds that the ceilings allow: bytes over the rate of reading, or of the copy if that is higher, where
+    /// less than a tenth is written, else over the copy's; matrix operations over the matrix product's. `None` without ceilings, or where
     /// nothing is moved.
     pub fn limit(&self, cost: &CostWire) -> Option<(&'static str, f64)> {
+        let (copy, read) = (self.copy.as_ref().map(|ceiling| ceiling.per_s), self.read.as_ref().map(|ceiling| ceiling.per_s));
         let reads = cost.written_bytes < 0.1 * cost.read_bytes;
-        let (first, second) = if reads { (&self.read, &self.copy) } else { (&self.copy, &self.read) };
-        let bandwidth = first.as_ref().or(second.as_ref())?.per_s;
+        let bandwidth = if reads { read.into_iter().chain(copy).reduce(f64::max) } else { copy.or(read) }?;
         let memory = cost.bytes() / bandwidth;
         let compute = self.matrix.as_ref().map_or(0.0, |ceiling| cost.matrix_flops / ceiling.per_s);
         match (memory, compute) {

@@ -12,6 +12,7 @@ pub mod fill;
 pub mod host;
 pub mod kernel;
 pub mod kernels;
+pub mod native;
 pub mod plugin;
 pub mod problem;
 pub mod scaling;

@@ -61,9 +61,9 @@ impl Side {
 impl Ceilings {
     /// Bytes per second that bound a cost: reading where next to nothing is written, else the copy.
     pub fn bandwidth(&self, cost: &Cost) -> Option<f64> {
-        let reads = cost.written < 0.1 * cost.read;
-        let ceiling = if reads { self.read.or(self.copy) } else { self.copy.or(self.read) };
-        ceiling.map(|(rate, _)| rate)
+        let (copy, read) = (self.copy.map(|(rate, _)| rate), self.read.map(|(rate, _)| rate));
+        // A device that copies faster than our own reading goes is not bound by our reading.
+        if cost.written < 0.1 * cost.read { read.into_iter().chain(copy).reduce(f64::max) } else { copy.or(read) }
     }
 
     /// What limits a cost, and the least seconds that the ceilings allow it.

@@ -192,6 +192,16 @@ fn number(table: &Table, device: Handle, what: u32) -> u64 {
     value
 }
 
+/// The last cache, bytes. Of a GPU some drivers tell a cache of the first level: no less than any GPU's last one is assumed, so that what is
+/// called cold is cold.
+fn cache(table: &Table, device: Handle) -> usize {
+    const KNOWN_LARGEST: usize = 256 << 20;
+    /// `CL_DEVICE_TYPE_CPU`.
+    const CPU: u64 = 2;
+    let told = number(table, device, 0x101E) as usize;
+    if number(table, device, 0x1000) & CPU != 0 { told } else { told.max(KNOWN_LARGEST) }
+}
+
 fn describe(table: &Table, device: Handle, index: usize) -> DeviceInfo {
     DeviceInfo {
         api: Api::OpenCl,
@@ -201,7 +211,7 @@ fn describe(table: &Table, device: Handle, index: usize) -> DeviceInfo {
         compute: 0,
         units: number(table, device, 0x1002) as u32,
         warp: 1,
-        cache: number(table, device, 0x101E) as usize,
+        cache: cache(table, device),
         memory: number(table, device, 0x101F) as usize,
         shared: number(table, device, 0x1023) as usize,
         driver: format!("driver {}", text(table, device, 0x102D)),

@@ -4,10 +4,7 @@ use super::memory::{self, UNIT};
 use crate::device::DeviceInfo;
 use crate::dims::Dims;
 use crate::fill::Fill;
-use crate::host::Host;
 use crate::kernel::{Cost, How, Inputs, Kernel, Operand, Piece, Step, Tier, Variant};
-use rayon::ThreadPool;
-use rayon::prelude::*;
 
 const TEXT: &str = include_str!("../text/copy.cu");
 
@@ -44,7 +41,7 @@ impl Kernel for Copy {
             Variant { name: "vector", about: "sixteen bytes of each thread, four loads under way", how: How::Text(vector) },
             Variant { name: "tile", about: "the same without a loop, a block per stretch", how: How::Text(tile) },
             Variant { name: "driver", about: "the driver's own copy", how: How::Text(driver) },
-            Variant { name: "native", about: "the C library's copy, a stretch per thread", how: How::Native(native) },
+            Variant { name: "native", about: "the C library's copy, a stretch per thread", how: How::Native(crate::native::memory::copy) },
         ]
     }
 
@@ -77,11 +74,4 @@ fn tile(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
 
 fn driver(_: &Dims, _: &DeviceInfo) -> Result<Vec<Step>, String> {
     Ok(vec![Step::Copy { from: 0, to: 1 }])
-}
-
-fn native(_: &Dims, operands: &mut [Host], pool: &ThreadPool) {
-    let [a, b] = operands else { unreachable!("two operands") };
-    let stretch = a.f32().len().div_ceil(pool.current_num_threads()).max(1024);
-    let (a, b) = (a.f32(), b.f32_mut());
-    pool.install(|| b.par_chunks_mut(stretch).zip(a.par_chunks(stretch)).for_each(|(b, a)| b.copy_from_slice(a)));
 }

@@ -90,7 +90,11 @@ impl Kernel for Gemm {
                 how: How::Text(mfma),
             },
             Variant { name: "vendor", about: "the vendor's library, found at run time", how: How::Text(vendor) },
-            // Variant { name: "native", about: "packed panels and vectors of the host's processor", how: How::Native(crate::native::gemm::native) },
+            Variant {
+                name: "native",
+                about: "packed panels and vectors of the host's processor",
+                how: How::Native(crate::native::gemm::native),
+            },
         ]
     }
 

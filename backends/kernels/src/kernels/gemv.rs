@@ -81,7 +81,11 @@ impl Kernel for Gemv {
                 how: How::Text(vector),
             },
             Variant { name: "mma", about: "W from memory straight into fragments of mma.sync (sm_80 and later)", how: How::Text(mma) },
-            // Variant { name: "native", about: "vectors of the host's processor, rows of W spread over threads", how: How::Native(crate::native::gemv::native) },
+            Variant {
+                name: "native",
+                about: "vectors of the host's processor, rows of W spread over threads",
+                how: How::Native(crate::native::gemv::native),
+            },
         ]
     }
 

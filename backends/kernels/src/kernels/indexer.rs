@@ -67,6 +67,7 @@ impl Kernel for Indexer {
                 how: How::Text(portable),
             },
             Variant { name: "mma", about: "tensor cores, keys from memory straight into fragments", how: How::Text(mma) },
+            Variant { name: "native", about: "vectors of the host's processor", how: How::Native(crate::native::indexer::native) },
         ]
     }
 

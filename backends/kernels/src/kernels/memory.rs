@@ -111,6 +111,11 @@ impl Kernel for Triad {
                 about: "sixteen bytes of each thread, eight loads under way, a block per stretch",
                 how: How::Text(triad),
             },
+            Variant {
+                name: "native",
+                about: "vectors of the host's processor, a stretch per thread",
+                how: How::Native(crate::native::memory::triad),
+            },
         ]
     }
 
@@ -176,6 +181,11 @@ impl Kernel for Read {
         &[
             Variant { name: "scalar", about: "four bytes of each thread at a time", how: How::Text(read_scalar) },
             Variant { name: "vector", about: "sixteen bytes of each thread, eight loads under way", how: How::Text(read_vector) },
+            Variant {
+                name: "native",
+                about: "vectors of the host's processor, a stretch per thread",
+                how: How::Native(crate::native::memory::read),
+            },
         ]
     }
 

@@ -66,6 +66,11 @@ impl Kernel for TopK {
                 about: "radix select, many blocks for each sequence, two passes over the scores",
                 how: How::Text(split),
             },
+            Variant {
+                name: "native",
+                about: "selection by halves, a sequence for each thread",
+                how: How::Native(crate::native::top_k::native),
+            },
         ]
     }
 

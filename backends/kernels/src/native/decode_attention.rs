@@ -1,0 +1,304 @@
+//! Decoding against a paged cache of keys and values: every page read once, for all heads that share it.
+
+use super::simd::{Isa, Simd, Work};
+use super::skinny::tile;
+use super::split::{Combine, NOTHING, Part};
+use crate::dims::Dims;
+use crate::fill::from_bf16;
+use crate::host::Host;
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+/// Tasks that a problem is cut into, about.
+const TASKS: usize = 64;
+/// Tokens of a task at least: below, putting parts together shows.
+const LEAST: usize = 256;
+
+/// `decode-attention`: q\[B,HQ,D\], keys and values \[pages,PAGE,HKV,D\], table\[B,pages of one\], lens\[B\], two that are not used,
+/// out\[B,HQ,D\].
+pub fn native(dims: &Dims, operands: &mut [Host], pool: &ThreadPool) {
+    run(Isa::detect(), dims, operands, pool);
+}
+
+fn run(isa: Isa, dims: &Dims, operands: &mut [Host], pool: &ThreadPool) {
+    let [q, keys, values, table, lens, .., out] = operands else { unreachable!("eight operands") };
+    let cache = Cache { heads: dims.get("HKV"), depth: dims.get("D"), page: dims.get("PAGE"), keys: keys.bf16(), values: values.bf16() };
+    let heads = dims.get("HQ");
+    let (q, table, lens) = (q.bf16(), table.i32(), lens.i32());
+    let across = table.len() / lens.len().max(1);
+    let total: usize = lens.iter().map(|len| *len as usize).sum();
+    let split = (total / TASKS).max(LEAST).next_multiple_of(cache.page);
+    let mut tasks = vec![];
+    for (sequence, len) in lens.iter().enumerate() {
+        let q = &q[sequence * heads * cache.depth..][..heads * cache.depth];
+        for first in (0..*len as usize).step_by(split) {
+            let tokens = split.min(*len as usize - first);
+            let pages = &table[sequence * across + first / cache.page..][..tokens.div_ceil(cache.page)];
+            tasks.push((sequence, Task { cache, q, pages, tokens }));
+        }
+    }
+    pool.install(|| {
+        let parts: Vec<(usize, Part)> = tasks.into_par_iter().with_max_len(1).map(|(sequence, task)| (sequence, isa.run(task))).collect();
+        let mut grouped: Vec<Vec<Part>> = lens.iter().map(|_| vec![]).collect();
+        parts.into_iter().for_each(|(sequence, part)| grouped[sequence].push(part));
+        out.bf16_mut().par_chunks_mut(cache.depth).enumerate().for_each(|(row, to)| {
+            isa.run(Combine { parts: &grouped[row / heads], row: row % heads, to });
+        });
+    });
+}
+
+#[derive(Clone, Copy)]
+struct Cache<'a> {
+    /// Heads of keys and values.
+    heads: usize,
+    /// Elements of a head.
+    depth: usize,
+    /// Tokens of a page.
+    page: usize,
+    keys: &'a [u16],
+    values: &'a [u16],
+}
+
+/// All heads of a sequence against some of its pages.
+struct Task<'a> {
+    cache: Cache<'a>,
+    q: &'a [u16],
+    pages: &'a [i32],
+    tokens: usize,
+}
+
+impl Work for Task<'_> {
+    type Out = Part;
+
+    #[inline(always)]
+    fn run<S: Simd>(self) -> Part {
+        let Cache { heads: kv, depth, page, keys, values } = self.cache;
+        let heads = self.q.len() / depth;
+        let (group, scale) = (heads / kv, 1.0 / (depth as f32).sqrt());
+        let q: Vec<f32> = self.q.iter().map(|bits| scale * from_bf16(*bits)).collect();
+        let mut state = State {
+            part: Part::new(heads, depth.next_multiple_of(S::LANES)),
+            scores: vec![NOTHING; group * page.next_multiple_of(S::LANES)],
+            decay: vec![0.0; group],
+            width: page.next_multiple_of(S::LANES),
+        };
+        let whole = page * kv * depth;
+        for (at, number) in self.pages.iter().enumerate() {
+            let first = *number as usize * whole;
+            let next = self.pages.get(at + 1).map(|number| *number as usize * whole);
+            for head in 0..kv {
+                // What the next page holds is asked for now, in its own order, a share with each head.
+                let soon = |from: &'_ [u16]| {
+                    next.map(|next| next + head * page * depth).map_or(0..0, |at| at..(at + page * depth).min(from.len()))
+                };
+                let view = View {
+                    keys: &keys[first + head * depth..first + whole],
+                    values: &values[first + head * depth..first + whole],
+                    soon: [&keys[soon(keys)], &values[soon(values)]],
+                    stride: kv * depth,
+                    depth,
+                    count: page.min(self.tokens - at * page),
+                };
+                let mut done = 0;
+                while done < group {
+                    let q = &q[(head * group + done) * depth..];
+                    let row = head * group + done;
+                    done += match group - done {
+                        1 => state.see::<S, 1, 8>(&view, q, row, done),
+                        2 | 3 => state.see::<S, 2, 4>(&view, q, row, done),
+                        _ => state.see::<S, 4, 2>(&view, q, row, done),
+                    };
+                }
+            }
+        }
+        state.part
+    }
+}
+
+/// One head of keys and values in one page.
+struct View<'a> {
+    keys: &'a [u16],
+    values: &'a [u16],
+    /// Keys and values to ask memory for meanwhile.
+    soon: [&'a [u16]; 2],
+    /// Elements from a token to the next.
+    stride: usize,
+    depth: usize,
+    count: usize,
+}
+
+impl View<'_> {
+    /// Asks for a share of what comes next: `share` of `of` parts of keys (0) or values (1).
+    #[inline(always)]
+    fn ask<S: Simd>(&self, which: usize, share: std::ops::Range<usize>, of: usize) {
+        // Cache lines of 64 bytes, the shortest there are.
+        const LINE: usize = 32;
+        let soon = self.soon[which];
+        let (from, to) = (soon.len() * share.start / of, soon.len() * share.end.min(of) / of);
+        for line in soon[from..to].chunks(LINE) {
+            S::prefetch(line);
+        }
+    }
+}
+
+struct State {
+    part: Part,
+    /// Scores of the heads of a group, `width` apart; what lies beyond the tokens of a page is [`NOTHING`].
+    scores: Vec<f32>,
+    decay: Vec<f32>,
+    width: usize,
+}
+
+impl State {
+    /// Lets `Q` rows from `row` on see a head of a page, `T` tokens at a time; T · Q = 8. Gives back `Q`.
+    #[inline(always)]
+    fn see<S: Simd, const Q: usize, const T: usize>(&mut self, view: &View<'_>, q: &[f32], row: usize, first: usize) -> usize {
+        let queries: [&[f32]; Q] = each(|at| &q[at * view.depth..(at + 1) * view.depth]);
+        for token in (0..view.count).step_by(T) {
+            if first == 0 {
+                view.ask::<S>(0, token..token + T, view.count);
+            }
+            // Past the end the last token is computed again, and dropped.
+            let keys: [&[u16]; T] = each(|at| &view.keys[(token + at).min(view.count - 1) * view.stride..][..view.depth]);
+            let dots = tile::<S, u16, T, Q, 1>(keys, queries, None);
+            for at in 0..T.min(view.count - token) {
+                for query in 0..Q {
+                    self.scores[query * self.width + token + at] = dots[at * Q + query];
+                }
+            }
+        }
+        for query in 0..Q {
+            self.softmax::<S>(view.count, row + query, query);
+        }
+        let mut at = 0;
+        while at + T * S::LANES <= view.depth {
+            if first == 0 {
+                view.ask::<S>(1, at..at + T * S::LANES, view.depth);
+            }
+            self.add::<S, Q, T>(view, row, at);
+            at += T * S::LANES;
+        }
+        while at < view.depth {
+            if first == 0 {
+                view.ask::<S>(1, at..at + S::LANES, view.depth);
+            }
+            self.add::<S, Q, 1>(view, row, at);
+            at += S::LANES;
+        }
+        Q
+    }
+
+    /// Scores of one row become probabilities beside the largest so far.
+    #[inline(always)]
+    fn softmax<S: Simd>(&mut self, count: usize, row: usize, query: usize) {
+        let scores = &mut self.scores[query * self.width..][..self.width];
+        scores[count..].fill(NOTHING);
+        let mut lanes = S::load(scores);
+        for scores in scores.chunks_exact(S::LANES).skip(1) {
+            lanes = S::max(lanes, S::load(scores));
+        }
+        let before = self.part.max[row];
+        let max = S::largest(lanes).max(before);
+        let mut sum = S::splat(0.0);
+        for scores in scores.chunks_exact_mut(S::LANES) {
+            let probability = S::exp(S::sub(S::load(scores), S::splat(max)));
+            S::store(probability, scores);
+            sum = S::add(sum, probability);
+        }
+        let decay = if max > before { (before - max).exp() } else { 1.0 };
+        self.part.max[row] = max;
+        self.part.sum[row] = self.part.sum[row] * decay + S::sum(sum);
+        self.decay[query] = decay;
+    }
+
+    /// Adds values by probabilities to `Q` rows from `row` on, `W` vectors from element `at` on.
+    #[inline(always)]
+    fn add<S: Simd, const Q: usize, const W: usize>(&mut self, view: &View<'_>, row: usize, at: usize) {
+        let stride = self.part.stride;
+        let mut sums = [[S::splat(0.0); W]; Q];
+        for (query, sums) in sums.iter_mut().enumerate() {
+            let (from, decay) = (&self.part.out[(row + query) * stride + at..], S::splat(self.decay[query]));
+            for w in 0..W {
+                sums[w] = S::mul(S::load(&from[w * S::LANES..]), decay);
+            }
+        }
+        let wide = (W * S::LANES).min(view.depth - at);
+        for token in 0..view.count {
+            let from = &view.values[token * view.stride + at..][..wide];
+            let mut values = [S::splat(0.0); W];
+            for w in 0..W {
+                values[w] = S::widen_part(&from[w * S::LANES..]);
+            }
+            for (query, sums) in sums.iter_mut().enumerate() {
+                let probability = S::splat(self.scores[query * self.width + token]);
+                for w in 0..W {
+                    sums[w] = S::fma(values[w], probability, sums[w]);
+                }
+            }
+        }
+        for (query, sums) in sums.iter().enumerate() {
+            let to = &mut self.part.out[(row + query) * stride + at..];
+            for w in 0..W {
+                S::store(sums[w], &mut to[w * S::LANES..]);
+            }
+        }
+    }
+}
+
+/// An array of slices by place.
+#[inline(always)]
+fn each<'a, T, const N: usize>(of: impl Fn(usize) -> &'a [T]) -> [&'a [T]; N] {
+    let mut all = [of(0); N];
+    all.iter_mut().enumerate().for_each(|(at, slice)| *slice = of(at));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dims::Dtype;
+    use crate::native::testing::*;
+
+    #[test]
+    fn agrees_with_attention_in_f64() {
+        everywhere(|isa, pool| {
+            for (heads, kv, depth, page, lens) in [
+                (1, 1, 3, 4, [1, 0, 9]),
+                (4, 4, 40, 16, [17, 300, 0]),
+                (7, 1, 64, 16, [0, 0, 0]),
+                (8, 2, 128, 16, [700, 16, 1]),
+                (14, 2, 72, 5, [33, 2, 64]),
+            ] {
+                let sizes = [("B", 3), ("L", 700), ("HQ", heads), ("HKV", kv), ("D", depth), ("PAGE", page)];
+                let dims = Dims::new(Dtype::Bf16, &sizes);
+                let across = 700_usize.div_ceil(page);
+                let table: Vec<i32> = (0..3 * across as i32).rev().collect();
+                let cache = 3 * across * page * kv * depth;
+                let mut operands = [
+                    halves(3 * heads * depth, 1),
+                    halves(cache, 2),
+                    halves(cache, 3),
+                    ints(&table),
+                    ints(&lens),
+                    poison(Dtype::F32, 1),
+                    poison(Dtype::F32, 1),
+                    poison(Dtype::Bf16, 3 * heads * depth),
+                ];
+                run(isa, &dims, &mut operands, pool);
+                let (q, k, v) = (numbers(&operands[0]), numbers(&operands[1]), numbers(&operands[2]));
+                let mut right = vec![];
+                for row in 0..3 * heads {
+                    let (sequence, head) = (row / heads, row % heads / (heads / kv));
+                    let place =
+                        |token: usize| (table[sequence * across + token / page] as usize * page + token % page) * kv * depth + head * depth;
+                    let dot = |token: usize| (0..depth).map(|i| q[row * depth + i] * k[place(token) + i]).sum::<f64>();
+                    let weights: Vec<f64> = (0..lens[sequence] as usize).map(|token| (dot(token) / (depth as f64).sqrt()).exp()).collect();
+                    let sum: f64 = weights.iter().sum();
+                    let value = |i| weights.iter().enumerate().map(|(token, p)| p * v[place(token) + i]).sum::<f64>() / sum.max(1e-300);
+                    right.extend((0..depth).map(value));
+                }
+                close(&format!("{isa:?} {dims} {lens:?}"), &numbers(&operands[7]), &right, 4e-3);
+            }
+        });
+    }
+}
