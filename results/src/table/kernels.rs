@@ -25,6 +25,8 @@ const COLUMNS: [Col; 8] = [
     Col(8, Side::Right),
     Col(8, Side::Right),
 ];
+/// Spread between quartiles beyond which a median says little.
+const UNSTEADY: f64 = 0.05;
 const GROWTH: [&str; 6] = ["", "over", "exponent", "± SE", "theory", "points"];
 
 fn terminal(run: &KernelRun) -> String {
@@ -180,6 +182,15 @@ fn ending(run: &KernelRun) -> Vec<String> {
         for (why, whose) in alike(run.absent.iter().filter(|absent| absent.kind == kind)) {
             lines.push(format!("{words}: {}: {why}", whose.join(", ")));
         }
+    }
+    let unsteady = run.rows.iter().filter(|row| row.spread() > UNSTEADY).count();
+    if unsteady > 0 {
+        lines.push(format!(
+            "UNSTEADY: {unsteady} of {} rows spread by more than {:.0} % (load average {} at the beginning): repeat on a quiet host before believing them",
+            run.rows.len(),
+            UNSTEADY * 100.0,
+            units::digits(run.host.load1)
+        ));
     }
     let compiled: f64 = run.rows.iter().map(|row| row.compile.seconds).sum();
     let cached: u32 = run.rows.iter().map(|row| row.compile.cached).sum();
