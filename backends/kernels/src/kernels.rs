@@ -6,15 +6,32 @@ mod contexts;
 mod copy;
 mod gemm;
 mod gemv;
+mod host_copy;
 mod indexer;
+mod launch;
+mod mamba2;
 mod memory;
+mod pages;
 mod top_k;
 
 use crate::kernel::Kernel;
 
 /// Every family, in the order of tables.
-pub const KERNELS: &[&dyn Kernel] =
-    &[&copy::Copy, &memory::Triad, &memory::Read, &gemm::Gemm, &gemv::Gemv, &indexer::Indexer, &top_k::TopK];
+#[rustfmt::skip]
+pub const KERNELS: &[&dyn Kernel] = &[
+    &copy::Copy,
+    &memory::Triad,
+    &memory::Read,
+    &gemm::Gemm,
+    &gemv::Gemv,
+    &indexer::Indexer,
+    &top_k::TopK,
+    &mamba2::Mamba2Step,
+    &pages::Gather,
+    &pages::Scatter,
+    &host_copy::HostCopy,
+    &launch::Launch,
+];
 
 /// The family of this name.
 pub fn find(name: &str) -> Option<&'static dyn Kernel> {

@@ -93,9 +93,10 @@ impl Kernel for TopK {
         0.0
     }
 
-    fn distance(&self, dims: &Dims, inputs: &Inputs<'_>, unit: usize, _: &[Piece], written: &Written<'_>) -> Distance {
+    fn distance(&self, dims: &Dims, inputs: &Inputs<'_>, unit: usize, right: &[Piece], written: &Written<'_>) -> Distance {
         let (l, k) = (dims.get("L"), dims.get("K"));
-        compare(&inputs.row(0, unit * l, l), k, &written.row(2, unit * k, k))
+        let right: Vec<f64> = right.iter().flat_map(|piece| piece.values.iter().copied()).collect();
+        compare(&inputs.row(0, unit * l, l), &right, &written.row(2, unit * k, k))
     }
 }
 
@@ -110,8 +111,7 @@ fn largest(mut scores: Vec<f64>, k: usize) -> Vec<f64> {
 }
 
 /// Picks that are no position, or one twice, are broken; the scores of the rest, sorted, are held against the right ones.
-fn compare(scores: &[f64], k: usize, picks: &[f64]) -> Distance {
-    let right = largest(scores.to_vec(), k);
+fn compare(scores: &[f64], right: &[f64], picks: &[f64]) -> Distance {
     let mut seen = vec![false; scores.len()];
     let mut broken = 0;
     let mut got = vec![];
@@ -183,7 +183,7 @@ mod tests {
             (7, vec![0.0, 1.0, 2.0, 3.0, 4.0, -1.0, -1.0], 0, true),
             (7, vec![0.0, 1.0, 2.0, 3.0, -1.0, -1.0, -1.0], 1, false),
         ] {
-            let distance = compare(&scores, k, &picks);
+            let distance = compare(&scores, &largest(scores.to_vec(), k), &picks);
             assert_eq!(distance.broken, broken, "{picks:?}");
             assert_eq!(distance.broken == 0 && distance.error == 0.0, right, "{picks:?}");
         }
