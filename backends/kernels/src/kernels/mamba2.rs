@@ -81,6 +81,11 @@ impl Kernel for Mamba2Step {
                 about: "sixteen bytes of each thread, four rows under way, sums through shuffles",
                 how: How::Text(vector),
             },
+            Variant {
+                name: "native",
+                about: "vectors of the host's processor, heads spread over threads",
+                how: How::Native(crate::native::mamba2::native),
+            },
         ]
     }
 

@@ -89,7 +89,7 @@ pub struct Gather;
 pub struct Scatter;
 
 macro_rules! family {
-    ($type:ident, $name:literal, $about:literal, $gather:literal, $scalar:literal, $tile:literal) => {
+    ($type:ident, $name:literal, $about:literal, $gather:literal, $scalar:literal, $tile:literal, $native:expr) => {
         impl Kernel for $type {
             fn name(&self) -> &'static str {
                 $name
@@ -123,6 +123,7 @@ macro_rules! family {
                         about: "sixteen bytes of each thread, four under way, a block per stretch",
                         how: How::Text(|dims, device| tile($tile, dims, device)),
                     },
+                    Variant { name: "native", about: "the C library's copy, pages spread over threads", how: How::Native($native) },
                 ]
             }
 
@@ -142,8 +143,24 @@ macro_rules! family {
     };
 }
 
-family!(Gather, "page-gather", "scattered pages of a pool, packed: a cache on its way out", true, "gather_scalar", "gather_tile");
-family!(Scatter, "page-scatter", "packed pages, spread over a pool: a cache on its way in", false, "scatter_scalar", "scatter_tile");
+family!(
+    Gather,
+    "page-gather",
+    "scattered pages of a pool, packed: a cache on its way out",
+    true,
+    "gather_scalar",
+    "gather_tile",
+    crate::native::pages::gather
+);
+family!(
+    Scatter,
+    "page-scatter",
+    "packed pages, spread over a pool: a cache on its way in",
+    false,
+    "scatter_scalar",
+    "scatter_tile",
+    crate::native::pages::scatter
+);
 
 #[cfg(test)]
 mod tests {
