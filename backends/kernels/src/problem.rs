@@ -58,7 +58,7 @@ impl<'d> Problem<'d> {
         let operands = kernel.operands(dims);
         let label = |operand: &Operand| format!("{} of {} {dims}", operand.name, kernel.name());
         // An empty operand still has an address.
-        let buffers = operands.iter().map(|operand| device.alloc(operand.bytes().max(16), &label(operand))).collect::<Result<_, _>>()?;
+        let buffers = operands.iter().map(|operand| device.alloc(operand.bytes().max(1), &label(operand))).collect::<Result<_, _>>()?;
         let problem = Self { device, operands, buffers, seed, right: OnceCell::new() };
         (0..problem.operands.len()).try_for_each(|index| problem.fill(index))?;
         Ok(problem)

@@ -9,10 +9,15 @@ use nomoat_kernels::kernel::{Arg, Launch, Step, Tier};
 use nomoat_kernels::kernels::KERNELS;
 use nomoat_kernels::problem::{NotRun, Problem, prepare};
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-fn device() -> Option<OpenCl> {
+/// One test at a time: PoCL 3.1 crashes when two threads of a process compile at once.
+static ONE: Mutex<()> = Mutex::new(());
+
+fn device() -> Option<(MutexGuard<'static, ()>, OpenCl)> {
+    let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     match list(None) {
-        Ok(_) => Some(OpenCl::open(0, None).unwrap()),
+        Ok(_) => Some((guard, OpenCl::open(0, None).unwrap())),
         Err(why) => {
             eprintln!("SKIPPED: no OpenCL device: {why}");
             None
@@ -29,7 +34,7 @@ fn a_library_that_is_not_there_is_a_reason() {
 
 #[test]
 fn every_portable_variant_is_right_on_every_shape_of_the_check() {
-    let Some(device) = device() else { return };
+    let Some((_guard, device)) = device() else { return };
     let mut run = vec![];
     for kernel in KERNELS {
         for dims in kernel.shapes(Tier::Check, device.info()) {
@@ -51,7 +56,7 @@ fn every_portable_variant_is_right_on_every_shape_of_the_check() {
 
 #[test]
 fn text_that_does_not_compile_says_what_the_compiler_said() {
-    let Some(device) = device() else { return };
+    let Some((_guard, device)) = device() else { return };
     let text = "KERNEL void broken(GLOBAL float* out) { out[0] = no_such_name; }";
     let launch = Launch { text, entry: "broken", defines: vec![], grid: [1; 3], block: 1, shared: 0, args: vec![Arg::Operand(0)] };
     let error = device.prepare(&Step::Launch(launch)).unwrap_err();
