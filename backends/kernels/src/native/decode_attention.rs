@@ -135,8 +135,10 @@ impl View<'_> {
         const LINE: usize = 32;
         let soon = self.soon[which];
         let (from, to) = (soon.len() * share.start / of, soon.len() * share.end.min(of) / of);
-        for line in soon[from..to].chunks(LINE) {
-            S::prefetch(line);
+        let mut at = from;
+        while at < to {
+            S::prefetch(&soon[at..]);
+            at += LINE;
         }
     }
 }
@@ -175,14 +177,18 @@ impl State {
             if first == 0 {
                 view.ask::<S>(1, at..at + T * S::LANES, view.depth);
             }
-            self.add::<S, Q, T>(view, row, at);
+            self.add::<S, Q, T, false>(view, row, at);
             at += T * S::LANES;
         }
         while at < view.depth {
             if first == 0 {
                 view.ask::<S>(1, at..at + S::LANES, view.depth);
             }
-            self.add::<S, Q, 1>(view, row, at);
+            if at + S::LANES <= view.depth {
+                self.add::<S, Q, 1, false>(view, row, at);
+            } else {
+                self.add::<S, Q, 1, true>(view, row, at);
+            }
             at += S::LANES;
         }
         Q
@@ -194,16 +200,20 @@ impl State {
         let scores = &mut self.scores[query * self.width..][..self.width];
         scores[count..].fill(NOTHING);
         let mut lanes = S::load(scores);
-        for scores in scores.chunks_exact(S::LANES).skip(1) {
-            lanes = S::max(lanes, S::load(scores));
+        let mut at = S::LANES;
+        while at < self.width {
+            lanes = S::max(lanes, S::load(&scores[at..]));
+            at += S::LANES;
         }
         let before = self.part.max[row];
         let max = S::largest(lanes).max(before);
         let mut sum = S::splat(0.0);
-        for scores in scores.chunks_exact_mut(S::LANES) {
-            let probability = S::exp(S::sub(S::load(scores), S::splat(max)));
-            S::store(probability, scores);
+        let mut at = 0;
+        while at < self.width {
+            let probability = S::exp(S::sub(S::load(&scores[at..]), S::splat(max)));
+            S::store(probability, &mut scores[at..]);
             sum = S::add(sum, probability);
+            at += S::LANES;
         }
         let decay = if max > before { (before - max).exp() } else { 1.0 };
         self.part.max[row] = max;
@@ -211,9 +221,9 @@ impl State {
         self.decay[query] = decay;
     }
 
-    /// Adds values by probabilities to `Q` rows from `row` on, `W` vectors from element `at` on.
+    /// Adds values by probabilities to `Q` rows from `row` on, `W` vectors from element `at` on, of which the last may be a `PART`.
     #[inline(always)]
-    fn add<S: Simd, const Q: usize, const W: usize>(&mut self, view: &View<'_>, row: usize, at: usize) {
+    fn add<S: Simd, const Q: usize, const W: usize, const PART: bool>(&mut self, view: &View<'_>, row: usize, at: usize) {
         let stride = self.part.stride;
         let mut sums = [[S::splat(0.0); W]; Q];
         for (query, sums) in sums.iter_mut().enumerate() {
@@ -222,12 +232,12 @@ impl State {
                 sums[w] = S::mul(S::load(&from[w * S::LANES..]), decay);
             }
         }
-        let wide = (W * S::LANES).min(view.depth - at);
+        let wide = if PART { view.depth - at } else { W * S::LANES };
         for token in 0..view.count {
             let from = &view.values[token * view.stride + at..][..wide];
             let mut values = [S::splat(0.0); W];
             for w in 0..W {
-                values[w] = S::widen_part(&from[w * S::LANES..]);
+                values[w] = if PART { S::widen_part(from) } else { S::widen(&from[w * S::LANES..(w + 1) * S::LANES]) };
             }
             for (query, sums) in sums.iter_mut().enumerate() {
                 let probability = S::splat(self.scores[query * self.width + token]);

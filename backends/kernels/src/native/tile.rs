@@ -53,14 +53,16 @@ pub(super) fn pack<'a>(rows: usize, row: impl Fn(usize) -> Option<&'a [f32]>, de
     }
 }
 
-/// bf16 as singles.
+/// bf16 as singles, as many as there are on both sides.
 #[inline(always)]
 pub(super) fn widen<S: Simd>(from: &[u16], to: &mut [f32]) {
-    let whole = from.len() / S::LANES * S::LANES;
-    for (to, from) in to.chunks_exact_mut(S::LANES).zip(from.chunks_exact(S::LANES)) {
-        S::store(S::widen(from), to);
+    let len = from.len().min(to.len());
+    let mut at = 0;
+    while at + S::LANES <= len {
+        S::store(S::widen(&from[at..at + S::LANES]), &mut to[at..at + S::LANES]);
+        at += S::LANES;
     }
-    for (to, bits) in to[whole..].iter_mut().zip(&from[whole..]) {
-        *to = crate::fill::from_bf16(*bits);
+    for at in at..len {
+        to[at] = crate::fill::from_bf16(from[at]);
     }
 }
