@@ -35,21 +35,25 @@ pub(super) fn tile<S: Simd, const R: usize>(depth: usize, a: &[f32], at: Strides
 /// Turns rows into panels: `panel[k][r]` is element k of row r, for `rows` rows of which the ones that are missing are zero.
 #[inline(always)]
 pub(super) fn pack<'a>(rows: usize, row: impl Fn(usize) -> Option<&'a [f32]>, depth: usize, panel: &mut [f32]) {
-    // A cache line of a row at a time: rows are often a power of two apart, and more of them than ways of the first cache.
-    const LINE: usize = 16;
+    // A few cache lines of a row at a time: rows are often a power of two apart, and more of them than ways of the first cache.
+    const STRETCH: usize = 64;
     let panel = &mut panel[..rows * depth];
-    for from in (0..depth).step_by(LINE) {
-        let len = LINE.min(depth - from);
+    let mut from = 0;
+    while from < depth {
+        let len = STRETCH.min(depth - from);
         let to = &mut panel[from * rows..(from + len) * rows];
         for r in 0..rows {
             match row(r) {
                 Some(row) => {
                     let line = &row[from..from + len];
-                    to[r..].iter_mut().step_by(rows).zip(line).for_each(|(to, value)| *to = *value);
+                    for at in 0..len {
+                        to[at * rows + r] = line[at];
+                    }
                 }
-                None => to[r..].iter_mut().step_by(rows).for_each(|to| *to = 0.0),
+                None => (0..len).for_each(|at| to[at * rows + r] = 0.0),
             }
         }
+        from += len;
     }
 }
 

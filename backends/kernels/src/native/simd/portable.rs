@@ -87,6 +87,11 @@ impl Simd for Four {
     }
 
     #[inline(always)]
+    fn exceeds(a: V, b: V) -> bool {
+        a[0] > b[0] || a[1] > b[1] || a[2] > b[2] || a[3] > b[3]
+    }
+
+    #[inline(always)]
     fn scale(value: V, shifted: V) -> V {
         each(value, shifted, |value, shifted| f32::from_bits(value.to_bits().wrapping_add(shifted.to_bits() << 23)))
     }

@@ -115,6 +115,12 @@ impl Simd for Eight {
     }
 
     #[inline(always)]
+    fn exceeds(a: __m256, b: __m256) -> bool {
+        // SAFETY: see the module.
+        unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a, b)) != 0 }
+    }
+
+    #[inline(always)]
     fn scale(value: __m256, shifted: __m256) -> __m256 {
         // SAFETY: see the module.
         unsafe {
@@ -223,6 +229,12 @@ impl Simd for Sixteen {
     fn reaches(value: __m512, bound: f32) -> bool {
         // SAFETY: see the module.
         unsafe { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(value, _mm512_set1_ps(bound)) != 0 }
+    }
+
+    #[inline(always)]
+    fn exceeds(a: __m512, b: __m512) -> bool {
+        // SAFETY: see the module.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) != 0 }
     }
 
     #[inline(always)]
