@@ -1,6 +1,6 @@
 //! Decoding against a paged cache of keys and values: every page read once, for all heads that share it.
 
-use super::simd::{Isa, Simd, Work};
+use super::simd::{Isa, MOST, Simd, Work};
 use super::skinny::tile;
 use super::split::{Combine, NOTHING, Part};
 use crate::dims::Dims;
@@ -78,9 +78,9 @@ impl Work for Task<'_> {
         let q: Vec<f32> = self.q.iter().map(|bits| scale * from_bf16(*bits)).collect();
         let mut state = State {
             part: Part::new(heads, depth.next_multiple_of(S::LANES)),
-            scores: vec![NOTHING; group * page.next_multiple_of(S::LANES)],
-            decay: vec![0.0; group],
-            width: page.next_multiple_of(S::LANES),
+            lanes: vec![Lanes { max: [NOTHING; MOST], sum: [0.0; MOST] }; heads],
+            scores: vec![NOTHING; (4 * page).next_multiple_of(2 * MOST)],
+            decay: [0.0; 4],
         };
         let whole = page * kv * depth;
         for (at, number) in self.pages.iter().enumerate() {
@@ -101,14 +101,26 @@ impl Work for Task<'_> {
                 };
                 let mut done = 0;
                 while done < group {
-                    let q = &q[(head * group + done) * depth..];
                     let row = head * group + done;
+                    let q = &q[row * depth..];
                     done += match group - done {
-                        1 => state.see::<S, 1, 8>(&view, q, row, done),
-                        2 | 3 => state.see::<S, 2, 4>(&view, q, row, done),
-                        _ => state.see::<S, 4, 2>(&view, q, row, done),
+                        1 => state.see::<S, 1, 8>(&view, q, row, done == 0),
+                        2 | 3 => state.see::<S, 2, 4>(&view, q, row, done == 0),
+                        _ => state.see::<S, 4, 2>(&view, q, row, done == 0),
                     };
                 }
+            }
+        }
+        // The heads of a group went four, two and one at a time.
+        for head in 0..kv {
+            let mut done = 0;
+            while done < group {
+                let row = head * group + done;
+                done += match group - done {
+                    1 => state.finish(row, 1),
+                    2 | 3 => state.finish(row, 2),
+                    _ => state.finish(row, 4),
+                };
             }
         }
         state.part
@@ -135,85 +147,122 @@ impl View<'_> {
         const LINE: usize = 32;
         let soon = self.soon[which];
         let (from, to) = (soon.len() * share.start / of, soon.len() * share.end.min(of) / of);
-        for line in soon[from..to].chunks(LINE) {
-            S::prefetch(line);
+        let mut at = from;
+        while at < to {
+            S::prefetch(&soon[at..]);
+            at += LINE;
         }
     }
 }
 
+/// Maximum and sum of some rows at once: lane i is of row i modulo their number, so that no score has to leave its lane.
+#[derive(Clone, Copy)]
+struct Lanes {
+    /// The same in all lanes of a row.
+    max: [f32; MOST],
+    /// Parts of the sum.
+    sum: [f32; MOST],
+}
+
 struct State {
     part: Part,
-    /// Scores of the heads of a group, `width` apart; what lies beyond the tokens of a page is [`NOTHING`].
+    /// At the first of the rows that go together.
+    lanes: Vec<Lanes>,
+    /// Scores of a page, a token after the other, the rows that go together side by side; then [`NOTHING`].
     scores: Vec<f32>,
-    decay: Vec<f32>,
-    width: usize,
+    decay: [f32; 4],
 }
 
 impl State {
-    /// Lets `Q` rows from `row` on see a head of a page, `T` tokens at a time; T · Q = 8. Gives back `Q`.
+    /// Lets `Q` rows from `row` on see a head of a page, `T` tokens at a time; T · Q = 8. The first of them asks for what comes next.
+    /// Gives back `Q`.
     #[inline(always)]
-    fn see<S: Simd, const Q: usize, const T: usize>(&mut self, view: &View<'_>, q: &[f32], row: usize, first: usize) -> usize {
+    fn see<S: Simd, const Q: usize, const T: usize>(&mut self, view: &View<'_>, q: &[f32], row: usize, first: bool) -> usize {
         let queries: [&[f32]; Q] = each(|at| &q[at * view.depth..(at + 1) * view.depth]);
-        for token in (0..view.count).step_by(T) {
-            if first == 0 {
+        let mut token = 0;
+        while token < view.count {
+            if first {
                 view.ask::<S>(0, token..token + T, view.count);
             }
             // Past the end the last token is computed again, and dropped.
             let keys: [&[u16]; T] = each(|at| &view.keys[(token + at).min(view.count - 1) * view.stride..][..view.depth]);
-            let dots = tile::<S, u16, T, Q, 1>(keys, queries, None);
-            for at in 0..T.min(view.count - token) {
-                for query in 0..Q {
-                    self.scores[query * self.width + token + at] = dots[at * Q + query];
-                }
-            }
+            self.scores[token * Q..token * Q + 8].copy_from_slice(&tile::<S, u16, T, Q, 1>(keys, queries, None));
+            token += T;
         }
-        for query in 0..Q {
-            self.softmax::<S>(view.count, row + query, query);
-        }
+        let whole = (view.count * Q).next_multiple_of(S::LANES);
+        self.scores[view.count * Q..whole].fill(NOTHING);
+        self.softmax::<S, Q>(whole, row);
         let mut at = 0;
         while at + T * S::LANES <= view.depth {
-            if first == 0 {
+            if first {
                 view.ask::<S>(1, at..at + T * S::LANES, view.depth);
             }
-            self.add::<S, Q, T>(view, row, at);
+            self.add::<S, Q, T, false>(view, row, at);
             at += T * S::LANES;
         }
         while at < view.depth {
-            if first == 0 {
+            if first {
                 view.ask::<S>(1, at..at + S::LANES, view.depth);
             }
-            self.add::<S, Q, 1>(view, row, at);
+            if at + S::LANES <= view.depth {
+                self.add::<S, Q, 1, false>(view, row, at);
+            } else {
+                self.add::<S, Q, 1, true>(view, row, at);
+            }
             at += S::LANES;
         }
         Q
     }
 
-    /// Scores of one row become probabilities beside the largest so far.
+    /// Scores become probabilities beside the largest so far.
     #[inline(always)]
-    fn softmax<S: Simd>(&mut self, count: usize, row: usize, query: usize) {
-        let scores = &mut self.scores[query * self.width..][..self.width];
-        scores[count..].fill(NOTHING);
-        let mut lanes = S::load(scores);
-        for scores in scores.chunks_exact(S::LANES).skip(1) {
-            lanes = S::max(lanes, S::load(scores));
+    fn softmax<S: Simd, const Q: usize>(&mut self, len: usize, row: usize) {
+        let (scores, lanes) = (&mut self.scores[..len], &mut self.lanes[row]);
+        let mut most = S::load(&lanes.max);
+        let mut at = 0;
+        while at + S::LANES <= len {
+            most = S::max(most, S::load(&scores[at..at + S::LANES]));
+            at += S::LANES;
         }
-        let before = self.part.max[row];
-        let max = S::largest(lanes).max(before);
-        let mut sum = S::splat(0.0);
-        for scores in scores.chunks_exact_mut(S::LANES) {
-            let probability = S::exp(S::sub(S::load(scores), S::splat(max)));
-            S::store(probability, scores);
+        self.decay = [1.0; 4];
+        // Rare after the first pages: nothing has to be scaled.
+        if S::exceeds(most, S::load(&lanes.max)) {
+            let mut largest = [NOTHING; MOST];
+            S::store(most, &mut largest);
+            for query in 0..Q {
+                let before = lanes.max[query];
+                let max = largest[..S::LANES].iter().skip(query).step_by(Q).copied().fold(before, f32::max);
+                self.decay[query] = (before - max).exp();
+                for lane in (query..MOST).step_by(Q) {
+                    lanes.max[lane] = max;
+                    lanes.sum[lane] *= self.decay[query];
+                }
+            }
+        }
+        let (max, mut sum) = (S::load(&lanes.max), S::load(&lanes.sum));
+        let mut at = 0;
+        while at + S::LANES <= len {
+            let to = &mut scores[at..at + S::LANES];
+            let probability = S::exp(S::sub(S::load(to), max));
+            S::store(probability, to);
             sum = S::add(sum, probability);
+            at += S::LANES;
         }
-        let decay = if max > before { (before - max).exp() } else { 1.0 };
-        self.part.max[row] = max;
-        self.part.sum[row] = self.part.sum[row] * decay + S::sum(sum);
-        self.decay[query] = decay;
+        S::store(sum, &mut lanes.sum);
     }
 
-    /// Adds values by probabilities to `Q` rows from `row` on, `W` vectors from element `at` on.
+    /// Brings maximum and sum of `count` rows that went together to their places. Gives back `count`.
+    fn finish(&mut self, row: usize, count: usize) -> usize {
+        for query in 0..count {
+            self.part.max[row + query] = self.lanes[row].max[query];
+            self.part.sum[row + query] = self.lanes[row].sum.iter().skip(query).step_by(count).sum();
+        }
+        count
+    }
+
+    /// Adds values by probabilities to `Q` rows from `row` on, `W` vectors from element `at` on, of which the last may be a `PART`.
     #[inline(always)]
-    fn add<S: Simd, const Q: usize, const W: usize>(&mut self, view: &View<'_>, row: usize, at: usize) {
+    fn add<S: Simd, const Q: usize, const W: usize, const PART: bool>(&mut self, view: &View<'_>, row: usize, at: usize) {
         let stride = self.part.stride;
         let mut sums = [[S::splat(0.0); W]; Q];
         for (query, sums) in sums.iter_mut().enumerate() {
@@ -222,15 +271,16 @@ impl State {
                 sums[w] = S::mul(S::load(&from[w * S::LANES..]), decay);
             }
         }
-        let wide = (W * S::LANES).min(view.depth - at);
+        let wide = if PART { view.depth - at } else { W * S::LANES };
+        let scores = &self.scores[..view.count * Q];
         for token in 0..view.count {
             let from = &view.values[token * view.stride + at..][..wide];
             let mut values = [S::splat(0.0); W];
             for w in 0..W {
-                values[w] = S::widen_part(&from[w * S::LANES..]);
+                values[w] = if PART { S::widen_part(from) } else { S::widen(&from[w * S::LANES..(w + 1) * S::LANES]) };
             }
             for (query, sums) in sums.iter_mut().enumerate() {
-                let probability = S::splat(self.scores[query * self.width + token]);
+                let probability = S::splat(scores[token * Q + query]);
                 for w in 0..W {
                     sums[w] = S::fma(values[w], probability, sums[w]);
                 }

@@ -157,8 +157,14 @@ impl Block<'_> {
             let column = self.columns.start + panel * width;
             let across = width.min(self.columns.end - column);
             for (group, a) in a.chunks_exact(R * depth).enumerate() {
-                let sums = tile::<S, R>(depth, a, Strides { row: 1, step: R }, b, width);
                 let down = R.min(self.rows.len() - group * R);
+                if !begin {
+                    // What is added to has long left the caches: it comes while the tile is computed.
+                    for r in 0..down {
+                        S::prefetch(&self.c[(group * R + r) * self.stride + column..]);
+                    }
+                }
+                let sums = tile::<S, R>(depth, a, Strides { row: 1, step: R }, b, width);
                 for (r, sums) in sums.iter().enumerate().take(down) {
                     let c = &mut self.c[(group * R + r) * self.stride + column..][..across];
                     if across == width {

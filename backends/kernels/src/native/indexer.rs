@@ -94,15 +94,18 @@ impl Score<'_> {
                 let (low, high, zero) = (S::load(weights), S::load(&weights[S::LANES..]), S::splat(0.0));
                 for first in (0..logits.len()).step_by(R) {
                     let products = tile::<S, R>(depth, &keys[first * stride..], Strides { row: stride, step: 1 }, queries, strip);
-                    for (sum, products) in sums[first..].iter_mut().zip(products) {
-                        let part = S::fma(S::max(products[0], zero), low, S::load(sum));
-                        S::store(S::fma(S::max(products[1], zero), high, part), sum);
+                    for r in 0..R {
+                        let sum = &mut sums[first + r];
+                        let part = S::fma(S::max(products[r][0], zero), low, S::load(sum));
+                        S::store(S::fma(S::max(products[r][1], zero), high, part), sum);
                     }
                 }
             }
             for (logits, sums) in logits.chunks_mut(8).zip(sums.as_chunks::<8>().0) {
                 let mut lanes = [S::splat(0.0); 8];
-                lanes.iter_mut().zip(sums).for_each(|(lanes, sums)| *lanes = S::load(sums));
+                for at in 0..8 {
+                    lanes[at] = S::load(&sums[at]);
+                }
                 logits.copy_from_slice(&S::sums(lanes)[..logits.len()]);
             }
         }

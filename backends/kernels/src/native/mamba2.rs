@@ -7,6 +7,9 @@ use crate::host::Host;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+/// Bytes between what is updated and what is asked for.
+const AHEAD: usize = 2048;
+
 /// `mamba2-step`: state\[B,H,P,N\] in place, x\[B,H,P\], dt\[B,H\], a\[H\], bm\[B,G,N\], cm\[B,G,N\], d\[H\], y\[B,H,P\].
 pub fn native(dims: &Dims, operands: &mut [Host], pool: &ThreadPool) {
     run(Isa::detect(), dims, operands, pool);
@@ -55,20 +58,21 @@ impl Work for Step<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Self { state, x, b, c, decay, dt, d, y } = self;
-        let columns = b.len();
-        let mut sums = [S::splat(0.0); 8];
-        let mut rest = [0.0_f32; 8];
-        let rows = x.len();
-        for (row, state) in state.chunks_exact_mut(columns).enumerate() {
-            let (sum, tail) = update::<S>(state, b, c, decay, dt * x[row]);
-            (sums[row % 8], rest[row % 8]) = (sum, tail);
+        let (columns, rows) = (b.len(), x.len());
+        let mut first = 0;
+        while first < rows {
             // Lanes of eight rows are added at once: that is as dear as those of one.
-            if row % 8 == 7 || row + 1 == rows {
-                let first = row / 8 * 8;
-                for (at, sum) in S::sums(sums).iter().enumerate().take(row + 1 - first) {
-                    y[first + at] = to_bf16(d.mul_add(x[first + at], sum + rest[at]));
-                }
+            let count = (rows - first).min(8);
+            let (mut sums, mut rest) = ([S::splat(0.0); 8], [0.0_f32; 8]);
+            for at in 0..count {
+                let row = first + at;
+                (sums[at], rest[at]) = update::<S>(&mut state[row * columns..(row + 1) * columns], b, c, decay, dt * x[row]);
             }
+            let sums = S::sums(sums);
+            for at in 0..count {
+                y[first + at] = to_bf16(d * x[first + at] + (sums[at] + rest[at]));
+            }
+            first += count;
         }
     }
 }
@@ -78,16 +82,21 @@ impl Work for Step<'_> {
 fn update<S: Simd>(state: &mut [f32], b: &[f32], c: &[f32], decay: f32, input: f32) -> (S::V, f32) {
     let (decays, inputs) = (S::splat(decay), S::splat(input));
     let mut sum = S::splat(0.0);
-    let whole = state.len() / S::LANES * S::LANES;
-    for ((state, b), c) in state.chunks_exact_mut(S::LANES).zip(b.chunks_exact(S::LANES)).zip(c.chunks_exact(S::LANES)) {
-        let new = S::fma(inputs, S::load(b), S::mul(S::load(state), decays));
-        S::store(new, state);
-        sum = S::fma(new, S::load(c), sum);
+    let len = state.len();
+    let (b, c) = (&b[..len], &c[..len]);
+    let mut at = 0;
+    while at + S::LANES <= len {
+        let to = &mut state[at..at + S::LANES];
+        S::prefetch_ahead(to, AHEAD);
+        let new = S::fma(inputs, S::load(&b[at..at + S::LANES]), S::mul(S::load(to), decays));
+        S::store(new, to);
+        sum = S::fma(new, S::load(&c[at..at + S::LANES]), sum);
+        at += S::LANES;
     }
     let mut rest = 0.0;
-    for ((state, b), c) in state[whole..].iter_mut().zip(&b[whole..]).zip(&c[whole..]) {
-        *state = *state * decay + input * b;
-        rest += *state * c;
+    for at in at..len {
+        state[at] = state[at] * decay + input * b[at];
+        rest += state[at] * c[at];
     }
     (sum, rest)
 }

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 /// Elements of one task, and of one sum that [`read`] writes.
 const STRETCH: usize = 1 << 16;
-/// Elements between what is read and what is asked for.
-const AHEAD: usize = 1024;
+/// Bytes between what is read and what is asked for: the processor's own prefetching stops at every page.
+const AHEAD: usize = 4096;
 
 /// `copy`: operand 0 onto operand 1.
 pub fn copy(_: &Dims, operands: &mut [Host], pool: &ThreadPool) {
@@ -54,12 +54,15 @@ impl Work for Copy<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let (mut to, mut from) = (self.to.chunks_exact_mut(S::LANES), self.from.chunks_exact(S::LANES));
-        for (to, from) in to.by_ref().zip(from.by_ref()) {
-            S::stream(S::load(from), to);
+        let (to, from) = (self.to, self.from);
+        let len = to.len().min(from.len());
+        let mut at = 0;
+        while at + S::LANES <= len {
+            S::stream(S::load(&from[at..at + S::LANES]), &mut to[at..at + S::LANES]);
+            at += S::LANES;
         }
         S::fence();
-        to.into_remainder().copy_from_slice(from.remainder());
+        to[at..len].copy_from_slice(&from[at..len]);
     }
 }
 
@@ -74,14 +77,18 @@ impl Work for Triad<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
+        let Self { a, b, c } = self;
         let half = S::splat(0.5);
-        let (mut a, mut b, mut c) = (self.a.chunks_exact(S::LANES), self.b.chunks_exact(S::LANES), self.c.chunks_exact_mut(S::LANES));
-        for ((c, a), b) in c.by_ref().zip(a.by_ref()).zip(b.by_ref()) {
-            S::stream(S::fma(S::load(b), half, S::load(a)), c);
+        let len = c.len().min(a.len()).min(b.len());
+        let mut at = 0;
+        while at + S::LANES <= len {
+            let sum = S::fma(S::load(&b[at..at + S::LANES]), half, S::load(&a[at..at + S::LANES]));
+            S::stream(sum, &mut c[at..at + S::LANES]);
+            at += S::LANES;
         }
         S::fence();
-        for ((c, a), b) in c.into_remainder().iter_mut().zip(a.remainder()).zip(b.remainder()) {
-            *c = 0.5 * b + a;
+        for at in at..len {
+            c[at] = 0.5 * b[at] + a[at];
         }
     }
 }
@@ -93,16 +100,18 @@ impl Work for Sum<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) -> f32 {
+        let values = self.0;
         let mut sums = [S::splat(0.0); 8];
-        let mut eights = self.0.chunks_exact(8 * S::LANES);
-        for (at, eight) in eights.by_ref().enumerate() {
+        let mut at = 0;
+        while at + 8 * S::LANES <= values.len() {
             for (u, sum) in sums.iter_mut().enumerate() {
-                // Stretches are read side by side by several threads: each asks far ahead.
-                S::prefetch(&self.0[(at * 8 * S::LANES + u * S::LANES + AHEAD).min(self.0.len() - 1)..]);
-                *sum = S::add(*sum, S::load(&eight[u * S::LANES..(u + 1) * S::LANES]));
+                let from = &values[at + u * S::LANES..at + (u + 1) * S::LANES];
+                *sum = S::add(*sum, S::load(from));
+                S::prefetch_ahead(from, AHEAD);
             }
+            at += 8 * S::LANES;
         }
-        S::sums(sums).iter().chain(eights.remainder()).sum()
+        S::sums(sums).iter().chain(&values[at..]).sum()
     }
 }
 

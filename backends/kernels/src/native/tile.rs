@@ -35,32 +35,38 @@ pub(super) fn tile<S: Simd, const R: usize>(depth: usize, a: &[f32], at: Strides
 /// Turns rows into panels: `panel[k][r]` is element k of row r, for `rows` rows of which the ones that are missing are zero.
 #[inline(always)]
 pub(super) fn pack<'a>(rows: usize, row: impl Fn(usize) -> Option<&'a [f32]>, depth: usize, panel: &mut [f32]) {
-    // A cache line of a row at a time: rows are often a power of two apart, and more of them than ways of the first cache.
-    const LINE: usize = 16;
+    // A few cache lines of a row at a time: rows are often a power of two apart, and more of them than ways of the first cache.
+    const STRETCH: usize = 64;
     let panel = &mut panel[..rows * depth];
-    for from in (0..depth).step_by(LINE) {
-        let len = LINE.min(depth - from);
+    let mut from = 0;
+    while from < depth {
+        let len = STRETCH.min(depth - from);
         let to = &mut panel[from * rows..(from + len) * rows];
         for r in 0..rows {
             match row(r) {
                 Some(row) => {
                     let line = &row[from..from + len];
-                    to[r..].iter_mut().step_by(rows).zip(line).for_each(|(to, value)| *to = *value);
+                    for at in 0..len {
+                        to[at * rows + r] = line[at];
+                    }
                 }
-                None => to[r..].iter_mut().step_by(rows).for_each(|to| *to = 0.0),
+                None => (0..len).for_each(|at| to[at * rows + r] = 0.0),
             }
         }
+        from += len;
     }
 }
 
-/// bf16 as singles.
+/// bf16 as singles, as many as there are on both sides.
 #[inline(always)]
 pub(super) fn widen<S: Simd>(from: &[u16], to: &mut [f32]) {
-    let whole = from.len() / S::LANES * S::LANES;
-    for (to, from) in to.chunks_exact_mut(S::LANES).zip(from.chunks_exact(S::LANES)) {
-        S::store(S::widen(from), to);
+    let len = from.len().min(to.len());
+    let mut at = 0;
+    while at + S::LANES <= len {
+        S::store(S::widen(&from[at..at + S::LANES]), &mut to[at..at + S::LANES]);
+        at += S::LANES;
     }
-    for (to, bits) in to[whole..].iter_mut().zip(&from[whole..]) {
-        *to = crate::fill::from_bf16(*bits);
+    for at in at..len {
+        to[at] = crate::fill::from_bf16(from[at]);
     }
 }

@@ -49,7 +49,7 @@ impl Simd for Four {
     }
 
     #[inline(always)]
-    fn prefetch<T>(_: &[T]) {}
+    fn prefetch_ahead<T>(_: &[T], _: usize) {}
 
     #[inline(always)]
     fn add(a: V, b: V) -> V {
@@ -79,6 +79,16 @@ impl Simd for Four {
     #[inline(always)]
     fn max(a: V, b: V) -> V {
         each(a, b, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn reaches(value: V, bound: f32) -> bool {
+        value[0] >= bound || value[1] >= bound || value[2] >= bound || value[3] >= bound
+    }
+
+    #[inline(always)]
+    fn exceeds(a: V, b: V) -> bool {
+        a[0] > b[0] || a[1] > b[1] || a[2] > b[2] || a[3] > b[3]
     }
 
     #[inline(always)]

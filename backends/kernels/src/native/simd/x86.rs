@@ -73,9 +73,9 @@ impl Simd for Eight {
     }
 
     #[inline(always)]
-    fn prefetch<T>(from: &[T]) {
+    fn prefetch_ahead<T>(from: &[T], bytes: usize) {
         // SAFETY: a hint, for any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().cast::<i8>().wrapping_add(bytes)) }
     }
 
     #[inline(always)]
@@ -106,6 +106,18 @@ impl Simd for Eight {
     fn max(a: __m256, b: __m256) -> __m256 {
         // SAFETY: see the module.
         unsafe { _mm256_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn reaches(value: __m256, bound: f32) -> bool {
+        // SAFETY: see the module.
+        unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(value, _mm256_set1_ps(bound))) != 0 }
+    }
+
+    #[inline(always)]
+    fn exceeds(a: __m256, b: __m256) -> bool {
+        // SAFETY: see the module.
+        unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a, b)) != 0 }
     }
 
     #[inline(always)]
@@ -179,8 +191,8 @@ impl Simd for Sixteen {
     }
 
     #[inline(always)]
-    fn prefetch<T>(from: &[T]) {
-        Eight::prefetch(from);
+    fn prefetch_ahead<T>(from: &[T], bytes: usize) {
+        Eight::prefetch_ahead(from, bytes);
     }
 
     #[inline(always)]
@@ -211,6 +223,18 @@ impl Simd for Sixteen {
     fn max(a: __m512, b: __m512) -> __m512 {
         // SAFETY: see the module.
         unsafe { _mm512_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn reaches(value: __m512, bound: f32) -> bool {
+        // SAFETY: see the module.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(value, _mm512_set1_ps(bound)) != 0 }
+    }
+
+    #[inline(always)]
+    fn exceeds(a: __m512, b: __m512) -> bool {
+        // SAFETY: see the module.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) != 0 }
     }
 
     #[inline(always)]
