@@ -4,6 +4,7 @@
 
 mod contexts;
 mod copy;
+mod decode_attention;
 mod gemm;
 mod gemv;
 mod host_copy;
@@ -12,6 +13,7 @@ mod launch;
 mod mamba2;
 mod memory;
 mod pages;
+mod split;
 mod top_k;
 
 use crate::kernel::Kernel;
@@ -24,6 +26,7 @@ pub const KERNELS: &[&dyn Kernel] = &[
     &memory::Read,
     &gemm::Gemm,
     &gemv::Gemv,
+    &decode_attention::DecodeAttention,
     &indexer::Indexer,
     &top_k::TopK,
     &mamba2::Mamba2Step,
