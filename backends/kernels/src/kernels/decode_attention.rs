@@ -55,7 +55,7 @@ impl Kernel for DecodeAttention {
         let Size { b, l, hq, hkv, d, page } = Size::of(dims);
         let (across, lens) = (l.div_ceil(page), split::lengths(dims));
         let cache = b * across * page * hkv * d;
-        let [part, sums] = split::scratch(b * hq, d, split::most(b * hkv, l));
+        let [part, sums] = split::scratch(b * hq, d, Size::of(dims).most());
         vec![
             // Large enough that some tokens count more than others.
             Operand::input("q", dims.dtype, b * hq * d, Fill::Uniform { scale: 4.0 }),
@@ -111,8 +111,9 @@ impl Kernel for DecodeAttention {
         let (b, head) = (unit / hq, unit % hq / (hq / hkv));
         let list = &inputs.ints(3)[b * l.div_ceil(page)..];
         let place = |token: usize| ((list[token / page] as usize * page + token % page) * hkv + head) * d;
-        let rows = (0..inputs.ints(4)[b] as usize).map(|token| (inputs.row(1, place(token), d), inputs.row(2, place(token), d)));
-        let values = split::attention(&inputs.row(0, unit * d, d), rows, 1.0 / (d as f64).sqrt(), d);
+        let row = |token| [inputs.row(1, place(token), d), inputs.row(2, place(token), d)].concat();
+        let rows = (0..inputs.ints(4)[b] as usize).map(row);
+        let values = split::attention(&inputs.row(0, unit * d, d), rows, 1.0 / (d as f64).sqrt(), d..2 * d);
         vec![Piece { operand: 7, from: unit * d, values }]
     }
 }
@@ -137,6 +138,15 @@ impl Size {
     fn group(&self) -> usize {
         self.hq / self.hkv
     }
+
+    /// Splits that there is room for.
+    fn most(&self) -> usize {
+        split::most(self.b * self.hkv, self.l)
+    }
+
+    fn splits(&self, at_once: usize) -> usize {
+        split::splits(self.b * self.hkv, self.l, at_once, self.most())
+    }
 }
 
 /// The two steps of a variant.
@@ -156,7 +166,7 @@ fn portable(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
         return Err("needs HQ divisible by HKV, at most 32 heads of queries for a head of keys, D even and at most 128".into());
     }
     let shared = (32 * (size.d + 1) + size.group() * (size.d / 2 + 33)) * 4;
-    let splits = split::splits(size.b * size.hkv, size.l, split::at_once(device, shared, 8));
+    let splits = size.splits(split::at_once(device, shared, 8));
     let launch = Launch {
         text: include_str!("../text/decode_attention.cu"),
         entry: "decode_attention_portable",
@@ -186,7 +196,7 @@ fn mma(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
     if stages * stage > device.shared {
         return Err(format!("two steps in flight need {} bytes of shared memory, a block has {}", 2 * stage, device.shared));
     }
-    let splits = split::splits(size.b * size.hkv, size.l, split::at_once(device, stages * stage, 3));
+    let splits = size.splits(split::at_once(device, stages * stage, 3));
     let launch = Launch {
         text: include_str!("../text/decode_attention_mma.cu"),
         entry: "decode_attention_mma",

@@ -5,6 +5,7 @@
 use crate::device::DeviceInfo;
 use crate::dims::{Dims, Dtype};
 use crate::kernel::{Arg, Launch, Operand, Step};
+use std::ops::Range;
 
 /// Exponents of two are cheaper than those of e.
 pub const LOG2_E: f32 = std::f32::consts::LOG2_E;
@@ -25,11 +26,11 @@ pub fn scratch(rows: usize, width: usize, most: usize) -> [Operand; 2] {
     [Operand::scratch("part", Dtype::F32, rows * width * most), Operand::scratch("sums", Dtype::F32, rows * most * 2)]
 }
 
-/// How many splits are quickest, where `at_once` blocks run on the device at a time: as few as fill it, such that the last round of
-/// blocks is nearly full.
-pub fn splits(pairs: usize, length: usize, at_once: usize) -> usize {
+/// How many splits are quickest, where `at_once` blocks run on the device at a time and there is room for `most`: as few as fill it, such
+/// that the last round of blocks is nearly full.
+pub fn splits(pairs: usize, length: usize, at_once: usize, most: usize) -> usize {
     let time = |splits: &usize| (pairs * splits).div_ceil(at_once.max(1)) as f64 * (length as f64 / *splits as f64 + START);
-    (1..=most(pairs, length)).min_by(|a, b| time(a).total_cmp(&time(b))).unwrap_or(1)
+    (1..=most).min_by(|a, b| time(a).total_cmp(&time(b))).unwrap_or(1)
 }
 
 /// Blocks that run at a time, when each takes `bytes` of shared memory and registers allow `most` on a multiprocessor.
@@ -67,12 +68,12 @@ pub fn table(sequences: usize, across: usize) -> Vec<i32> {
     table
 }
 
-/// Attention of one query over rows of keys and values, in f64: `width` elements, zeros without rows. One pass, so that rows need not be
-/// kept.
-pub fn attention(query: &[f64], rows: impl Iterator<Item = (Vec<f64>, Vec<f64>)>, scale: f64, width: usize) -> Vec<f64> {
-    let (mut out, mut most, mut sum) = (vec![0.0; width], f64::NEG_INFINITY, 0.0);
-    for (key, value) in rows {
-        let score = scale * query.iter().zip(&key).map(|(q, k)| q * k).sum::<f64>();
+/// Attention of one query in f64: of each row the first elements are the key, those of `values` the value; zeros without rows. One pass,
+/// so that rows need not be kept.
+pub fn attention(query: &[f64], rows: impl Iterator<Item = Vec<f64>>, scale: f64, values: Range<usize>) -> Vec<f64> {
+    let (mut out, mut most, mut sum) = (vec![0.0; values.len()], f64::NEG_INFINITY, 0.0);
+    for row in rows {
+        let score = scale * query.iter().zip(&row).map(|(q, k)| q * k).sum::<f64>();
         if score > most {
             let decay = (most - score).exp();
             out.iter_mut().for_each(|out| *out *= decay);
@@ -81,7 +82,7 @@ pub fn attention(query: &[f64], rows: impl Iterator<Item = (Vec<f64>, Vec<f64>)>
         }
         let weight = (score - most).exp();
         sum += weight;
-        out.iter_mut().zip(&value).for_each(|(out, value)| *out += weight * value);
+        out.iter_mut().zip(&row[values.clone()]).for_each(|(out, value)| *out += weight * value);
     }
     if sum > 0.0 {
         out.iter_mut().for_each(|out| *out /= sum);
@@ -97,13 +98,13 @@ mod tests {
     fn a_device_is_filled_and_a_long_context_is_not_cut_to_shreds() {
         // (pairs, tokens, blocks at once) -> rounds of blocks are few and full.
         for (pairs, length, at_once) in [(512, 8192, 396), (2048, 8192, 396), (8, 8192, 396), (8, 1 << 20, 264), (64, 2048, 132)] {
-            let splits = splits(pairs, length, at_once);
+            let splits = splits(pairs, length, at_once, most(pairs, length));
             let rounds = (pairs * splits) as f64 / at_once as f64;
             let full = rounds / rounds.ceil();
             assert!(full > 0.8 || length / splits <= 256, "{pairs} {length} {at_once}: {splits} splits, {rounds} rounds");
-            assert!(splits <= most(pairs, length) && pairs * splits < PARTS + pairs);
+            assert!(pairs * splits < PARTS + pairs);
         }
-        assert_eq!(splits(1, 1, 396), 1);
+        assert_eq!(splits(1, 1, 396, most(1, 1)), 1);
         assert_eq!(most(100_000, 8192), 1);
     }
 
@@ -114,5 +115,15 @@ mod tests {
         pages.sort_unstable();
         assert_eq!(pages, (0..210).collect::<Vec<_>>());
         assert!(table(0, 5).is_empty() && table(3, 0).is_empty());
+    }
+
+    #[test]
+    fn attention_weighs_values_by_powers_of_scores() {
+        let rows = || [vec![0.0, 5.0], vec![2.0, 7.0]].into_iter();
+        let weight = 3.0_f64.exp();
+        let right = weight.mul_add(7.0, 5.0) / (1.0 + weight);
+        assert!((attention(&[3.0], rows(), 0.5, 1..2)[0] - right).abs() < 1e-12);
+        assert!((attention(&[3.0], rows().rev(), 0.5, 1..2)[0] - right).abs() < 1e-12);
+        assert_eq!(attention(&[3.0], rows().take(0), 0.5, 0..2), [0.0, 0.0]);
     }
 }
