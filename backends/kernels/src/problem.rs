@@ -57,8 +57,11 @@ impl<'d> Problem<'d> {
     pub fn new(device: &'d dyn Device, kernel: &dyn Kernel, dims: &Dims, seed: u32) -> Result<Self, DeviceError> {
         let operands = kernel.operands(dims);
         let label = |operand: &Operand| format!("{} of {} {dims}", operand.name, kernel.name());
-        // An empty operand still has an address.
-        let buffers = operands.iter().map(|operand| device.alloc(operand.bytes().max(16), &label(operand))).collect::<Result<_, _>>()?;
+        // An empty operand still has an address; others have their size, for functions of the host count elements by it.
+        let buffers = operands
+            .iter()
+            .map(|operand| device.alloc(if operand.len == 0 { 16 } else { operand.bytes() }, &label(operand)))
+            .collect::<Result<_, _>>()?;
         let problem = Self { device, operands, buffers, seed, right: OnceCell::new() };
         (0..problem.operands.len()).try_for_each(|index| problem.fill(index))?;
         Ok(problem)

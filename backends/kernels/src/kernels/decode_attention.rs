@@ -90,11 +90,11 @@ impl Kernel for DecodeAttention {
                 how: How::Text(portable),
             },
             Variant { name: "mma", about: "tensor cores, a warp copies its own tokens several steps ahead", how: How::Text(mma) },
-            // Variant {
-            //     name: "native",
-            //     about: "every page read once for all heads that share it, by vectors of the host's processor",
-            //     how: How::Native(crate::native::decode_attention::native),
-            // },
+            Variant {
+                name: "native",
+                about: "every page read once for all heads that share it, by vectors of the host's processor",
+                how: How::Native(crate::native::decode_attention::native),
+            },
         ]
     }
 

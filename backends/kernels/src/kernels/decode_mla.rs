@@ -82,11 +82,11 @@ impl Kernel for DecodeMla {
                 about: "tensor cores, a row fetched once as key and value of up to 64 heads (sm_80 and later)",
                 how: How::Text(mma),
             },
-            // Variant {
-            //     name: "native",
-            //     about: "rows read once for all heads, by vectors of the host's processor",
-            //     how: How::Native(crate::native::decode_mla::native),
-            // },
+            Variant {
+                name: "native",
+                about: "rows read once for all heads, by vectors of the host's processor",
+                how: How::Native(crate::native::decode_mla::native),
+            },
         ]
     }
 

@@ -74,11 +74,11 @@ impl Kernel for SparseAttention {
                 about: "tensor cores, a row fetched once as key and value of up to 64 heads (sm_80 and later)",
                 how: How::Text(mma),
             },
-            // Variant {
-            //     name: "native",
-            //     about: "rows read once for all heads, by vectors of the host's processor",
-            //     how: How::Native(crate::native::sparse_attention::native),
-            // },
+            Variant {
+                name: "native",
+                about: "rows read once for all heads, by vectors of the host's processor",
+                how: How::Native(crate::native::sparse_attention::native),
+            },
         ]
     }
 
