@@ -153,16 +153,18 @@ KERNEL void BOUNDS(WARPS * 32, 1) latent_mma(GLOBAL const u16* q, GLOBAL const u
     }
     UNROLL for (int e = 0; e < 4; e++) s[0][e] += other[e];
 #else
-    // By 128 bytes of rows: unrolled further, the compiler keeps more addresses than there are registers.
+    // By 128 bytes of rows: unrolled further, the compiler keeps more addresses than there are registers. What a step needs is fetched
+    // while the matrix unit works on the one before; what is fetched last, past the end of a row, is not used.
+    u32 query[2][4], key[2][SLICE / 16][4];
+    ldmatrix4(query[0], shared + at_q);
+    UNROLL for (int n = 0; n < SLICE / 16; n++) ldmatrix4(key[0][n], at + at_k + n * 16 * ROW_BYTES);
     for (int j = 0; j < STEPS / 4; j++) {
       UNROLL for (int k = 0; k < 4; k++) {
-        u32 query[4];
-        ldmatrix4(query, shared + STEP(at_q, k) + j * 128);
+        ldmatrix4(query[(k + 1) % 2], shared + STEP(at_q, k + 1) + j * 128);
         UNROLL for (int n = 0; n < SLICE / 16; n++) {
-          u32 key[4];
-          ldmatrix4(key, at + STEP(at_k, k) + j * 128 + n * 16 * ROW_BYTES);
-          mma_bf16(s[2 * n], query, key);
-          mma_bf16(s[2 * n + 1], query, key + 2);
+          ldmatrix4(key[(k + 1) % 2][n], at + STEP(at_k, k + 1) + j * 128 + n * 16 * ROW_BYTES);
+          mma_bf16(s[2 * n], query[k % 2], key[k % 2][n]);
+          mma_bf16(s[2 * n + 1], query[k % 2], key[k % 2][n] + 2);
         }
       }
     }
@@ -207,15 +209,20 @@ KERNEL void BOUNDS(WARPS * 32, 1) latent_mma(GLOBAL const u16* q, GLOBAL const u
     if (BALLOT(!settled)) {
       UNROLL for (int m = 0; m < GROUPS; m++) UNROLL for (int n = 0; n < COLUMNS / 8; n++) UNROLL for (int e = 0; e < 4; e++) out[m][n][e] *= decay[m][e / 2];
     }
+    u32 value[2][4];
+    ldmatrix4_t(value[0], at + at_v);
     UNROLL for (int k = 0; k < TILE / 16; k++) {
       u32 chance[GROUPS][4];
       UNROLL for (int m = 0; m < GROUPS; m++) ldmatrix4(chance[m], chances + (at_p ^ (k << 5)) + m * 16 * (TILE * 2));
       UNROLL for (int n = 0; n < COLUMNS / 16; n++) {
-        u32 value[4];
-        ldmatrix4_t(value, at + STEP(at_v, n) + k * 16 * ROW_BYTES);
+        // COLUMNS / 16 is even.
+        const int next = k * (COLUMNS / 16) + n + 1;
+        if (next < TILE / 16 * (COLUMNS / 16)) {
+          ldmatrix4_t(value[(n + 1) % 2], at + STEP(at_v, next % (COLUMNS / 16)) + next / (COLUMNS / 16) * 16 * ROW_BYTES);
+        }
         UNROLL for (int m = 0; m < GROUPS; m++) {
-          mma_bf16(out[m][2 * n], chance[m], value);
-          mma_bf16(out[m][2 * n + 1], chance[m], value + 2);
+          mma_bf16(out[m][2 * n], chance[m], value[n % 2]);
+          mma_bf16(out[m][2 * n + 1], chance[m], value[n % 2] + 2);
         }
       }
     }
