@@ -4,14 +4,19 @@
 
 mod contexts;
 mod copy;
+mod decode_attention;
+mod decode_mla;
 mod gemm;
 mod gemv;
 mod host_copy;
 mod indexer;
+mod latent;
 mod launch;
 mod mamba2;
 mod memory;
 mod pages;
+mod sparse_attention;
+mod split;
 mod top_k;
 
 use crate::kernel::Kernel;
@@ -24,6 +29,9 @@ pub const KERNELS: &[&dyn Kernel] = &[
     &memory::Read,
     &gemm::Gemm,
     &gemv::Gemv,
+    &decode_attention::DecodeAttention,
+    &decode_mla::DecodeMla,
+    &sparse_attention::SparseAttention,
     &indexer::Indexer,
     &top_k::TopK,
     &mamba2::Mamba2Step,
