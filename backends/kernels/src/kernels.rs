@@ -12,6 +12,7 @@ mod launch;
 mod mamba2;
 mod memory;
 mod pages;
+mod prefill_attention;
 mod top_k;
 
 use crate::kernel::Kernel;
@@ -24,6 +25,7 @@ pub const KERNELS: &[&dyn Kernel] = &[
     &memory::Read,
     &gemm::Gemm,
     &gemv::Gemv,
+    &prefill_attention::PrefillAttention,
     &indexer::Indexer,
     &top_k::TopK,
     &mamba2::Mamba2Step,
