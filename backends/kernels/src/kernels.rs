@@ -15,6 +15,7 @@ mod launch;
 mod mamba2;
 mod memory;
 mod pages;
+mod prefill_attention;
 mod sparse_attention;
 mod split;
 mod top_k;
@@ -29,6 +30,7 @@ pub const KERNELS: &[&dyn Kernel] = &[
     &memory::Read,
     &gemm::Gemm,
     &gemv::Gemv,
+    &prefill_attention::PrefillAttention,
     &decode_attention::DecodeAttention,
     &decode_mla::DecodeMla,
     &sparse_attention::SparseAttention,

@@ -108,7 +108,11 @@ DEV float bf2f(u16 x) { return AS_FLOAT(((u32)x) << 16); }
 // The nearest bf16, ties to even. Not for NaN.
 DEV u16 f2bf(float f) { u32 u = AS_UINT(f); return (u16)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16); }
 // Two singles as bf16 in one word, the first in the lower half.
-DEV u32 pack2(float lo, float hi) { return (u32)f2bf(lo) | ((u32)f2bf(hi) << 16); }
+#if defined(DIALECT_CUDA) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  DEV u32 pack2(float lo, float hi) { u32 both; asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(hi), "f"(lo)); return both; }
+#else
+  DEV u32 pack2(float lo, float hi) { return (u32)f2bf(lo) | ((u32)f2bf(hi) << 16); }
+#endif
 
 #if defined(DIALECT_CUDA) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   #define HAS_MMA 1
