@@ -6,6 +6,7 @@
 
 pub(crate) mod gaps;
 pub(crate) mod gauges;
+pub(crate) mod host;
 pub(crate) mod latency;
 pub(crate) mod money;
 pub(crate) mod rates;
@@ -21,6 +22,7 @@ use crate::units::Nanos;
 use crate::validity;
 use gaps::{EXACT_LIMIT, Gaps};
 use gauges::Gauges;
+use host::HostUse;
 use latency::Columns;
 use row::{Cell, Run, Tally};
 use rules::Account;
@@ -150,6 +152,7 @@ impl<'a> Pass<'a> {
             good_bill: self.good_bill,
             last_end: self.last_end,
             gauges: Gauges::new(self.facts, window, samples, events),
+            host: HostUse::new(window, samples),
         };
         let validity = validity::judge(&rules::evidence(&run, &self.columns, self.account, events));
         let metrics = rows(&run, &self.columns, [&self.itl, &self.icl], &self.tallies);

@@ -274,6 +274,29 @@ impl<'a> Page<'a> {
         text
     }
 
+    /// The load host during the window, in a line. What it does not tell is left out; the other formats have the reason.
+    fn host(&self) -> Option<String> {
+        let value = |name: &str| self.single(name).and_then(|r| r.value);
+        let share = |name: &str, what: &str| value(name).map(|v| format!("{} {what}", units::percent(v)));
+        let host = [
+            share("host_cpu_share", "busy"),
+            share("host_steal_share", "stolen"),
+            value("host_cpu_pressure").map(|v| format!("somebody waiting for a core {} of the time", units::percent(v))),
+            value("tcp_retransmits").filter(|v| *v > 0.0).map(|v| format!("{} TCP segments sent again", units::count(v as u64))),
+        ];
+        let harness = [
+            value("harness_cpu_cores").map(|v| format!("{v:.2} cores")),
+            value("harness_resident_peak_bytes").map(units::bytes),
+            value("harness_involuntary_rate").map(|v| format!("taken off a core {} times/s", units::human(v, "1/s"))),
+        ];
+        let join = |who: &str, words: &[Option<String>]| {
+            let words: Vec<&str> = words.iter().flatten().map(String::as_str).collect();
+            (!words.is_empty()).then(|| format!("{who} {}", words.join(", ")))
+        };
+        let parts: Vec<String> = [join("cores of the host", &host), join("this process", &harness)].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| format!("during the window: {}", parts.join(" · ")))
+    }
+
     fn below(&mut self) -> String {
         let mut text = String::new();
         for (mark, reason) in self.notes.lines() {
@@ -287,6 +310,9 @@ impl<'a> Page<'a> {
         let drain = self.single("drain_seconds").and_then(|r| r.value).map(|v| format!("drain {}", units::duration(v * 1e9)));
         let words: Vec<String> = [lag, coalesced, drain, Some(self.context.calibration_words().to_owned())].into_iter().flatten().collect();
         text.push_str(&wrap(&format!("instrument: {}", words.join(" · ")), 2));
+        if let Some(words) = self.host() {
+            text.push_str(&wrap(&words, 2));
+        }
         text
     }
 }

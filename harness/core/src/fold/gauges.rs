@@ -158,7 +158,7 @@ impl Held {
 }
 
 /// The readings of one canonical name in order of time.
-fn series(samples: &[Sample], name: &str) -> Vec<(Nanos, f64)> {
+pub(super) fn series(samples: &[Sample], name: &str) -> Vec<(Nanos, f64)> {
     let of_name = samples.iter().filter(|s| s.metric == name && s.labels.is_empty() && s.value.is_finite());
     let mut series: Vec<_> = of_name.map(|s| (s.at, s.value)).collect();
     series.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
