@@ -134,7 +134,7 @@ impl<'a> Bench<'a> {
         let shown = progress::start(!setup.args.quiet, words, live.clone(), Arc::clone(&distributions)).map_err(Failure::internal)?;
         let outcome = nomoat_drive::run(
             &plan,
-            &self.engine.backend,
+            std::slice::from_ref(&self.engine.backend),
             Box::new(sink),
             &live,
             distributions.clone(),

@@ -5,6 +5,7 @@
 
 mod clock;
 mod collect;
+mod endpoints;
 mod flight;
 mod host;
 mod pacer;
