@@ -202,33 +202,36 @@ pub(crate) fn arbitrary_facts() -> impl Strategy<Value = RunFacts> {
     let times = (any::<(i64, i64)>(), warmup, any::<(Option<i64>, Option<u32>)>());
     let load = (any::<Option<u32>>(), any::<u64>(), prop::option::of(finite()), prop::collection::vec(".{0,8}", 0..3));
     let told = (any::<[Option<i64>; 4]>(), prop::option::of(pricing), any::<Option<u32>>(), prop::option::of(geometry));
-    (times, load, told, any::<(u32, u32)>(), any::<[bool; 4]>()).prop_map(|(times, load, told, (clipped, skipped), flags)| {
-        let ((start, stop), warmup, (duration, requests)) = times;
-        let (concurrency, scheduled, offered_rate_per_s, classes) = load;
-        let ([ttft, tpot, e2e, error], pricing, accelerators, geometry) = told;
-        let [exact_length, interrupted, shares_host, insecure] = flags;
-        RunFacts {
-            start: Nanos(start),
-            stop: Nanos(stop),
-            warmup,
-            limit: Limit { duration: duration.map(Nanos), requests },
-            concurrency,
-            scheduled,
-            offered_rate_per_s,
-            exact_length,
-            classes,
-            slo: Slo { ttft: ttft.map(Nanos), tpot: tpot.map(Nanos), e2e: e2e.map(Nanos) },
-            pricing,
-            accelerators,
-            geometry,
-            clipped,
-            skipped,
-            interrupted,
-            shares_host,
-            insecure,
-            instrument_error: error.map(Nanos),
-        }
-    })
+    (times, load, told, any::<(u32, u32, u16)>(), any::<[bool; 4]>()).prop_map(
+        |(times, load, told, (clipped, skipped, endpoints), flags)| {
+            let ((start, stop), warmup, (duration, requests)) = times;
+            let (concurrency, scheduled, offered_rate_per_s, classes) = load;
+            let ([ttft, tpot, e2e, error], pricing, accelerators, geometry) = told;
+            let [exact_length, interrupted, shares_host, insecure] = flags;
+            RunFacts {
+                start: Nanos(start),
+                stop: Nanos(stop),
+                warmup,
+                limit: Limit { duration: duration.map(Nanos), requests },
+                concurrency,
+                scheduled,
+                offered_rate_per_s,
+                exact_length,
+                classes,
+                slo: Slo { ttft: ttft.map(Nanos), tpot: tpot.map(Nanos), e2e: e2e.map(Nanos) },
+                pricing,
+                accelerators,
+                geometry,
+                clipped,
+                skipped,
+                interrupted,
+                shares_host,
+                insecure,
+                endpoints,
+                instrument_error: error.map(Nanos),
+            }
+        },
+    )
 }
 
 pub(crate) fn facts() -> RunFacts {
@@ -255,6 +258,7 @@ pub(crate) fn facts() -> RunFacts {
         interrupted: false,
         shares_host: false,
         insecure: false,
+        endpoints: 1,
         instrument_error: None,
     }
 }
@@ -307,6 +311,7 @@ pub(crate) fn early_manifest() -> Manifest {
             kind: text("http"),
             dialect: text("openai-chat"),
             target: text("http://127.0.0.1:8000"),
+            endpoints: vec![],
             engine: text("vllm"),
             engine_version: text("0.32.0"),
             version_source: text("/version"),
@@ -460,6 +465,7 @@ pub(crate) fn valid_report() -> RunReport {
             failed: 1,
             by_status: vec![(Status::Ok, 602), (Status::Timeout, 1)],
             by_error: vec![(ErrorCode::FirstTokenTimeout, 1)],
+            by_endpoint: vec![],
             input_tokens: 612_396,
             cached_tokens: 91_120,
             input_wanted: 612_000,
@@ -536,6 +542,7 @@ pub(crate) fn invalid_report() -> RunReport {
             failed: 16,
             by_status: vec![(Status::Ok, 14), (Status::Http, 5), (Status::Timeout, 2), (Status::Dropped, 9)],
             by_error: vec![(ErrorCode::TotalTimeout, 2), (ErrorCode::InFlightBound, 9), (ErrorCode::Http5xx, 5)],
+            by_endpoint: vec![],
             input_tokens: 4160,
             input_wanted: 4096,
             output_tokens: 420,

@@ -207,6 +207,9 @@ pub struct Engine {
     pub dialect: String,
     /// Where it is, without credentials.
     pub target: String,
+    /// Where each of its endpoints is, where there are several: a record's `endpoint` is an index into them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<String>,
     /// The engine's name, as far as it tells.
     pub engine: String,
     /// Its version, or the words that it is not disclosed.
@@ -417,6 +420,7 @@ mod tests {
         let mut value: Value = serde_json::from_str(&manifest.to_json()).unwrap();
         let later = [
             ("/clock", &["clocksource", "ntp_synced"][..]),
+            ("/facts", &["endpoints"]),
             ("/host", &["virt", "numa_nodes"]),
             ("/host/cpu", &["threads", "threads_per_core", "smt", "sockets", "governor", "quota_cores"]),
         ];
@@ -426,7 +430,7 @@ mod tests {
         }
         let read = Manifest::from_json("manifest.json", &value.to_string()).unwrap();
         assert_eq!((read.host.virt, read.clock.ntp_synced, read.host.cpu.quota_cores), (None, None, None));
-        assert_eq!(read.host.cpu.cores, manifest.host.cpu.cores);
+        assert_eq!((read.host.cpu.cores, read.facts.endpoints), (manifest.host.cpu.cores, 1));
     }
 
     #[test]

@@ -83,6 +83,7 @@ pub fn begin(setup: &Setup, engine: &Engine, schedule: &Schedule, load: &str, ru
         kind: engine.info.kind.into(),
         dialect: engine.info.dialect.clone(),
         target: engine.info.target.clone(),
+        endpoints: if engine.targets.len() > 1 { engine.targets.clone() } else { vec![] },
         engine: engine.version.engine.clone(),
         engine_version: engine.version.version.clone(),
         version_source: engine.version.source.clone(),
@@ -194,6 +195,7 @@ pub fn context(manifest: &Manifest, dir: &Path, next: &str) -> TableContext {
         accelerators: (!manifest.system.accelerators.is_empty())
             .then(|| manifest.system.accelerators.iter().map(|a| format!("{} × {}", a.count, a.name)).collect::<Vec<_>>().join(", ")),
         slo: manifest.facts().map(|f| f.slo).unwrap_or_default(),
+        endpoints: engine.endpoints.clone(),
         below,
         calibration: manifest.calibration.as_ref().and_then(calibration),
         next: (!next.is_empty()).then(|| next.to_owned()),

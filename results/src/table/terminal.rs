@@ -36,6 +36,8 @@ const LATENCY_COLUMNS: [Col; 7] = [
     Col(12, Side::Right),
     Col(12, Side::Right),
 ];
+const ENDPOINT_COLUMNS: [Col; 6] =
+    [Col(38, Side::Left), Col(10, Side::Right), Col(10, Side::Right), Col(10, Side::Right), Col(12, Side::Right), Col(12, Side::Right)];
 /// Label, value, remark: the same left edges as the latencies, so that values stand under each other.
 const FACT_COLUMNS: [Col; 3] = [Col(21, Side::Left), Col(12, Side::Right), Col(63, Side::Left)];
 
@@ -48,6 +50,7 @@ pub(super) fn render(report: &RunReport, context: &TableContext) -> String {
         page.latency(),
         page.facts("Throughput", Page::throughput),
         page.facts("Requests", Page::requests),
+        page.endpoints(),
         page.facts("Cost, USD", Page::cost),
         page.facts("KV memory", Page::kv),
         page.verdict(),
@@ -232,6 +235,23 @@ impl<'a> Page<'a> {
             unfit("Clipped", counts.clipped, "cut to fit the context"),
             unfit("Skipped", counts.skipped, "left out, longer than the context"),
         ]
+    }
+
+    /// What each of several endpoints got and how it answered; empty where there is one.
+    fn endpoints(&mut self) -> String {
+        let mut rows = vec![];
+        for (index, counts) in self.report.counts.by_endpoint.iter().enumerate() {
+            let of = |stat: Stat| {
+                let is = |r: &&MetricRow| r.name == "ttft" && r.scope.endpoint == Some(index as u16) && r.stat == stat;
+                self.report.metrics.iter().filter(is).find(|r| r.population == Population::Ok)
+            };
+            let (p50, p99) = (of(Stat::P50), of(Stat::P99));
+            let name = self.context.endpoints.get(index).map_or_else(String::new, |url| format!(" {url}"));
+            let [due, ok, failed] = [counts.measured, counts.ok, counts.failed].map(units::count);
+            rows.push(vec![format!("{index}{name}"), due, ok, failed, self.cell(p50), self.cell(p99)]);
+        }
+        let header = ["Endpoint", "due", "answered", "failed", "TTFT p50", "TTFT p99"];
+        if rows.is_empty() { String::new() } else { grid(&ENDPOINT_COLUMNS, &header, &rows) }
     }
 
     fn cost(&mut self) -> Vec<Option<Fact>> {
