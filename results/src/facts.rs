@@ -54,8 +54,16 @@ pub struct FactsWire {
     pub shares_host: bool,
     /// Whether TLS verification was off.
     pub insecure: bool,
+    /// Endpoints of the engine that the requests were spread over.
+    #[serde(default = "one")]
+    pub endpoints: u16,
     /// Error of TTFT by calibration, 99th percentile; `null` where the run was not calibrated.
     pub instrument_error_ns: Option<i64>,
+}
+
+/// What runs had before there could be more.
+fn one() -> u16 {
+    1
 }
 
 /// Stored form of [`Warmup`].
@@ -171,6 +179,7 @@ impl From<&RunFacts> for FactsWire {
             interrupted,
             shares_host,
             insecure,
+            endpoints,
             instrument_error,
         } = facts;
         Self {
@@ -207,6 +216,7 @@ impl From<&RunFacts> for FactsWire {
             interrupted: *interrupted,
             shares_host: *shares_host,
             insecure: *insecure,
+            endpoints: *endpoints,
             instrument_error_ns: instrument_error.map(|e| e.0),
         }
     }
@@ -260,6 +270,7 @@ impl FactsWire {
             interrupted: self.interrupted,
             shares_host: self.shares_host,
             insecure: self.insecure,
+            endpoints: self.endpoints,
             instrument_error: self.instrument_error_ns.map(Nanos),
         })
     }

@@ -202,33 +202,36 @@ pub(crate) fn arbitrary_facts() -> impl Strategy<Value = RunFacts> {
     let times = (any::<(i64, i64)>(), warmup, any::<(Option<i64>, Option<u32>)>());
     let load = (any::<Option<u32>>(), any::<u64>(), prop::option::of(finite()), prop::collection::vec(".{0,8}", 0..3));
     let told = (any::<[Option<i64>; 4]>(), prop::option::of(pricing), any::<Option<u32>>(), prop::option::of(geometry));
-    (times, load, told, any::<(u32, u32)>(), any::<[bool; 4]>()).prop_map(|(times, load, told, (clipped, skipped), flags)| {
-        let ((start, stop), warmup, (duration, requests)) = times;
-        let (concurrency, scheduled, offered_rate_per_s, classes) = load;
-        let ([ttft, tpot, e2e, error], pricing, accelerators, geometry) = told;
-        let [exact_length, interrupted, shares_host, insecure] = flags;
-        RunFacts {
-            start: Nanos(start),
-            stop: Nanos(stop),
-            warmup,
-            limit: Limit { duration: duration.map(Nanos), requests },
-            concurrency,
-            scheduled,
-            offered_rate_per_s,
-            exact_length,
-            classes,
-            slo: Slo { ttft: ttft.map(Nanos), tpot: tpot.map(Nanos), e2e: e2e.map(Nanos) },
-            pricing,
-            accelerators,
-            geometry,
-            clipped,
-            skipped,
-            interrupted,
-            shares_host,
-            insecure,
-            instrument_error: error.map(Nanos),
-        }
-    })
+    (times, load, told, any::<(u32, u32, u16)>(), any::<[bool; 4]>()).prop_map(
+        |(times, load, told, (clipped, skipped, endpoints), flags)| {
+            let ((start, stop), warmup, (duration, requests)) = times;
+            let (concurrency, scheduled, offered_rate_per_s, classes) = load;
+            let ([ttft, tpot, e2e, error], pricing, accelerators, geometry) = told;
+            let [exact_length, interrupted, shares_host, insecure] = flags;
+            RunFacts {
+                start: Nanos(start),
+                stop: Nanos(stop),
+                warmup,
+                limit: Limit { duration: duration.map(Nanos), requests },
+                concurrency,
+                scheduled,
+                offered_rate_per_s,
+                exact_length,
+                classes,
+                slo: Slo { ttft: ttft.map(Nanos), tpot: tpot.map(Nanos), e2e: e2e.map(Nanos) },
+                pricing,
+                accelerators,
+                geometry,
+                clipped,
+                skipped,
+                interrupted,
+                shares_host,
+                insecure,
+                endpoints,
+                instrument_error: error.map(Nanos),
+            }
+        },
+    )
 }
 
 pub(crate) fn facts() -> RunFacts {
@@ -255,6 +258,7 @@ pub(crate) fn facts() -> RunFacts {
         interrupted: false,
         shares_host: false,
         insecure: false,
+        endpoints: 1,
         instrument_error: None,
     }
 }
@@ -280,13 +284,26 @@ pub(crate) fn early_manifest() -> Manifest {
             source: text("CLOCK_MONOTONIC"),
             stamp_source: text("read"),
             resolution_ns: 1,
+            clocksource: Some(text("tsc")),
+            ntp_synced: Some(true),
             wall_anchor: vec![WallAnchor { mono_ns: 0, unix_ns: 1_763_911_445_678_000_000 }],
         },
         host: Host {
             os: text("linux"),
             kernel: Some(text("6.12")),
-            cpu: Cpu { model: Some(text("Made-up 9000")), cores: 2 },
+            cpu: Cpu {
+                model: Some(text("Made-up 9000")),
+                cores: 2,
+                threads: Some(4),
+                threads_per_core: Some(2),
+                smt: Some(true),
+                sockets: Some(1),
+                governor: Some(text("performance")),
+                quota_cores: Some(1.5),
+            },
+            virt: Some(text("none")),
             mem_bytes: Some(8 << 30),
+            numa_nodes: Some(1),
             load1_start: Some(0.25),
             load1_end: None,
         },
@@ -294,6 +311,7 @@ pub(crate) fn early_manifest() -> Manifest {
             kind: text("http"),
             dialect: text("openai-chat"),
             target: text("http://127.0.0.1:8000"),
+            endpoints: vec![],
             engine: text("vllm"),
             engine_version: text("0.32.0"),
             version_source: text("/version"),
@@ -425,6 +443,13 @@ pub(crate) fn valid_report() -> RunReport {
         row("kv_occupied_peak_frac", "share", Stat::Value, Some(0.0179), 30),
         row("coalesced_share", "share", Stat::Rate, Some(0.0123), 61_820),
         row("drain_seconds", "s", Stat::Value, Some(2.4), 1),
+        row("host_cpu_share", "share", Stat::Value, Some(0.431), 31),
+        row("host_steal_share", "share", Stat::Value, Some(0.0021), 31),
+        MetricRow { reason: Some("this host does not tell".into()), ..row("host_cpu_pressure", "share", Stat::Value, None, 0) },
+        row("harness_cpu_cores", "cores", Stat::Value, Some(0.3125), 31),
+        row("harness_resident_peak_bytes", "bytes", Stat::Value, Some(42e6), 30),
+        row("harness_involuntary_rate", "1/s", Stat::Rate, Some(12.25), 32),
+        row("tcp_retransmits", "segments", Stat::Total, Some(3.0), 32),
     ]);
     let pass = |code, text, value: &str, limit: &str| rule(code, text, Finding::Pass, value, limit, "");
     RunReport {
@@ -440,6 +465,7 @@ pub(crate) fn valid_report() -> RunReport {
             failed: 1,
             by_status: vec![(Status::Ok, 602), (Status::Timeout, 1)],
             by_error: vec![(ErrorCode::FirstTokenTimeout, 1)],
+            by_endpoint: vec![],
             input_tokens: 612_396,
             cached_tokens: 91_120,
             input_wanted: 612_000,
@@ -516,6 +542,7 @@ pub(crate) fn invalid_report() -> RunReport {
             failed: 16,
             by_status: vec![(Status::Ok, 14), (Status::Http, 5), (Status::Timeout, 2), (Status::Dropped, 9)],
             by_error: vec![(ErrorCode::TotalTimeout, 2), (ErrorCode::InFlightBound, 9), (ErrorCode::Http5xx, 5)],
+            by_endpoint: vec![],
             input_tokens: 4160,
             input_wanted: 4096,
             output_tokens: 420,

@@ -123,6 +123,12 @@ pub struct Clock {
     pub stamp_source: String,
     /// Its resolution.
     pub resolution_ns: i64,
+    /// What the kernel takes the time from, such as `tsc`.
+    #[serde(default)]
+    pub clocksource: Option<String>,
+    /// Whether the wall clock was kept by NTP or PTP at the start.
+    #[serde(default)]
+    pub ntp_synced: Option<bool>,
     /// The same moment on both clocks, at the start and at the end of the run.
     pub wall_anchor: Vec<WallAnchor>,
 }
@@ -147,8 +153,14 @@ pub struct Host {
     pub kernel: Option<String>,
     /// The processor.
     pub cpu: Cpu,
+    /// The hypervisor underneath, or `none`.
+    #[serde(default)]
+    pub virt: Option<String>,
     /// Memory.
     pub mem_bytes: Option<u64>,
+    /// Nodes of memory.
+    #[serde(default)]
+    pub numa_nodes: Option<u32>,
     /// One-minute load average before the run.
     #[serde(serialize_with = "optional_number")]
     pub load1_start: Option<f64>,
@@ -158,13 +170,31 @@ pub struct Host {
 }
 
 /// The processor.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cpu {
     /// Its name.
     pub model: Option<String>,
     /// Logical cores the harness may use.
     pub cores: u32,
+    /// Logical cores that are online.
+    #[serde(default)]
+    pub threads: Option<u32>,
+    /// Logical cores per core, the most of any.
+    #[serde(default)]
+    pub threads_per_core: Option<u32>,
+    /// Whether several threads share a core.
+    #[serde(default)]
+    pub smt: Option<bool>,
+    /// Packages.
+    #[serde(default)]
+    pub sockets: Option<u32>,
+    /// What decides the clock rate; several where cores differ.
+    #[serde(default)]
+    pub governor: Option<String>,
+    /// Cores that the CPU quota around the harness comes to; `null` where there is none.
+    #[serde(default, serialize_with = "optional_number")]
+    pub quota_cores: Option<f64>,
 }
 
 /// The engine under test and the way to it.
@@ -177,6 +207,9 @@ pub struct Engine {
     pub dialect: String,
     /// Where it is, without credentials.
     pub target: String,
+    /// Where each of its endpoints is, where there are several: a record's `endpoint` is an index into them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<String>,
     /// The engine's name, as far as it tells.
     pub engine: String,
     /// Its version, or the words that it is not disclosed.
@@ -379,6 +412,25 @@ mod tests {
             assert!(error.contains(says) && error.contains("manifest.json"), "{from} -> {to}: {error}");
         }
         assert!(Manifest::from_json("manifest.json", &good[..good.len() / 2]).is_err());
+    }
+
+    #[test]
+    fn what_earlier_versions_did_not_write_is_not_known() {
+        let manifest = made_up::manifest();
+        let mut value: Value = serde_json::from_str(&manifest.to_json()).unwrap();
+        let later = [
+            ("/clock", &["clocksource", "ntp_synced"][..]),
+            ("/facts", &["endpoints"]),
+            ("/host", &["virt", "numa_nodes"]),
+            ("/host/cpu", &["threads", "threads_per_core", "smt", "sockets", "governor", "quota_cores"]),
+        ];
+        for (part, keys) in later {
+            let part = value.pointer_mut(part).and_then(Value::as_object_mut).unwrap();
+            keys.iter().for_each(|key| assert!(part.remove(*key).is_some(), "{key}"));
+        }
+        let read = Manifest::from_json("manifest.json", &value.to_string()).unwrap();
+        assert_eq!((read.host.virt, read.clock.ntp_synced, read.host.cpu.quota_cores), (None, None, None));
+        assert_eq!((read.host.cpu.cores, read.facts.endpoints), (manifest.host.cpu.cores, 1));
     }
 
     #[test]

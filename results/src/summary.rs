@@ -5,7 +5,7 @@
 use crate::error::StoreError;
 use crate::json::{number, optional_number, parse, pretty};
 use crate::words::Word;
-use nomoat_core::report::{Counts, Interval, MetricRow, RunReport, Window};
+use nomoat_core::report::{Counts, EndpointCounts, Interval, MetricRow, RunReport, Window};
 use nomoat_core::validity::{RuleResult, Validity};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -56,6 +56,8 @@ pub struct CountsWire {
     pub failed: u64,
     pub by_status: BTreeMap<String, u64>,
     pub by_error: BTreeMap<String, u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_endpoint: Vec<EndpointWire>,
     pub input_tokens: u64,
     pub cached_tokens: u64,
     pub input_wanted: u64,
@@ -64,6 +66,17 @@ pub struct CountsWire {
     pub uncounted: u64,
     pub clipped: u32,
     pub skipped: u32,
+}
+
+/// Stored form of [`EndpointCounts`]; its fields are described there. Their order is that of the endpoints.
+#[expect(missing_docs, reason = "each field is the one of the same name in core, and is described there")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointWire {
+    pub measured: u64,
+    pub ok: u64,
+    pub failed: u64,
+    pub output_tokens: u64,
 }
 
 /// Stored form of a [`MetricRow`].
@@ -104,6 +117,9 @@ pub struct ScopeWire {
     pub class: Option<String>,
     /// One kind of connection; `null` for all.
     pub connection: Option<String>,
+    /// One of several endpoints by its index; left out for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<u16>,
     /// The phase.
     pub phase: String,
 }
@@ -194,6 +210,7 @@ impl From<&Counts> for CountsWire {
             failed,
             by_status,
             by_error,
+            by_endpoint,
             input_tokens,
             cached_tokens,
             input_wanted,
@@ -214,6 +231,7 @@ impl From<&Counts> for CountsWire {
             failed,
             by_status: by_status.into_iter().map(|(status, n)| (status.word().to_owned(), n)).collect(),
             by_error: by_error.into_iter().map(|(error, n)| (error.word().to_owned(), n)).collect(),
+            by_endpoint: by_endpoint.into_iter().map(EndpointWire::from).collect(),
             input_tokens,
             cached_tokens,
             input_wanted,
@@ -223,6 +241,13 @@ impl From<&Counts> for CountsWire {
             clipped,
             skipped,
         }
+    }
+}
+
+impl From<EndpointCounts> for EndpointWire {
+    fn from(counts: EndpointCounts) -> Self {
+        let EndpointCounts { measured, ok, failed, output_tokens } = counts;
+        Self { measured, ok, failed, output_tokens }
     }
 }
 
@@ -243,6 +268,7 @@ impl From<&MetricRow> for MetricWire {
             scope: ScopeWire {
                 class: scope.class.clone(),
                 connection: scope.connection.map(|c| c.word().to_owned()),
+                endpoint: scope.endpoint,
                 phase: scope.phase.word().to_owned(),
             },
             value: finite,

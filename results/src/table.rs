@@ -72,6 +72,8 @@ pub struct TableContext {
     pub accelerators: Option<String>,
     /// The service level.
     pub slo: Slo,
+    /// Addresses of the endpoints, where there are several, in the order of their indices.
+    pub endpoints: Vec<String>,
     /// Lines under the table: host, digests, where the files are.
     pub below: Vec<String>,
     /// The instrument's error in words; `None` prints "not calibrated".
@@ -95,6 +97,11 @@ impl TableContext {
         (!words.is_empty()).then(|| words.join(", "))
     }
 
+    /// Which endpoint an index means, a line each; none where there is one.
+    fn endpoint_lines(&self) -> impl Iterator<Item = String> {
+        self.endpoints.iter().enumerate().map(|(index, url)| format!("endpoint {index}: {url}"))
+    }
+
     fn calibration_words(&self) -> &str {
         self.calibration.as_deref().unwrap_or("not calibrated")
     }
@@ -116,8 +123,9 @@ fn scope_words(row: &MetricRow) -> String {
     use nomoat_core::record::Phase;
     let class = row.scope.class.as_ref().map(|c| format!("class {c}"));
     let connection = row.scope.connection.map(|c| format!("connection {}", c.word()));
+    let endpoint = row.scope.endpoint.map(|e| format!("endpoint {e}"));
     let phase = (row.scope.phase != Phase::default()).then(|| row.scope.phase.word().to_owned());
-    [class, connection, phase].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    [class, connection, endpoint, phase].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -41,7 +41,10 @@ fn climb(setup: &Setup, measured: &[(Load, Measured)]) -> String {
             .and_then(|r| r.value)
             .unwrap_or(0.0)
     };
-    let url = setup.args.url.as_deref().unwrap_or("URL");
+    let url = match &setup.args.url[..] {
+        [] => "URL".to_owned(),
+        urls => urls.join(","),
+    };
     let top = measured.last().map_or(0, |(load, _)| concurrency(load));
     for pair in measured.windows(2) {
         if throughput(&pair[1].1) < throughput(&pair[0].1) * GAIN {

@@ -72,9 +72,10 @@ pub struct RunArgs {
     /// local: the built-in CPU engine; http: an endpoint (inferred from --url)
     #[arg(long, value_name = "local|http", help_heading = "What to measure")]
     pub backend: Option<String>,
-    /// Address of an OpenAI-compatible endpoint
-    #[arg(long, alias = "base-url", alias = "target", help_heading = "What to measure")]
-    pub url: Option<String>,
+    /// Address of an OpenAI-compatible endpoint; several of the same engine, each with --url or with commas between, take turns
+    #[arg(long, alias = "base-url", alias = "target", value_delimiter = ',', help_heading = "What to measure")]
+    #[serde(with = "one_or_many")]
+    pub url: Vec<String>,
     /// Model to ask for; not needed when the endpoint lists one
     #[arg(long, help_heading = "What to measure")]
     pub model: Option<String>,
@@ -253,6 +254,32 @@ pub struct RunArgs {
     /// Outcomes that shall exit with 0: invalid, slo, partial, nothing, interrupted
     #[arg(long, value_name = "LIST", help_heading = "Output")]
     pub exit_zero_on: Option<String>,
+}
+
+/// A list that is written as a text where it has one entry, and read from a text with commas too.
+mod one_or_many {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Words {
+        One(String),
+        Many(Vec<String>),
+    }
+
+    pub fn serialize<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+        match list {
+            [one] => one.serialize(serializer),
+            many => many.serialize(serializer),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+        Ok(match Words::deserialize(deserializer)? {
+            Words::One(text) => text.split(',').map(str::to_owned).collect(),
+            Words::Many(list) => list,
+        })
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]

@@ -188,7 +188,7 @@ impl Taken {
 pub fn load(case: &Case, url: &str, out: &Path, stopping: (&StopHandle, &Stop)) -> Result<Taken, Failure> {
     let nanos = |n: Nanos| format!("{}ns", n.0);
     let args = RunArgs {
-        url: Some(url.to_owned()),
+        url: vec![url.to_owned()],
         input_tokens: Some(case.tokens.0),
         output_tokens: Some(case.tokens.1),
         rate: case.rate,

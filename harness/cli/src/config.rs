@@ -213,6 +213,23 @@ mod tests {
     }
 
     #[test]
+    fn one_address_or_several() {
+        for (text, expect) in [
+            (r#"url = "http://a""#, &["http://a"][..]),
+            (r#"url = "http://a,http://b""#, &["http://a", "http://b"]),
+            (r#"url = ["http://a", "http://b"]"#, &["http://a", "http://b"]),
+        ] {
+            let args = with_file("bench.toml", text, RunArgs::default()).unwrap();
+            assert_eq!(args.url, expect, "{text}");
+            assert_eq!(from_map(to_map(&args)).unwrap(), args, "{text}");
+        }
+        let one = RunArgs { url: vec!["http://a".into()], ..RunArgs::default() };
+        assert_eq!(to_map(&one)["url"], "http://a", "as every manifest has it");
+        let args = with_file("bench.toml", "url = [\"http://a\", \"http://b\"]", RunArgs { url: vec!["http://c".into()], ..one }).unwrap();
+        assert_eq!(args.url, ["http://c"], "flags win");
+    }
+
+    #[test]
     fn near_words() {
         let error = choose("--arrivals", "poison", &["constant", "poisson", "gamma"]).unwrap_err();
         assert_eq!(error.message, "--arrivals `poison` is not one of constant, poisson, gamma; did you mean `poisson`?");

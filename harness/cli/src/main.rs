@@ -1,6 +1,7 @@
 //! The `nomoat` binary: parse, wire together, print.
 
 mod advice;
+mod agree;
 mod args;
 mod audit;
 mod calibrate;

@@ -56,13 +56,26 @@ pub fn begin(setup: &Setup, engine: &Engine, schedule: &Schedule, load: &str, ru
         source: "CLOCK_MONOTONIC".into(),
         stamp_source: engine.info.stamps.into(),
         resolution_ns: MonotonicClock::resolution().0,
+        clocksource: host.make.clocksource,
+        ntp_synced: host.make.ntp_synchronised,
         wall_anchor: vec![],
     };
     manifest.host = Host {
         os: host.os,
         kernel: text(host.kernel),
-        cpu: Cpu { model: text(host.cpu), cores: host.cores },
+        cpu: Cpu {
+            model: text(host.cpu),
+            cores: host.cores,
+            threads: host.make.logical_cores,
+            threads_per_core: host.make.threads_per_core,
+            smt: host.make.smt,
+            sockets: host.make.sockets,
+            governor: host.make.governor,
+            quota_cores: host.make.quota_cores,
+        },
+        virt: host.make.virtualisation,
         mem_bytes: Some(host.memory_bytes),
+        numa_nodes: host.make.numa_nodes,
         load1_start: Some(host.load1),
         load1_end: None,
     };
@@ -70,6 +83,7 @@ pub fn begin(setup: &Setup, engine: &Engine, schedule: &Schedule, load: &str, ru
         kind: engine.info.kind.into(),
         dialect: engine.info.dialect.clone(),
         target: engine.info.target.clone(),
+        endpoints: if engine.targets.len() > 1 { engine.targets.clone() } else { vec![] },
         engine: engine.version.engine.clone(),
         engine_version: engine.version.version.clone(),
         version_source: engine.version.source.clone(),
@@ -100,7 +114,7 @@ pub fn end(manifest: &mut Manifest, outcome: &Outcome, facts: &RunFacts) {
     manifest.ended(facts);
     manifest.clock.wall_anchor = outcome.anchors.iter().map(|a| AnchorWire { mono_ns: a.monotonic.0, unix_ns: a.unix_ns as i64 }).collect();
     manifest.ext.insert("harness_cpu_ns".into(), outcome.cpu.0.to_string().into());
-    manifest.host.load1_end = Some(HostFacts::read().load1);
+    manifest.host.load1_end = Some(HostFacts::load1());
     manifest.workload.wire_digest = Some(format!("sum/1:{:016x}", outcome.offered));
 }
 
@@ -155,13 +169,7 @@ pub fn context(manifest: &Manifest, dir: &Path, next: &str) -> TableContext {
     };
     let host = &manifest.host;
     let mut below = vec![
-        format!(
-            "host: {} cores, {}, {}; load before {}",
-            host.cpu.cores,
-            host.cpu.model.as_deref().unwrap_or("unknown CPU"),
-            host.os,
-            host.load1_start.map_or("unknown".into(), |l| format!("{l:.2}"))
-        ),
+        host_words(host, &manifest.clock),
         format!(
             "schedule {} · seed {} · nomoat {}{}",
             &workload.schedule_digest[..12.min(workload.schedule_digest.len())],
@@ -187,10 +195,30 @@ pub fn context(manifest: &Manifest, dir: &Path, next: &str) -> TableContext {
         accelerators: (!manifest.system.accelerators.is_empty())
             .then(|| manifest.system.accelerators.iter().map(|a| format!("{} × {}", a.count, a.name)).collect::<Vec<_>>().join(", ")),
         slo: manifest.facts().map(|f| f.slo).unwrap_or_default(),
+        endpoints: engine.endpoints.clone(),
         below,
         calibration: manifest.calibration.as_ref().and_then(calibration),
         next: (!next.is_empty()).then(|| next.to_owned()),
     }
+}
+
+/// The load host in a line: what it is, and of its set-up what is out of the ordinary.
+fn host_words(host: &Host, clock: &Clock) -> String {
+    let Cpu { cores, threads, threads_per_core, .. } = host.cpu;
+    let mut words = vec![match (threads.filter(|all| *all != cores), threads_per_core.filter(|n| *n > 1)) {
+        (None, None) => format!("{cores} cores"),
+        (Some(all), None) => format!("{cores} of {all} cores"),
+        (None, Some(n)) => format!("{cores} logical cores, {n} per core"),
+        (Some(all), Some(n)) => format!("{cores} of {all} logical cores, {n} per core"),
+    }];
+    words.push(host.cpu.model.clone().unwrap_or_else(|| "unknown CPU".into()));
+    words.push(host.os.clone());
+    words.extend(host.virt.as_ref().filter(|v| *v != "none").map(|v| format!("virtual ({v})")));
+    words.extend(host.numa_nodes.filter(|n| *n > 1).map(|n| format!("{n} NUMA nodes")));
+    words.extend(host.cpu.governor.as_ref().filter(|g| *g != "performance").map(|g| format!("governor {g}")));
+    words.extend(host.cpu.quota_cores.map(|q| format!("CPU quota of {q:.2} cores")));
+    words.extend(clock.ntp_synced.filter(|synced| !synced).map(|_| "wall clock not kept by NTP".into()));
+    format!("host: {}; load before {}", words.join(", "), host.load1_start.map_or("unknown".into(), |l| format!("{l:.2}")))
 }
 
 /// The instrument's error in words, from the certificates of a manifest.
@@ -221,7 +249,25 @@ fn revision(manifest: &Manifest) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::redacted;
+    use super::{host_words, redacted};
+    use nomoat_results::manifest::{Clock, Cpu, Host};
+
+    #[test]
+    fn a_host_in_a_line() {
+        let cpu = Cpu { model: Some("CPU".into()), cores: 4, ..Cpu::default() };
+        let plain = Host { os: "OS".into(), cpu: cpu.clone(), load1_start: Some(0.5), ..Host::default() };
+        assert_eq!(host_words(&plain, &Clock::default()), "host: 4 cores, CPU, OS; load before 0.50");
+        let usual = Cpu { threads: Some(4), threads_per_core: Some(1), governor: Some("performance".into()), ..cpu.clone() };
+        let usual = Host { cpu: usual, virt: Some("none".into()), numa_nodes: Some(1), ..plain.clone() };
+        assert_eq!(host_words(&usual, &Clock { ntp_synced: Some(true), ..Clock::default() }), host_words(&plain, &Clock::default()));
+        let odd = Cpu { threads: Some(8), threads_per_core: Some(2), governor: Some("powersave".into()), quota_cores: Some(2.5), ..cpu };
+        let odd = Host { cpu: odd, virt: Some("kvm".into()), numa_nodes: Some(2), load1_start: None, ..plain };
+        assert_eq!(
+            host_words(&odd, &Clock { ntp_synced: Some(false), ..Clock::default() }),
+            "host: 4 of 8 logical cores, 2 per core, CPU, OS, virtual (kvm), 2 NUMA nodes, governor powersave, CPU quota of 2.50 cores, \
+             wall clock not kept by NTP; load before unknown"
+        );
+    }
 
     #[test]
     fn headers_are_not_kept() {

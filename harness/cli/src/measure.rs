@@ -134,7 +134,7 @@ impl<'a> Bench<'a> {
         let shown = progress::start(!setup.args.quiet, words, live.clone(), Arc::clone(&distributions)).map_err(Failure::internal)?;
         let outcome = nomoat_drive::run(
             &plan,
-            &self.engine.backend,
+            &self.engine.backends,
             Box::new(sink),
             &live,
             distributions.clone(),
@@ -179,7 +179,11 @@ impl<'a> Bench<'a> {
     /// The transport of the run, for its calibration.
     fn way(&self) -> Way {
         let args = &self.setup.args;
-        Way { tls: self.engine.info.target.starts_with("https://"), http: args.http.clone(), connections: args.connections.clone() }
+        Way {
+            tls: self.engine.targets.iter().any(|url| url.starts_with("https://")),
+            http: args.http.clone(),
+            connections: args.connections.clone(),
+        }
     }
 
     /// What the fold must know, as far as it is known before the run.
@@ -204,6 +208,7 @@ impl<'a> Bench<'a> {
             interrupted: false,
             shares_host: engine.info.shares_host,
             insecure: setup.args.insecure,
+            endpoints: u16::try_from(engine.backends.len()).unwrap_or(u16::MAX),
             instrument_error: None,
         }
     }

@@ -37,6 +37,8 @@ const DEFAULT_WARMUP: Nanos = Nanos::from_secs(2);
 const DEFAULT_DURATION: Nanos = Nanos::from_secs(30);
 const DEFAULT_TIMEOUT: Nanos = Nanos::from_secs(600);
 const DEFAULT_MAX_IN_FLIGHT: u32 = 10_000;
+/// Most endpoints of a run; each has connections of its own on every shard.
+const MOST_ENDPOINTS: usize = 1024;
 
 /// What decides the load.
 #[derive(Clone, PartialEq, Debug)]
@@ -96,13 +98,19 @@ impl Setup {
 
     /// Checks `args`.
     pub fn new(mut args: RunArgs) -> Result<Self, Failure> {
-        let inferred = if args.url.is_some() { "http" } else { "local" };
+        let inferred = if args.url.is_empty() { "local" } else { "http" };
         let backend = choose("--backend", args.backend.as_deref().unwrap_or(inferred), &["local", "http"])?.to_owned();
-        if backend == "http" && args.url.is_none() {
+        if backend == "http" && args.url.is_empty() {
             return Err(Failure::usage("--backend http needs --url http://HOST:PORT"));
         }
-        if backend == "local" && args.url.is_some() {
+        if backend == "local" && !args.url.is_empty() {
             return Err(Failure::usage("--backend local measures the engine in this process; it takes no --url"));
+        }
+        if args.url.len() > MOST_ENDPOINTS {
+            return Err(Failure::usage(format!("--url is given {} times; at most {MOST_ENDPOINTS} endpoints share a run", args.url.len())));
+        }
+        if args.url.len() > 1 && args.metrics_url.is_some() {
+            return Err(Failure::usage("--metrics-url is about one endpoint; of several, each one's /metrics is read where it has one"));
         }
         if args.calibrate && backend == "local" {
             return Err(Failure::usage(
@@ -155,7 +163,9 @@ impl Setup {
             wait_ready: time("--wait-ready", args.wait_ready.as_deref())?,
             reuse: args.connections.as_deref() != Some("per-request"),
             max_concurrency: [most.filter(|_| http == HttpVersion::One), args.max_concurrency].into_iter().flatten().min(),
-            spread: most.filter(|_| http == HttpVersion::Two).map_or(1, |n| n.div_ceil(shards.into()) as usize),
+            spread: most
+                .filter(|_| http == HttpVersion::Two)
+                .map_or(1, |n| (n as usize).div_ceil(usize::from(shards) * args.url.len().max(1))),
             http,
             max_in_flight: args.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT),
             shards,
@@ -242,13 +252,13 @@ fn default_shards() -> u16 {
 
 /// Which HTTP, and the number of connections. Over HTTP/1.1 that bounds the requests in flight, one on each; over HTTP/2 they share them.
 fn connections(args: &RunArgs) -> Result<(HttpVersion, Option<u32>), Failure> {
-    if args.http.is_some() && args.url.is_none() {
+    if args.http.is_some() && args.url.is_empty() {
         return Err(Failure::usage("--http is about an endpoint; it needs --url"));
     }
     let http = args.http.as_deref().unwrap_or("1").parse().map_err(|e| Failure::usage(format!("--http {e}")))?;
     let limit = match args.connections.as_deref() {
         None | Some("reuse" | "per-request") => None,
-        Some(_) if args.url.is_none() => return Err(Failure::usage("--connections is about an endpoint; it needs --url")),
+        Some(_) if args.url.is_empty() => return Err(Failure::usage("--connections is about an endpoint; it needs --url")),
         Some(_) if http == HttpVersion::Auto => {
             return Err(Failure::usage(
                 "a number of --connections means one thing over HTTP/1.1 and another over HTTP/2; give --http 1 or 2",
@@ -306,7 +316,7 @@ fn mode(args: &RunArgs, trace: Option<&Trace>) -> Result<Mode, Failure> {
         return Ok(Mode::Single(open_load(args, trace)?));
     }
     let replay = args.trace.is_some() || args.speed.is_some();
-    if args.ladder.is_some() || (!replay && args.url.is_some()) {
+    if args.ladder.is_some() || (!replay && !args.url.is_empty()) {
         let text = args.ladder.as_deref().unwrap_or(LADDER);
         let rungs: Result<Vec<u32>, _> =
             text.split(',').map(|c| c.trim().parse::<u32>().ok().filter(|c| *c > 0)).map(|c| c.ok_or(())).collect();
@@ -495,7 +505,7 @@ fn headers(args: &RunArgs) -> Result<Vec<(String, String)>, Failure> {
 
 fn api_key(args: &RunArgs) -> Result<Option<String>, Failure> {
     let Some(name) = &args.api_key_env else {
-        return Ok(std::env::var("NOMOAT_API_KEY").ok().filter(|key| args.url.is_some() && !key.trim().is_empty()));
+        return Ok(std::env::var("NOMOAT_API_KEY").ok().filter(|key| !args.url.is_empty() && !key.trim().is_empty()));
     };
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         // Not shown: it is probably the key itself.

@@ -1,5 +1,6 @@
 //! The engine to measure: made or found, asked for its version and for what it can do.
 
+use crate::agree::{Found, agree};
 use crate::exit::{Exit, Failure};
 use crate::setup::Setup;
 use nomoat_core::backend::{Backend, BackendInfo, Capabilities, EngineVersion};
@@ -19,8 +20,10 @@ const RATE_MAX: f64 = 20.0;
 
 /// An engine that answered.
 pub struct Engine {
-    /// The way to it.
-    pub backend: Arc<dyn Backend>,
+    /// The way to each of its endpoints; the engine in this process has one.
+    pub backends: Vec<Arc<dyn Backend>>,
+    /// Where they are, in the same order.
+    pub targets: Vec<String>,
     /// The same, where it is the built-in one.
     pub local: Option<Arc<LocalBackend>>,
     /// What it is.
@@ -37,42 +40,62 @@ pub fn connect(setup: &mut Setup, mut stop: Stop) -> Result<Engine, Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::internal(format!("starting the runtime: {e}")))?;
-    let (backend, local, endpoint): (Arc<dyn Backend>, _, Option<Arc<HttpBackend>>) = if setup.is_local() {
+    let (backends, local, over_http) = if setup.is_local() {
         let defaults = LocalConfig::default();
         let preset = setup.args.preset.get_or_insert(defaults.preset.clone()).clone();
         let local = LocalBackend::new(LocalConfig { preset, seed: setup.seed, ..defaults })?;
-        (local.clone(), Some(local), None)
+        (vec![local.clone() as Arc<dyn Backend>], Some(local), vec![])
     } else {
-        let config = http_config(setup);
-        let endpoint = runtime.block_on(HttpBackend::new(config, Arc::new(MonotonicClock)))?;
-        (endpoint.clone(), None, Some(endpoint))
+        let clock = Arc::new(MonotonicClock);
+        let made = setup.args.url.iter().map(|url| runtime.block_on(HttpBackend::new(http_config(setup, url), clock.clone())));
+        let over_http: Vec<Arc<HttpBackend>> = made.collect::<Result<_, _>>()?;
+        (over_http.iter().map(|b| b.clone() as Arc<dyn Backend>).collect(), None, over_http)
     };
     let asked = runtime.block_on(async {
         tokio::select! {
             () = stop.wait() => Err(Failure { exit: Exit::Interrupted, message: "stopped before the load began; nothing was measured".into() }),
-            asked = async { Ok((backend.probe().await?, backend.version().await?)) } => asked,
+            asked = ask(&backends) => asked,
         }
     });
-    let (mut can, version) = asked?;
+    let asked = asked?;
+    let targets = asked.iter().map(|f| f.info.target.clone()).collect();
+    let Found { info, version, mut can } = agree(&asked)?;
     can.context_tokens = setup.args.context.or(can.context_tokens);
     can.geometry = setup.geometry.or(can.geometry);
     if !setup.is_local() {
         setup.args.model = Some(can.model.clone());
     }
     if setup.http == HttpVersion::Auto
-        && let Some(endpoint) = endpoint
+        && let Some((first, others)) = over_http.split_first()
     {
+        if let Some(other) = others.iter().find(|other| other.speaks() != first.speaks()) {
+            let (a, b) = (first.info().target, other.info().target);
+            return Err(Failure::usage(format!(
+                "--http auto finds HTTP/1.1 and HTTP/2, one at {a} and the other at {b}; give --http 1 or 2"
+            )));
+        }
         // What was found out becomes a setting of the run: its repetition and its calibration speak the same.
-        setup.http = endpoint.speaks();
+        setup.http = first.speaks();
         setup.args.http = Some(if setup.http == HttpVersion::Two { "2" } else { "1" }.into());
     }
-    Ok(Engine { info: backend.info(), backend, local, version, can })
+    Ok(Engine { backends, targets, local, info, version, can })
 }
 
-fn http_config(setup: &Setup) -> HttpConfig {
+/// What each of them is and can do, asked one after the other.
+async fn ask(backends: &[Arc<dyn Backend>]) -> Result<Vec<Found>, Failure> {
+    let mut found = vec![];
+    for backend in backends {
+        let can = backend.probe().await?;
+        // After the probe, which settles the dialect.
+        found.push(Found { can, version: backend.version().await?, info: backend.info() });
+    }
+    Ok(found)
+}
+
+fn http_config(setup: &Setup, url: &str) -> HttpConfig {
     let args = &setup.args;
     HttpConfig {
-        url: args.url.clone().unwrap_or_default(),
+        url: url.to_owned(),
         model: args.model.clone(),
         path: args.endpoint.clone(),
         api_key: setup.api_key.clone().map(Secret::new),

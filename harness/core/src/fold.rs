@@ -6,6 +6,7 @@
 
 pub(crate) mod gaps;
 pub(crate) mod gauges;
+pub(crate) mod host;
 pub(crate) mod latency;
 pub(crate) mod money;
 pub(crate) mod rates;
@@ -15,12 +16,13 @@ mod window;
 
 use crate::metric::{Compute, METRICS, MetricDef};
 use crate::record::{Connection, CountSource, ErrorCode, Phase, RequestRecord, Status};
-use crate::report::{Counts, MetricRow, Population, RunFacts, RunReport, Scope, Stat};
+use crate::report::{Counts, EndpointCounts, MetricRow, Population, RunFacts, RunReport, Scope, Stat};
 use crate::sample::{RunEvent, Sample};
 use crate::units::Nanos;
 use crate::validity;
 use gaps::{EXACT_LIMIT, Gaps};
 use gauges::Gauges;
+use host::HostUse;
 use latency::Columns;
 use row::{Cell, Run, Tally};
 use rules::Account;
@@ -54,6 +56,8 @@ struct Pass<'a> {
     icl: Gaps,
     /// One per class; a single one when there are no classes.
     tallies: Vec<Tally>,
+    /// One per endpoint where there are several.
+    by_endpoint: Vec<EndpointCounts>,
     bill: crate::cost::Bill,
     good_bill: crate::cost::Bill,
     last_end: Option<Nanos>,
@@ -75,6 +79,7 @@ impl<'a> Pass<'a> {
             itl: Gaps::new(classes, EXACT_LIMIT),
             icl: Gaps::new(classes, EXACT_LIMIT),
             tallies: vec![Tally::default(); classes],
+            by_endpoint: vec![EndpointCounts::default(); if facts.endpoints > 1 { facts.endpoints.into() } else { 0 }],
             bill: crate::cost::Bill::default(),
             good_bill: crate::cost::Bill::default(),
             last_end: None,
@@ -106,6 +111,12 @@ impl<'a> Pass<'a> {
             self.by_error[error as usize] += 1;
         }
         self.columns.add(record);
+        if let Some(counts) = self.by_endpoint.get_mut(usize::from(record.endpoint)) {
+            counts.measured += 1;
+            counts.ok += u64::from(record.is_ok());
+            counts.failed += u64::from(!record.is_ok());
+            counts.output_tokens += if record.is_ok() { u64::from(record.tokens.output.unwrap_or(0)) } else { 0 };
+        }
         self.bill.add(&record.tokens, record.at.sent.is_some(), record.is_ok());
 
         // A class the trace does not name is counted with the last one rather than lost.
@@ -139,6 +150,7 @@ impl<'a> Pass<'a> {
         let (window, ended) = self.frame.window();
         self.counts.by_status = occurred(Status::ALL, self.by_status);
         self.counts.by_error = occurred(ErrorCode::ALL, self.by_error);
+        self.counts.by_endpoint = self.by_endpoint;
         let run = Run {
             facts: self.facts,
             window,
@@ -150,6 +162,7 @@ impl<'a> Pass<'a> {
             good_bill: self.good_bill,
             last_end: self.last_end,
             gauges: Gauges::new(self.facts, window, samples, events),
+            host: HostUse::new(window, samples),
         };
         let validity = validity::judge(&rules::evidence(&run, &self.columns, self.account, events));
         let metrics = rows(&run, &self.columns, [&self.itl, &self.icl], &self.tallies);
@@ -162,8 +175,11 @@ fn occurred<T, const N: usize>(all: [T; N], counts: [u64; N]) -> Vec<(T, u64)> {
     all.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
 }
 
-/// The rows of every metric: over the whole run, over each class where there are several, and TTFT over each kind of
-/// connection where more than one occurs.
+/// Metrics that each of several endpoints has rows of.
+const OF_ENDPOINTS: [&str; 3] = ["ttft", "tpot", "e2e"];
+
+/// The rows of every metric: over the whole run, over each class where there are several, TTFT over each kind of connection where
+/// more than one occurs, and [`OF_ENDPOINTS`] over each of several endpoints.
 fn rows(run: &Run<'_>, columns: &Columns, gaps: [&Gaps; 2], tallies: &[Tally]) -> Vec<MetricRow> {
     let in_order = columns.in_order();
     let mut rows = vec![];
@@ -185,6 +201,11 @@ fn rows(run: &Run<'_>, columns: &Columns, gaps: [&Gaps; 2], tallies: &[Tally]) -
             let scope = Scope { connection: Some(*kind), ..Scope::default() };
             add(|m| m.name == "ttft", Part { scope, class: None, requests, tally: &run.tally });
         }
+    }
+    for endpoint in (0..run.facts.endpoints).filter(|_| run.facts.endpoints > 1) {
+        let scope = Scope { endpoint: Some(endpoint), ..Scope::default() };
+        let requests = columns.to(&in_order, endpoint);
+        add(|m| OF_ENDPOINTS.contains(&m.name), Part { scope, class: None, requests: &requests, tally: &run.tally });
     }
     rows
 }

@@ -5,7 +5,7 @@
 //! against each other.
 
 use crate::fold::row::{Cell, Run, Tally};
-use crate::fold::{gauges, money, rates};
+use crate::fold::{gauges, host, money, rates};
 use crate::record::RequestRecord;
 use crate::report::{Population, Stat};
 use crate::units::Nanos;
@@ -26,7 +26,7 @@ pub enum Better {
 pub struct MetricDef {
     /// Its name in files and tables.
     pub name: &'static str,
-    /// Its unit: `ns`, `tokens/s`, `1/s`, `tokens/s/user`, `share`, `USD`, `bytes` or `s`.
+    /// Its unit: `ns`, `tokens/s`, `1/s`, `tokens/s/user`, `share`, `USD`, `bytes`, `cores`, `segments` or `s`.
     pub unit: &'static str,
     /// Which direction is an improvement.
     pub better: Better,
@@ -139,6 +139,13 @@ pub const METRICS: &[MetricDef] = &[
     number!(rates::coalesced_share, Part, Rate, Ok, "share", Lower, "Share of the token-bearing chunks of answered requests that shared their read with another event: their stamps are upper bounds."),
     number!(rates::first_coalesced_share, Part, Rate, Ok, "share", Lower, "Share of answered requests whose first token shared its read with another event: their TTFT is an upper bound."),
     number!(rates::drain_seconds, Whole, Value, All, "s", Neither, "Time from the end of the window to the end of the last request."),
+    number!(host::host_cpu_share, Whole, Value, All, "share", Neither, "Share of the cores' time of this host that was at work, for anybody, mean over the window. What a hypervisor took is not in it."),
+    number!(host::host_steal_share, Whole, Value, All, "share", Lower, "Share of the cores' time of this host that its hypervisor gave to others while there was work here, mean over the window."),
+    number!(host::host_cpu_pressure, Whole, Value, All, "share", Lower, "Share of the window in which at least one task of this host, anybody's, waited for a core."),
+    number!(host::harness_cpu_cores, Whole, Value, All, "cores", Lower, "Cores used by this process, an engine in it included, mean over the window."),
+    number!(host::harness_resident_peak_bytes, Whole, Value, All, "bytes", Lower, "Resident memory of this process, an engine in it included, largest reading of the window."),
+    number!(host::harness_involuntary_rate, Whole, Rate, All, "1/s", Lower, "Times per second that a thread of this process was taken off its core while it had work, between the readings around the window."),
+    number!(host::tcp_retransmits, Whole, Total, All, "segments", Lower, "TCP segments that this host sent again, on whatever connection, between the readings around the window."),
 ];
 
 #[cfg(test)]
@@ -152,6 +159,7 @@ mod tests {
             "record::RequestRecord" => include_str!("record.rs"),
             "fold::gaps" => include_str!("fold/gaps.rs"),
             "fold::gauges" => include_str!("fold/gauges.rs"),
+            "fold::host" => include_str!("fold/host.rs"),
             "fold::latency" => include_str!("fold/latency.rs"),
             "fold::money" => include_str!("fold/money.rs"),
             "fold::rates" => include_str!("fold/rates.rs"),

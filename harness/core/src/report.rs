@@ -47,6 +47,8 @@ pub struct RunFacts {
     pub shares_host: bool,
     /// Whether TLS verification was off.
     pub insecure: bool,
+    /// Endpoints of the engine that the requests were spread over.
+    pub endpoints: u16,
     /// The 99th percentile of the instrument's own error of TTFT at this load, the worse of before and after the run; `None` where it was
     /// not calibrated.
     pub instrument_error: Option<Nanos>,
@@ -74,6 +76,7 @@ impl Default for RunFacts {
             interrupted: false,
             shares_host: false,
             insecure: false,
+            endpoints: 1,
             instrument_error: None,
         }
     }
@@ -146,6 +149,8 @@ pub struct Scope {
     pub class: Option<String>,
     /// Requests on one kind of connection.
     pub connection: Option<Connection>,
+    /// Requests to one of several endpoints, by its index.
+    pub endpoint: Option<u16>,
     /// The phase; the measured window unless said otherwise.
     pub phase: Phase,
 }
@@ -227,6 +232,8 @@ pub struct Counts {
     pub by_status: Vec<(Status, u64)>,
     /// By error, those that occurred.
     pub by_error: Vec<(ErrorCode, u64)>,
+    /// By endpoint, in the order of their indices; empty where there is one.
+    pub by_endpoint: Vec<EndpointCounts>,
     /// Prompt tokens of answered requests, as counted.
     pub input_tokens: u64,
     /// Of them cached.
@@ -243,6 +250,19 @@ pub struct Counts {
     pub clipped: u32,
     /// Requests left out because they did not fit.
     pub skipped: u32,
+}
+
+/// How many requests of the window one of several endpoints got, and what became of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct EndpointCounts {
+    /// Intended.
+    pub measured: u64,
+    /// Answered.
+    pub ok: u64,
+    /// Failed, dropped ones included.
+    pub failed: u64,
+    /// Output tokens of answered requests, as counted.
+    pub output_tokens: u64,
 }
 
 /// What a run says.

@@ -8,8 +8,10 @@ mod lane;
 mod links;
 mod open;
 mod rule;
+mod spread;
 
 pub use rule::{Limit, Load, Rule, Source, Warmup};
+pub use spread::Spread;
 
 use crate::arrival::ArrivalProcess;
 use crate::digest::{Digest, Digester};

@@ -3,9 +3,13 @@
 //! The codes are stable: V01 to V20 are the rules of a run, of a publication and of a history. Here are those that one run can be judged by
 //! from its records alone; files, hosts and repeats are judged where they are known.
 
+mod host;
+
 use crate::report::{Counts, RunFacts, Window};
 use crate::stats::{LEVEL, binomial_cdf, min_observations};
 use crate::units::Nanos;
+
+pub use host::MAX_STEAL;
 
 /// How bad a broken rule is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -117,6 +121,12 @@ pub struct Evidence<'a> {
     pub first_coalesced: u64,
     /// The engine's own count.
     pub counter: Counter,
+    /// Share of the cores' time that the hypervisor gave to others, mean over the window.
+    pub steal: Option<f64>,
+    /// Periods around the window in which a CPU quota was used up; `None` where there is no quota.
+    pub throttled: Option<f64>,
+    /// Times around the window that a core was slowed down by heat.
+    pub heated: Option<f64>,
     /// Clock events during the run.
     pub clock_steps: u64,
     /// Times a shard waited for the collector.
@@ -203,6 +213,7 @@ pub fn judge(e: &Evidence<'_>) -> Validity {
     rules.extend(clock(e));
     rules.extend(stamped(e));
     rules.extend(insecure(e));
+    rules.extend(host::rules(e));
     rules.push(complete(e));
     Validity { rules }
 }

@@ -5,6 +5,7 @@
 
 mod clock;
 mod collect;
+mod endpoints;
 mod flight;
 mod host;
 mod pacer;
@@ -20,7 +21,7 @@ mod window;
 pub use clock::{MonotonicClock, WallAnchor};
 pub use collect::{Progress, RecordSink};
 pub use flight::Timeouts;
-pub use host::{HostFacts, peak_resident};
+pub use host::{HostFacts, Make, peak_resident};
 pub use run::{DriveError, Outcome, Plan, run};
 pub use stop::{Stop, StopHandle};
 

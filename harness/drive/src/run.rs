@@ -2,6 +2,7 @@
 
 use crate::clock::{MonotonicClock, WallAnchor, process_cpu};
 use crate::collect::{Collector, Progress, RecordSink};
+use crate::endpoints::Endpoints;
 use crate::flight::Timeouts;
 use crate::pacer::Pacer;
 use crate::priority;
@@ -93,14 +94,14 @@ pub enum DriveError {
     Records(std::io::Error),
 }
 
-/// Runs a plan against a backend. Every record goes to `sink` as it completes; `live` and `progress` may be read meanwhile.
+/// Runs a plan against the endpoints of one engine, at least one; a record's `endpoint` is an index into them. Every record goes to `sink` as it completes; `live` and `progress` may be read meanwhile.
 /// `opened` hears when the schedule starts, before its first request: what a killed run leaves behind must tell it.
 ///
 /// # Errors
 /// Our own failures only: what the engine does wrong is in the records.
 pub fn run(
     plan: &Plan,
-    backend: &Arc<dyn Backend>,
+    backends: &[Arc<dyn Backend>],
     sink: Box<dyn RecordSink>,
     live: &Arc<Live>,
     progress: Arc<Mutex<Progress>>,
@@ -113,8 +114,10 @@ pub fn run(
         move |source| DriveError::Start { what, source }
     };
     let (stopper, stop) = stopping;
+    let endpoints = Arc::new(Endpoints::new(backends, &plan.schedule, &plan.offer));
     let (collector, records) = Collector::start(sink, progress, stopper.clone()).map_err(failed("the collector"))?;
-    let sampler = Sampler::start(backend.telemetry(), clock.clone(), plan.sample_every, records.clone()).map_err(failed("the sampler"))?;
+    let sampler = Sampler::start(endpoints.telemetry(), backends.len() > 1, clock.clone(), plan.sample_every, records.clone())
+        .map_err(failed("the sampler"))?;
     let before = WallAnchor::now();
     let rule = plan.schedule.rule();
     let shards = plan.used_shards();
@@ -128,8 +131,7 @@ pub fn run(
         let streams = plan.schedule.streams(ShardId(index), shards);
         let config = ShardConfig {
             shard: ShardId(index),
-            backend: backend.clone(),
-            encoder: backend.encoder(&plan.offer),
+            endpoints: endpoints.clone(),
             clock: clock.clone(),
             records: records.clone(),
             live: live.clone(),
@@ -146,7 +148,7 @@ pub fn run(
             // What can fail is made before the gate, and every shard passes it either way: nobody waits for one that broke.
             priority::wake_soon();
             let made = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(TASKS_PER_LOOK).build();
-            let supply = Supply::threaded(index, Maker::new(streams, config.encoder.clone()));
+            let supply = Supply::threaded(index, Maker::new(streams, config.endpoints.clone()));
             let opening = gate.pass();
             let (runtime, supply) = (made?, supply?);
             let local = tokio::task::LocalSet::new();

@@ -4,7 +4,7 @@
 use crate::clock::{CLOCK_STEP, MonotonicClock};
 use crate::collect::Kept;
 use crate::host::HostSampler;
-use nomoat_core::backend::Telemetry;
+use nomoat_core::backend::{BackendError, Telemetry};
 use nomoat_core::clock::Clock;
 use nomoat_core::sample::{RunEvent, Sample};
 use nomoat_core::units::Nanos;
@@ -26,8 +26,10 @@ pub(crate) struct Sampler {
 impl Sampler {
     /// Starts reading every `every` (host readings once a second at most). Returns after the first reading: counters are known from
     /// before the first request.
+    /// Readings of an endpoint are labelled with its index where there are `several`.
     pub fn start(
-        telemetry: Option<Box<dyn Telemetry>>,
+        telemetry: Vec<(u16, Box<dyn Telemetry>)>,
+        several: bool,
         clock: Arc<dyn Clock>,
         every: Nanos,
         kept: SyncSender<Kept>,
@@ -35,7 +37,13 @@ impl Sampler {
         let (done, heard) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (first, read) = std::sync::mpsc::channel();
-        let work = move || runtime.block_on(sample(telemetry, &*clock, every, (heard, first, kept)));
+        let gauges = telemetry.into_iter().map(|(endpoint, of)| Gauge {
+            label: if several { format!("endpoint={endpoint}") } else { String::new() },
+            of,
+            failing: false,
+        });
+        let gauges = gauges.collect();
+        let work = move || runtime.block_on(sample(gauges, &clock, every, (heard, first, kept)));
         let thread = std::thread::Builder::new().name("sample".into()).spawn(work)?;
         // An error means that the thread is gone; its panic surfaces when it is joined.
         let _ = read.recv();
@@ -52,9 +60,43 @@ impl Sampler {
     }
 }
 
+/// Where one endpoint's metrics are read.
+struct Gauge {
+    /// What marks its readings.
+    label: String,
+    of: Box<dyn Telemetry>,
+    /// Whether the last reading failed: a failure is told of once.
+    failing: bool,
+}
+
+impl Gauge {
+    /// Takes a reading, and the moment it was there.
+    async fn read(mut self, clock: Arc<dyn Clock>) -> (Self, Nanos, Result<Vec<Sample>, String>) {
+        let reading = tokio::time::timeout(READING_TIMEOUT.to_std(), self.of.sample()).await;
+        let reading = match reading {
+            Ok(reading) => reading.map_err(|e: BackendError| e.to_string()),
+            Err(_) => Err(format!("no answer in {READING_TIMEOUT}")),
+        };
+        (self, clock.now(), reading)
+    }
+}
+
+/// Reads all of them at the same time, so that none waits for a slow one before it. They come back in their order.
+async fn read_all(gauges: Vec<Gauge>, clock: &Arc<dyn Clock>) -> Vec<(Gauge, Nanos, Result<Vec<Sample>, String>)> {
+    let tasks: Vec<_> = gauges.into_iter().map(|gauge| tokio::spawn(gauge.read(clock.clone()))).collect();
+    let mut read = vec![];
+    for task in tasks {
+        match task.await {
+            Ok(reading) => read.push(reading),
+            Err(broken) => std::panic::resume_unwind(broken.into_panic()),
+        }
+    }
+    read
+}
+
 async fn sample(
-    mut telemetry: Option<Box<dyn Telemetry>>,
-    clock: &dyn Clock,
+    mut gauges: Vec<Gauge>,
+    clock: &Arc<dyn Clock>,
     every: Nanos,
     (mut done, first, kept): (watch::Receiver<bool>, std::sync::mpsc::Sender<()>, SyncSender<Kept>),
 ) -> (Vec<Sample>, Vec<RunEvent>) {
@@ -62,7 +104,6 @@ async fn sample(
     let mut host = HostSampler::new();
     let mut host_due = clock.now();
     let mut next = clock.now();
-    let mut failing = false;
     loop {
         let last = *done.borrow();
         let known = samples.len();
@@ -77,21 +118,21 @@ async fn sample(
             samples.extend(host.sample(clock.now()));
             host_due += HOST_EVERY;
         }
-        if let Some(telemetry) = &mut telemetry {
-            let reading = tokio::time::timeout(READING_TIMEOUT.to_std(), telemetry.sample()).await;
-            let at = clock.now();
-            let problem = match reading {
-                Ok(Ok(reading)) => {
-                    samples.extend(reading.into_iter().map(|s| Sample { at, ..s }));
-                    None
+        for (mut gauge, at, reading) in read_all(std::mem::take(&mut gauges), clock).await {
+            match reading {
+                Ok(reading) => {
+                    let labels =
+                        |own: String| [own.as_str(), &gauge.label].into_iter().filter(|l| !l.is_empty()).collect::<Vec<_>>().join(",");
+                    samples.extend(reading.into_iter().map(|s| Sample { at, labels: labels(s.labels), ..s }));
+                    gauge.failing = false;
                 }
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some(format!("no answer in {READING_TIMEOUT}")),
-            };
-            if let (Some(problem), false) = (&problem, failing) {
-                events.push(RunEvent { at, code: "telemetry_failed", detail: problem.clone() });
+                Err(detail) => {
+                    if !std::mem::replace(&mut gauge.failing, true) {
+                        events.push(RunEvent { at, code: "telemetry_failed", detail });
+                    }
+                }
             }
-            failing = problem.is_some();
+            gauges.push(gauge);
         }
         // A collector that is gone has failed and stops the run. One that is behind has records to keep: these readings are kept here too.
         for sample in &samples[known..] {

@@ -1,13 +1,14 @@
 //! One shard: takes prepared requests, waits for their due, sends them off, hears of their end.
 
 use crate::collect::{Kept, keep};
+use crate::endpoints::Endpoints;
 use crate::flight::{Flight, Slot, Timeouts, fly};
 use crate::pacer::Pacer;
 use crate::stop::Stop;
 use crate::supply::{ASKS_AHEAD, BYTES_AHEAD, Item, REQUESTS_AHEAD, Ready, Supply};
 use crate::waiting::{Progressed, Ready as Release, Waiting, count_unsent};
 use crate::window::WindowState;
-use nomoat_core::backend::{Backend, Encoder, LiveTurn, Payload, Prepared};
+use nomoat_core::backend::{LiveTurn, Payload, Prepared};
 use nomoat_core::clock::Clock;
 use nomoat_core::event::{EventSink, Live, unsent};
 use nomoat_core::prompt::Prompt;
@@ -25,8 +26,7 @@ use tokio::sync::mpsc;
 /// What a shard is given.
 pub(crate) struct ShardConfig {
     pub shard: ShardId,
-    pub backend: Arc<dyn Backend>,
-    pub encoder: Arc<dyn Encoder>,
+    pub endpoints: Arc<Endpoints>,
     pub clock: Arc<dyn Clock>,
     pub records: SyncSender<Kept>,
     pub live: Arc<Live>,
@@ -104,6 +104,7 @@ enum News {
     FirstToken(RequestId, Nanos),
     Ended {
         id: RequestId,
+        endpoint: u16,
         slot: Box<Slot>,
         end: Nanos,
         first_token: Option<Nanos>,
@@ -122,7 +123,8 @@ pub(crate) struct Shard {
     due: BinaryHeap<Reverse<Timed>>,
     waiting: Waiting<(usize, Box<Ready>)>,
     backlog: VecDeque<(Nanos, Box<Ready>, RequestRecord)>,
-    slots: Vec<Slot>,
+    /// Those that are free, by endpoint: a channel leads to one.
+    slots: Vec<Vec<Slot>>,
     in_flight: usize,
     histories: HashMap<RequestId, History>,
     /// Requests asked of an open loop's stream and not yet delivered.
@@ -136,6 +138,7 @@ impl Shard {
     pub async fn run(config: ShardConfig, opening: Opening, supply: Supply, mut pacer: Pacer) -> ShardEnd {
         let (news, mut heard) = mpsc::unbounded_channel();
         let streams = config.lanes.max(1);
+        let slots = std::iter::repeat_with(Vec::new).take(config.endpoints.len()).collect();
         let mut shard = Self {
             config,
             opening,
@@ -144,7 +147,7 @@ impl Shard {
             due: BinaryHeap::new(),
             waiting: Waiting::new(),
             backlog: VecDeque::new(),
-            slots: vec![],
+            slots,
             in_flight: 0,
             histories: HashMap::new(),
             asked: 0,
@@ -308,9 +311,9 @@ impl Shard {
     }
 
     fn send(&mut self, ready: Ready, record: RequestRecord) {
-        let Ready { entry, payload, .. } = ready;
+        let Ready { entry, endpoint, payload, .. } = ready;
         let history = self.history(&entry.request.prompt);
-        let payload = payload.unwrap_or_else(|| self.config.encoder.encode(&entry.request, &history));
+        let payload = payload.unwrap_or_else(|| self.config.endpoints.encode(endpoint, &entry.request, &history));
         let id = entry.request.id;
         let keep_text = self.config.uses_live && entry.dependents > 0;
         if keep_text {
@@ -331,11 +334,10 @@ impl Shard {
         };
         self.in_flight += 1;
         self.config.live.in_flight.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let mut slot = self
-            .slots
+        let mut slot = self.slots[usize::from(endpoint)]
             .pop()
             .unwrap_or_else(|| Slot { channel: None, sink: EventSink::new(self.config.clock.clone(), self.config.live.clone()) });
-        let (news, records, backend) = (self.news.clone(), self.config.records.clone(), self.config.backend.clone());
+        let (news, records, backend) = (self.news.clone(), self.config.records.clone(), self.config.endpoints.backend(endpoint).clone());
         let live = self.config.live.clone();
         let (shard, timeouts, mut stop) = (self.config.shard, self.config.timeouts, self.config.stop.clone());
         let notify_first: Option<Box<dyn FnOnce(Nanos) + Send>> = (self.config.uses_first_token && entry.dependents > 0).then(|| {
@@ -349,6 +351,7 @@ impl Shard {
             let exchange = said.zip(answer).map(|(prompt, answer)| LiveTurn { prompt, answer });
             let ended = News::Ended {
                 id,
+                endpoint,
                 slot: Box::new(slot),
                 end: record.at.end.unwrap_or(record.at.due),
                 first_token: record.at.first_token,
@@ -367,11 +370,11 @@ impl Shard {
                 let released = self.waiting.note(id, |p| p.first_token = Some(at));
                 self.release(released);
             }
-            News::Ended { id, slot, end, first_token, failed, stopped, exchange } => {
+            News::Ended { id, endpoint, slot, end, first_token, failed, stopped, exchange } => {
                 self.end.cut |= stopped;
                 self.in_flight -= 1;
                 self.config.live.in_flight.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-                self.slots.push(*slot);
+                self.slots[usize::from(endpoint)].push(*slot);
                 if let (Some(exchange), Some(history)) = (exchange, self.histories.get_mut(&id)) {
                     history.turns.push(exchange);
                 }
@@ -409,6 +412,7 @@ impl Shard {
             session: r.session,
             turn: r.turn,
             lane: ready.entry.lane,
+            endpoint: ready.endpoint,
             shard: self.config.shard,
             class: r.class,
             priority: r.priority,

@@ -1,6 +1,7 @@
 //! Whole runs in simulated time, with answers that are known beforehand.
 
 use crate::collect::{Kept, RecordSink};
+use crate::endpoints::Endpoints;
 use crate::flight::Timeouts;
 use crate::pacer::Pacer;
 use crate::shard::{Opening, Shard, ShardConfig};
@@ -102,6 +103,7 @@ struct Case {
     service: Nanos,
     stall: (Nanos, Nanos),
     fails: Vec<u32>,
+    endpoints: usize,
     max_in_flight: usize,
     max_concurrency: usize,
     timeout: Nanos,
@@ -116,6 +118,7 @@ impl Case {
             service: Nanos::from_millis(50),
             stall: (Nanos::MAX, Nanos::MAX),
             fails: vec![],
+            endpoints: 1,
             max_in_flight: usize::MAX,
             max_concurrency: usize::MAX,
             timeout: Nanos::from_secs(100),
@@ -140,11 +143,11 @@ impl Case {
             let clock = Arc::new(PausedClock(tokio::time::Instant::now()));
             let sim = SimBackend(Arc::new(Sim { clock: clock.clone(), service: self.service, stall: self.stall, fails: self.fails }));
             let backend: Arc<dyn Backend> = Arc::new(sim);
+            let endpoints = Arc::new(Endpoints::new(&vec![backend; self.endpoints], &schedule, &Offer::default()));
             let streams = schedule.streams(ShardId(0), 1);
             let config = ShardConfig {
                 shard: ShardId(0),
-                encoder: backend.encoder(&Offer::default()),
-                backend: backend.clone(),
+                endpoints: endpoints.clone(),
                 clock,
                 records,
                 live: Arc::new(Live::default()),
@@ -156,7 +159,7 @@ impl Case {
                 uses_first_token: crate::shard::waits_for_first_tokens(&schedule),
                 lanes: if rule.load.is_closed() { streams.len() } else { 0 },
             };
-            let supply = Supply::inline(Maker::new(streams, backend.encoder(&Offer::default())));
+            let supply = Supply::inline(Maker::new(streams, endpoints));
             let window = Arc::new(WindowState::new(Nanos::ZERO, rule.warmup, rule.limit, rule.load.is_closed()));
             tokio::task::spawn_local(async move {
                 match self.stop_at {
@@ -230,6 +233,17 @@ fn over_the_bound_requests_are_dropped_and_recorded() {
     assert!(
         records.iter().filter(|r| r.status == Status::Dropped).all(|r| r.at.start.is_none() && r.error == Some(ErrorCode::InFlightBound))
     );
+}
+
+#[test]
+fn every_record_tells_its_endpoint() {
+    let load = Load::Arrivals { process: ArrivalProcess::Constant, rate_per_s: 100.0 };
+    let mut case = Case::new(fixed(), load, seconds(1));
+    case.service = Nanos::from_millis(500);
+    (case.max_in_flight, case.endpoints) = (10, 3);
+    let records = case.run();
+    assert!(records.iter().any(|r| r.status == Status::Dropped), "also those that were not sent");
+    assert!(records.iter().all(|r| u32::from(r.endpoint) == r.request.0 % 3));
 }
 
 #[test]

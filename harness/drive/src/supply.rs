@@ -3,7 +3,8 @@
 //! A shard holds credit with its supply. An open loop is one stream read ahead as far as the bounds allow; a closed loop is one
 //! stream per lane, each one request ahead, so that a quick lane never waits for a slow one.
 
-use nomoat_core::backend::{Encoder, Payload};
+use crate::endpoints::Endpoints;
+use nomoat_core::backend::Payload;
 use nomoat_core::digest::Digest;
 use nomoat_core::prompt::Prompt;
 use nomoat_core::schedule::{Entry, EntryStream};
@@ -24,6 +25,8 @@ pub(crate) const ASKS_AHEAD: usize = 32;
 /// A request made ready, or why it could not be.
 pub(crate) struct Ready {
     pub entry: Entry,
+    /// Index of the endpoint that it goes to.
+    pub endpoint: u16,
     /// `None` for a prompt that continues a live conversation: it is encoded when its history is known.
     pub payload: Option<Result<Payload, String>>,
     /// Digest of the bytes offered.
@@ -53,12 +56,12 @@ pub(crate) enum Supply {
 /// Pulls entries and encodes them.
 pub(crate) struct Maker {
     streams: Vec<Option<EntryStream>>,
-    encoder: Arc<dyn Encoder>,
+    endpoints: Arc<Endpoints>,
 }
 
 impl Maker {
-    pub fn new(streams: Vec<EntryStream>, encoder: Arc<dyn Encoder>) -> Self {
-        Self { streams: streams.into_iter().map(Some).collect(), encoder }
+    pub fn new(streams: Vec<EntryStream>, endpoints: Arc<Endpoints>) -> Self {
+        Self { streams: streams.into_iter().map(Some).collect(), endpoints }
     }
 
     fn make(&mut self, stream: usize) -> Item {
@@ -67,9 +70,10 @@ impl Maker {
             return Item::End;
         };
         let live = matches!(entry.request.prompt, Prompt::Live { .. });
-        let payload = (!live).then(|| self.encoder.encode(&entry.request, &[]));
+        let endpoint = self.endpoints.of(&entry.request);
+        let payload = (!live).then(|| self.endpoints.encode(endpoint, &entry.request, &[]));
         let digest = payload.as_ref().and_then(|p| p.as_ref().ok()).map(Payload::digest);
-        Item::Ready { stream, ready: Box::new(Ready { entry, payload, digest }) }
+        Item::Ready { stream, ready: Box::new(Ready { entry, endpoint, payload, digest }) }
     }
 }
 

@@ -3,13 +3,14 @@
 use crate::summary::MetricWire;
 use nomoat_core::report::RunReport;
 
-const HEADER: [&str; 15] = [
+const HEADER: [&str; 16] = [
     "name",
     "unit",
     "stat",
     "population",
     "class",
     "connection",
+    "endpoint",
     "phase",
     "value",
     "n",
@@ -37,6 +38,7 @@ pub(super) fn render<'a>(reports: impl IntoIterator<Item = (Option<&'a str>, &'a
                 row.population,
                 row.scope.class.unwrap_or_default(),
                 row.scope.connection.unwrap_or_default(),
+                row.scope.endpoint.map_or_else(String::new, |e| e.to_string()),
                 row.scope.phase,
                 number(row.value),
                 row.n.to_string(),

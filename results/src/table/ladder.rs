@@ -108,6 +108,10 @@ fn cells(rungs: &[Rung<'_>], notes: &mut Notes) -> (Vec<String>, Vec<Vec<String>
     }
     let of = |part: u64, all: u64| format!("{} of {}", units::count(part), units::count(all));
     rows.push(labelled("Answered", rungs.iter().map(|r| of(r.report.counts.ok, r.report.counts.measured)).collect()));
+    for index in 0..rungs.iter().map(|r| r.report.counts.by_endpoint.len()).max().unwrap_or(0) {
+        let counts = |r: &Rung<'_>| r.report.counts.by_endpoint.get(index).map_or_else(|| "–".to_owned(), |c| of(c.ok, c.measured));
+        rows.push(labelled(&format!("  endpoint {index}"), rungs.iter().map(counts).collect()));
+    }
     rows.push(labelled("Verdict", rungs.iter().map(|r| verdict::headline(&r.report.validity)).collect()));
     (header, rows)
 }
@@ -149,6 +153,7 @@ fn ending(rungs: &[Rung<'_>], context: &TableContext, notes: &Notes) -> Vec<Stri
     lines.extend(flags(rungs));
     lines.extend(notes.lines().map(|(mark, reason)| format!("{mark} {reason}")));
     lines.extend(context.slo_words().map(|slo| format!("goodput counts requests that met {slo}")));
+    lines.extend(context.endpoint_lines());
     lines.extend(context.below.iter().cloned());
     lines.push(format!("instrument: {}", context.calibration_words()));
     lines

@@ -45,6 +45,10 @@ fn ending(report: &RunReport, context: &TableContext, notes: &Notes) -> String {
     }
     items.extend(verdict::not_checked(&report.validity));
     items.extend(notes.lines().map(|(mark, reason)| format!("{mark} {reason}")));
+    for (line, counts) in context.endpoint_lines().zip(&report.counts.by_endpoint) {
+        let [ok, measured] = [counts.ok, counts.measured].map(units::count);
+        items.push(format!("{line}, {ok} of {measured} answered"));
+    }
     items.extend(context.below.iter().cloned());
     items.push(context.calibration_words().to_owned());
     items.extend(context.next.iter().map(|n| format!("next: {n}")));

@@ -36,6 +36,8 @@ const LATENCY_COLUMNS: [Col; 7] = [
     Col(12, Side::Right),
     Col(12, Side::Right),
 ];
+const ENDPOINT_COLUMNS: [Col; 6] =
+    [Col(38, Side::Left), Col(10, Side::Right), Col(10, Side::Right), Col(10, Side::Right), Col(12, Side::Right), Col(12, Side::Right)];
 /// Label, value, remark: the same left edges as the latencies, so that values stand under each other.
 const FACT_COLUMNS: [Col; 3] = [Col(21, Side::Left), Col(12, Side::Right), Col(63, Side::Left)];
 
@@ -48,6 +50,7 @@ pub(super) fn render(report: &RunReport, context: &TableContext) -> String {
         page.latency(),
         page.facts("Throughput", Page::throughput),
         page.facts("Requests", Page::requests),
+        page.endpoints(),
         page.facts("Cost, USD", Page::cost),
         page.facts("KV memory", Page::kv),
         page.verdict(),
@@ -234,6 +237,23 @@ impl<'a> Page<'a> {
         ]
     }
 
+    /// What each of several endpoints got and how it answered; empty where there is one.
+    fn endpoints(&mut self) -> String {
+        let mut rows = vec![];
+        for (index, counts) in self.report.counts.by_endpoint.iter().enumerate() {
+            let of = |stat: Stat| {
+                let is = |r: &&MetricRow| r.name == "ttft" && r.scope.endpoint == Some(index as u16) && r.stat == stat;
+                self.report.metrics.iter().filter(is).find(|r| r.population == Population::Ok)
+            };
+            let (p50, p99) = (of(Stat::P50), of(Stat::P99));
+            let name = self.context.endpoints.get(index).map_or_else(String::new, |url| format!(" {url}"));
+            let [due, ok, failed] = [counts.measured, counts.ok, counts.failed].map(units::count);
+            rows.push(vec![format!("{index}{name}"), due, ok, failed, self.cell(p50), self.cell(p99)]);
+        }
+        let header = ["Endpoint", "due", "answered", "failed", "TTFT p50", "TTFT p99"];
+        if rows.is_empty() { String::new() } else { grid(&ENDPOINT_COLUMNS, &header, &rows) }
+    }
+
     fn cost(&mut self) -> Vec<Option<Fact>> {
         vec![
             self.fact("Per M output tokens", "usd_per_mtok_out", ""),
@@ -274,6 +294,29 @@ impl<'a> Page<'a> {
         text
     }
 
+    /// The load host during the window, in a line. What it does not tell is left out; the other formats have the reason.
+    fn host(&self) -> Option<String> {
+        let value = |name: &str| self.single(name).and_then(|r| r.value);
+        let share = |name: &str, what: &str| value(name).map(|v| format!("{} {what}", units::percent(v)));
+        let host = [
+            share("host_cpu_share", "busy"),
+            share("host_steal_share", "stolen"),
+            value("host_cpu_pressure").map(|v| format!("somebody waiting for a core {} of the time", units::percent(v))),
+            value("tcp_retransmits").filter(|v| *v > 0.0).map(|v| format!("{} TCP segments sent again", units::count(v as u64))),
+        ];
+        let harness = [
+            value("harness_cpu_cores").map(|v| format!("{v:.2} cores")),
+            value("harness_resident_peak_bytes").map(units::bytes),
+            value("harness_involuntary_rate").map(|v| format!("taken off a core {} times/s", units::human(v, "1/s"))),
+        ];
+        let join = |who: &str, words: &[Option<String>]| {
+            let words: Vec<&str> = words.iter().flatten().map(String::as_str).collect();
+            (!words.is_empty()).then(|| format!("{who} {}", words.join(", ")))
+        };
+        let parts: Vec<String> = [join("cores of the host", &host), join("this process", &harness)].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| format!("during the window: {}", parts.join(" · ")))
+    }
+
     fn below(&mut self) -> String {
         let mut text = String::new();
         for (mark, reason) in self.notes.lines() {
@@ -287,6 +330,9 @@ impl<'a> Page<'a> {
         let drain = self.single("drain_seconds").and_then(|r| r.value).map(|v| format!("drain {}", units::duration(v * 1e9)));
         let words: Vec<String> = [lag, coalesced, drain, Some(self.context.calibration_words().to_owned())].into_iter().flatten().collect();
         text.push_str(&wrap(&format!("instrument: {}", words.join(" · ")), 2));
+        if let Some(words) = self.host() {
+            text.push_str(&wrap(&words, 2));
+        }
         text
     }
 }

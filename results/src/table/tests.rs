@@ -13,6 +13,7 @@ fn context() -> TableContext {
         load: "Poisson 20.1/s (recorded 5.2/s)".into(),
         accelerators: Some("8 × h200".into()),
         slo: made_up::facts().slo,
+        endpoints: vec![],
         below: vec![
             "host: Made-up 9000, 2 cores, linux 6.12".into(),
             "schedule 5891b5b522d5 · seed 7 · files in runs/01930000-0000-7000-8000-000000000001".into(),
@@ -30,6 +31,32 @@ fn bare() -> TableContext {
 fn terminal() {
     insta::assert_snapshot!("table_valid", render(&made_up::valid_report(), &context(), Format::Table));
     insta::assert_snapshot!("table_invalid", render(&made_up::invalid_report(), &bare(), Format::Table));
+}
+
+#[test]
+fn several_endpoints() {
+    use nomoat_core::report::{EndpointCounts, Scope};
+    let mut report = made_up::valid_report();
+    let half = |measured, ok| EndpointCounts { measured, ok, failed: measured - ok, output_tokens: 100 * ok };
+    report.counts.by_endpoint = vec![half(302, 302), half(301, 300)];
+    let ttft: Vec<MetricRow> = report.metrics.iter().filter(|r| r.name == "ttft").cloned().collect();
+    for endpoint in 0..2 {
+        report
+            .metrics
+            .extend(ttft.iter().map(|r| MetricRow { scope: Scope { endpoint: Some(endpoint), ..Scope::default() }, ..r.clone() }));
+    }
+    let context = TableContext { endpoints: vec!["http://10.0.0.1:8000".into(), "http://10.0.0.2:8000".into()], ..context() };
+    let text = render(&report, &context, Format::Table);
+    let part: Vec<&str> = text.lines().skip_while(|l| !l.starts_with("Endpoint")).take_while(|l| !l.is_empty()).collect();
+    insta::assert_snapshot!("table_endpoints", part.join("\n"));
+    let markdown = render(&report, &context, Format::Markdown);
+    assert!(markdown.contains("- endpoint 1: http://10.0.0.2:8000, 300 of 301 answered"), "{markdown}");
+    assert!(markdown.contains("| ttft | p50 | ok | endpoint 1 |"), "{markdown}");
+    let rungs = [Rung { label: "8", run_id: "8", report: &report }];
+    let ladder = render_ladder(&rungs, &context, Format::Table);
+    assert!(ladder.contains("  endpoint 1") && ladder.contains("300 of 301") && ladder.contains("endpoint 1: http"), "{ladder}");
+    let back = Summary::from_json("s", &Summary::new("r", &report).to_json()).unwrap();
+    assert_eq!((back.counts.by_endpoint[1].ok, back.metrics.last().unwrap().scope.endpoint), (300, Some(1)));
 }
 
 #[test]

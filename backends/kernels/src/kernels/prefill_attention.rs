@@ -147,7 +147,7 @@ fn lengths(dims: &Dims) -> impl Iterator<Item = usize> + use<> {
     (0..s).map(move |at| match at {
         0 => l,
         _ if l < 1024 && at % 3 == 1 => 0,
-        _ => (l * (s - at) / s | 1).min(l),
+        _ => ((l * (s - at) / s) | 1).min(l),
     })
 }
 

@@ -94,6 +94,7 @@ impl Product<'_> {
     }
 }
 
+#[allow(clippy::struct_field_names, reason = "what it packs is what it is called")]
 /// Packs a stretch of B: panels of as many rows of B as two vectors hold.
 struct Columns<'a> {
     product: Product<'a>,

@@ -238,7 +238,7 @@ mod tests {
                 let want = f64::from(*x).exp();
                 assert!((f64::from(got) / want - 1.0).abs() < 3e-7, "{isa:?}: exp({x}) = {got}, not {want}");
             }
-            let edge = isa.run(Exp(vec![0.0, -0.0, -1e30, f32::NEG_INFINITY, -1.0, -2.0, -3.0, -100.0].repeat(2)));
+            let edge = isa.run(Exp([0.0, -0.0, -1e30, f32::NEG_INFINITY, -1.0, -2.0, -3.0, -100.0].repeat(2)));
             assert_eq!((edge[0], edge[1]), (1.0, 1.0));
             assert!(edge.iter().all(|y| y.is_finite() && *y > 0.0), "{edge:?}");
         }

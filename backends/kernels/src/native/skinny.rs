@@ -136,8 +136,8 @@ pub(super) fn tile<S: Simd, E: Element, const R: usize, const C: usize, const U:
     let mut at = 0;
     while at < whole {
         if let Some(ahead) = ahead {
-            for r in 0..R {
-                S::prefetch(&ahead[r][at..]);
+            for row in ahead {
+                S::prefetch(&row[at..]);
             }
         }
         for u in 0..U {

@@ -81,6 +81,48 @@ fn an_open_loop_and_all_that_can_be_done_with_its_run() {
 }
 
 #[test]
+fn several_endpoints_take_turns() {
+    let [one, two, other] = ["", "", "model=other"].map(|script| truth(script, None, None));
+    let place = Place::new();
+    let both = format!("{},{}", url(&one), url(&two));
+    let load = "--concurrency 2 --requests 21 --warmup 0s --input-tokens 32 --output-tokens 8 --quiet --format json";
+    let ended = place.say(&format!("run --url {} --url {} {load}", url(&one), url(&two)));
+    let summary = ended.summary();
+    assert_exact(&ended, &summary, 32, 8);
+    let by_endpoint = |summary: &Summary| {
+        let parts = summary.0["counts"]["by_endpoint"].as_array().unwrap().clone();
+        parts.iter().map(|part| (part["measured"].as_u64().unwrap(), part["ok"].as_u64().unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(by_endpoint(&summary), [(11, 11), (10, 10)]);
+    let ttft = |endpoint: u64| {
+        let rows = summary.0["metrics"].as_array().unwrap();
+        rows.iter().find(|r| r["scope"]["endpoint"] == endpoint && r["name"] == "ttft" && r["stat"] == "p50").unwrap()["n"].as_u64()
+    };
+    assert_eq!([ttft(0), ttft(1)], [Some(11), Some(10)]);
+    let counter = summary.0["validity"]["rules"].as_array().unwrap().iter().find(|r| r["rule"] == "usage agrees with the engine's counter");
+    assert_eq!(counter.unwrap()["finding"], "pass", "the counters of both are added up");
+    let run = place.only_run();
+    let first = manifest(&run);
+    assert_eq!(first["backend"]["endpoints"], serde_json::json!([url(&one), url(&two)]));
+    let report = place.run(&["report", run.to_str().unwrap()]);
+    assert!(report.stderr.contains("byte for byte"), "{}", report.stderr);
+    assert!(report.stdout.contains(&format!("\n1 {}", url(&two))), "{}", report.stdout);
+
+    let again = place.run(&["run", "-f", &format!("{}/manifest.json", run.display()), "--quiet", "--format", "json"]);
+    assert_eq!(by_endpoint(&again.summary()), [(11, 11), (10, 10)], "a manifest repeats it");
+    let ladder = place.say(&format!("run --url {both} --ladder 1,2 --requests 4 --warmup 0s --input-tokens 8 --output-tokens 2 --quiet"));
+    let shown = ladder.stdout.lines().find(|line| line.starts_with("  endpoint 1")).unwrap_or_else(|| panic!("{ladder:?}"));
+    assert_eq!(shown.matches("2 of 2").count(), 2, "{shown}");
+
+    let differ = place.say(&format!("run --url {} --url {} {load}", url(&one), url(&other)));
+    assert_eq!(differ.code, Some(3), "{differ:?}");
+    let says = format!("{} serves model `truth`, {} serves model `other`", url(&one), url(&other));
+    assert!(differ.stderr.contains(&says), "{}", differ.stderr);
+    let twice = place.say(&format!("run --url {0},{0} {load}", url(&one)));
+    assert!(twice.code == Some(2) && twice.stderr.contains("is given twice"), "{twice:?}");
+}
+
+#[test]
 fn both_dialects() {
     let server = truth("ttft=2ms,itl=1ms", None, None);
     for (path, dialect) in [("/v1/chat/completions", "chat"), ("/v1/completions", "completions")] {

@@ -1,4 +1,5 @@
-//! Readings over time: KV memory, the harness's busiest thread, the engine's own token counter.
+//! Readings over time: KV memory, the harness's busiest thread, the engine's own token counter. Of several endpoints the readings are added
+//! up, shares averaged.
 //!
 //! The three figures of KV memory (theoretical, allocated, occupied) are never mixed: where one is derived from another, the
 //! row says so.
@@ -9,6 +10,7 @@ use crate::sample::{RunEvent, Sample, names};
 use crate::units::Nanos;
 
 const NO_GAUGE: &str = "the endpoint exposes no KV gauge";
+const NOT_ALL: &str = "not every endpoint exposes it";
 const NO_CAPACITY: &str = "the endpoint does not say how large its KV cache is";
 const NO_SHAPE: &str = "the endpoint says how many tokens its KV cache holds and not how many bytes: give --model-config FILE";
 const NOT_HELD: &str = "no reading of the KV gauge held for any part of the window: give a longer --duration";
@@ -106,11 +108,13 @@ struct Held {
 impl Gauges {
     /// Reads the samples of a run.
     pub fn new(facts: &RunFacts, window: Window, samples: &[Sample], events: &[RunEvent]) -> Self {
-        let held = |name| Held::over(&series(samples, name), window);
-        let read = |of: &[&str]| samples.iter().any(|s| of.contains(&s.metric.as_str()) && s.labels.is_empty() && s.value.is_finite());
+        let (endpoints, engine) = (facts.endpoints, |name: &str| of_engine(facts.endpoints, samples, name));
+        let held = |name: &str| Held::over(&engine(name), window);
+        let read = |of: &[&str]| of.iter().any(|name| !engine(name).is_empty());
         let used = read(&[names::KV_USED_BYTES, names::KV_USED_FRACTION]);
         let failed = events.iter().filter(|e| e.code == "telemetry_failed").min_by_key(|e| (e.at, e.detail.as_str()));
-        let no_gauge = failed.map_or_else(|| NO_GAUGE.to_owned(), |e| format!("the endpoint's metrics could not be read: {}", e.detail));
+        let without = if endpoints > 1 { format!("{NO_GAUGE}: {NOT_ALL}") } else { NO_GAUGE.to_owned() };
+        let no_gauge = failed.map_or(without, |e| format!("the endpoint's metrics could not be read: {}", e.detail));
         let no_capacity = match (read(&[names::KV_CAPACITY_TOKENS]), used) {
             (true, _) if facts.geometry.is_none() => NO_SHAPE.to_owned(),
             (false, false) => no_gauge.clone(),
@@ -122,8 +126,8 @@ impl Gauges {
             used_fraction: held(names::KV_USED_FRACTION),
             missing: if used { NOT_HELD.to_owned() } else { no_gauge },
             no_capacity,
-            busiest_thread: held(names::HARNESS_THREAD).and_then(|h| h.mean),
-            generated: ends(&series(samples, names::GENERATION_TOKENS)),
+            busiest_thread: Held::over(&series(samples, names::HARNESS_THREAD), window).and_then(|h| h.mean),
+            generated: ends(&engine(names::GENERATION_TOKENS)),
         }
     }
 }
@@ -132,7 +136,7 @@ impl Capacity {
     fn of(facts: &RunFacts, window: Window, samples: &[Sample]) -> Option<Self> {
         // A capacity is often read once, before the window: it is then still the one that holds.
         let latest = |name| {
-            let series = series(samples, name);
+            let series = of_engine(facts.endpoints, samples, name);
             series.iter().rev().find(|(at, _)| *at <= window.end).or(series.first()).map(|(_, value)| *value).filter(|v| *v > 0.0)
         };
         let reported = latest(names::KV_CAPACITY_BYTES).map(|bytes| Self { bytes, derived: false });
@@ -158,11 +162,33 @@ impl Held {
 }
 
 /// The readings of one canonical name in order of time.
-fn series(samples: &[Sample], name: &str) -> Vec<(Nanos, f64)> {
+pub(super) fn series(samples: &[Sample], name: &str) -> Vec<(Nanos, f64)> {
     let of_name = samples.iter().filter(|s| s.metric == name && s.labels.is_empty() && s.value.is_finite());
     let mut series: Vec<_> = of_name.map(|s| (s.at, s.value)).collect();
     series.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
     series
+}
+
+/// The readings of the engine under one canonical name in order of time. Those of several endpoints become one series: each reading
+/// holds until the next of its endpoint, and from the moment on that all are known their sum is read, of shares their mean. Where an
+/// endpoint has no such reading the whole is not known.
+fn of_engine(endpoints: u16, samples: &[Sample], name: &str) -> Vec<(Nanos, f64)> {
+    if endpoints <= 1 {
+        return series(samples, name);
+    }
+    let mut readings: Vec<(Nanos, usize, f64)> = samples
+        .iter()
+        .filter(|s| s.metric == name && s.value.is_finite())
+        .filter_map(|s| Some((s.at, s.labels.strip_prefix("endpoint=")?.parse().ok()?, s.value)))
+        .collect();
+    readings.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)));
+    let mut latest = vec![None; endpoints.into()];
+    let parts = if name == names::KV_USED_FRACTION { f64::from(endpoints) } else { 1.0 };
+    let whole = readings.into_iter().filter_map(|(at, endpoint, value)| {
+        *latest.get_mut(endpoint)? = Some(value);
+        latest.iter().copied().sum::<Option<f64>>().map(|sum| (at, sum / parts))
+    });
+    whole.collect()
 }
 
 fn ends(series: &[(Nanos, f64)]) -> Option<[(Nanos, f64); 2]> {
@@ -175,6 +201,28 @@ fn ends(series: &[(Nanos, f64)]) -> Option<[(Nanos, f64); 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn readings_of_endpoints_are_added_up_once_all_are_known() {
+        let check = |name: &str, readings: &[(i64, &str, f64)], expect: &[(i64, f64)]| {
+            let sample = |(at, labels, value): &(i64, &str, f64)| Sample {
+                at: Nanos::from_secs(*at),
+                source: crate::sample::SampleSource::Engine,
+                metric: name.into(),
+                labels: (*labels).into(),
+                value: *value,
+            };
+            let samples: Vec<_> = readings.iter().map(sample).collect();
+            let expect: Vec<_> = expect.iter().map(|(at, value)| (Nanos::from_secs(*at), *value)).collect();
+            assert_eq!(of_engine(2, &samples, name), expect, "{readings:?}");
+        };
+        let both =
+            [(1, "endpoint=0", 10.0), (2, "endpoint=1", 5.0), (3, "endpoint=0", 20.0), (4, "endpoint=7", 1.0), (5, "endpoint=1", 6.0)];
+        check(names::GENERATION_TOKENS, &both, &[(2, 15.0), (3, 25.0), (5, 26.0)]);
+        check(names::KV_USED_FRACTION, &both[..2], &[(2, 7.5)]);
+        check(names::KV_USED_BYTES, &[(1, "endpoint=0", 10.0), (2, "endpoint=0", 11.0)], &[]);
+        check(names::KV_USED_BYTES, &[(1, "", 10.0)], &[]);
+    }
 
     #[test]
     fn a_reading_holds_until_the_next() {

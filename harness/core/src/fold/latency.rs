@@ -18,6 +18,7 @@ pub struct Columns {
     ids: Vec<u32>,
     classes: Vec<u16>,
     connections: Vec<Connection>,
+    endpoints: Vec<u16>,
     ok: Vec<bool>,
     /// From due until it started, or until it was given up without that.
     idle: Vec<(i64, i64)>,
@@ -33,6 +34,7 @@ impl Columns {
         self.ids.push(record.request.0);
         self.classes.push(record.class);
         self.connections.push(record.connection);
+        self.endpoints.push(record.endpoint);
         self.ok.push(record.is_ok());
         self.idle.push((record.at.due.0, record.at.start.or(record.at.end).unwrap_or(record.at.due).0));
         self.started += u64::from(record.at.start.is_some());
@@ -52,7 +54,8 @@ impl Columns {
         if !self.ids.windows(2).all(|pair| pair[0] < pair[1]) {
             rows.sort_unstable_by(|a, b| {
                 let (a, b) = (*a as usize, *b as usize);
-                let fixed = |i: usize| (self.ids[i], self.idle[i], self.ok[i], self.classes[i], self.connections[i] as u8);
+                let fixed =
+                    |i: usize| (self.ids[i], self.idle[i], self.ok[i], self.classes[i], self.connections[i] as u8, self.endpoints[i]);
                 let values = |i: usize| self.values.iter().filter_map(move |column| column.get(i));
                 fixed(a).cmp(&fixed(b)).then_with(|| values(a).cmp(values(b)))
             });
@@ -68,6 +71,11 @@ impl Columns {
     /// The rows of one kind of connection.
     pub fn on(&self, rows: &[u32], connection: Connection) -> Vec<u32> {
         rows.iter().copied().filter(|row| self.connections[*row as usize] == connection).collect()
+    }
+
+    /// The rows of one endpoint.
+    pub fn to(&self, rows: &[u32], endpoint: u16) -> Vec<u32> {
+        rows.iter().copied().filter(|row| self.endpoints[*row as usize] == endpoint).collect()
     }
 
     /// How many measured requests started, and when the last did.

@@ -1,6 +1,7 @@
 //! What the functions of metrics are given and what they give back.
 
 use super::gauges::Gauges;
+use super::host::HostUse;
 use super::window::{Arrived, Ended};
 use crate::cost::Bill;
 use crate::report::{Counts, Interval, MetricRow, Population, RunFacts, Scope, Stat, Window};
@@ -24,6 +25,7 @@ pub struct Run<'a> {
     /// The end of the last record of any phase.
     pub last_end: Option<Nanos>,
     pub gauges: Gauges,
+    pub host: HostUse,
 }
 
 /// Sums over the measured requests of a run or of one class.

@@ -118,6 +118,9 @@ pub fn evidence<'a>(run: &'a Run<'_>, columns: &Columns, mut account: Account, e
         held_up: events.iter().any(|e| e.code == "collector_full"),
         exhausted,
         stamped,
+        steal: run.host.steal.value(),
+        throttled: run.host.throttled.value().map(|grown| grown.by),
+        heated: run.host.heated.value().map(|grown| grown.by),
         clock_steps: events.iter().filter(|e| e.code == "clock_step").count() as u64,
     }
 }

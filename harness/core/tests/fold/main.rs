@@ -244,6 +244,28 @@ fn classes_and_connections_are_scopes() {
 }
 
 #[test]
+fn endpoints_are_told_apart() {
+    let facts = RunFacts { endpoints: 3, ..limited(1) };
+    let to = |i: u32, endpoint, ttft| RequestRecord { endpoint, ..answer(i, ms(i64::from(i)), &[ttft, ttft + 2]) };
+    let mut records: Vec<_> = (0..20).map(|i| to(i, (i % 2) as u16, if i % 2 == 0 { 5 } else { 50 })).collect();
+    records[19] = failed(records[19].clone(), Status::Http, ErrorCode::Http5xx);
+    records.push(to(20, 9, 1)); // an index that no endpoint has is in the whole only
+    let report = report(&facts, &records);
+    let counts: Vec<_> = report.counts.by_endpoint.iter().map(|c| (c.measured, c.ok, c.failed, c.output_tokens)).collect();
+    assert_eq!(counts, [(10, 10, 0, 20), (10, 9, 1, 18), (0, 0, 0, 0)]);
+    let ttft = |endpoint, population| {
+        let scope = Scope { endpoint: Some(endpoint), ..Scope::default() };
+        report.metrics.iter().find(|r| r.scope == scope && r.name == "ttft" && r.stat == Stat::P50 && r.population == population).cloned()
+    };
+    assert_eq!(ttft(0, Population::Ok).map(|r| (r.value, r.n)), Some((Some(5e6), 10)));
+    assert_eq!(ttft(1, Population::Ok).map(|r| (r.value, r.n)), Some((Some(50e6), 9)));
+    assert_eq!(ttft(2, Population::Ok).map(|r| (r.value, r.n)), Some((None, 0)));
+    assert_eq!(ttft(3, Population::Ok), None);
+    let alone = fold(&RunFacts { endpoints: 1, ..facts }, &records, &[], &[]);
+    assert!(alone.counts.by_endpoint.is_empty() && alone.metrics.iter().all(|r| r.scope.endpoint.is_none()));
+}
+
+#[test]
 fn cost_by_hand() {
     // 8 accelerators at 1.60 USD per hour, 600 s, 2.4 M output and 19.2 M input tokens.
     let tokens =

@@ -127,6 +127,21 @@ fn every_rule_both_ways() {
     flag("clock", ("V08", "clock"), |_, _, _| {});
     fail("inaccurate", ("V05", "own error"), |f, _, _| f.instrument_error = Some(Nanos::from_millis(60_000)));
     flag("insecure", ("V13", ""), |f, _, _| f.insecure = true);
+    for (what, rule, name, few, many) in [
+        ("stolen cores", "cores for itself", names::HOST_STEAL, [0.01, 0.01], [0.01, 0.012]),
+        ("a quota", "quota", names::HARNESS_THROTTLED, [7.0, 7.0], [7.0, 8.0]),
+        ("heat", "heat", names::HOST_THERMAL, [7.0, 7.0], [7.0, 9.0]),
+    ] {
+        for (values, finding) in [(few, Finding::Pass), (many, Finding::Fail)] {
+            let (facts, records, mut samples) = good();
+            samples.extend((1..).zip(values).map(|(s, value)| sample(SampleSource::Host, name, Nanos::from_secs(s), value)));
+            let rules = fold(&facts, &records, &samples, &[]).validity;
+            let found: Vec<_> = rules.rules.iter().filter(|r| r.code == "V14").collect();
+            assert!(matches!(found[..], [r] if r.finding == finding && r.rule.contains(rule)), "{what}: {found:?}");
+            assert!(rules.is_valid(), "{what}: the rule flags");
+        }
+    }
+    check("nobody tells", |_, _, _| {}, ("V14", ""), None, true);
     fail("stopped", ("V19", ""), |f, _, _| f.interrupted = true);
 }
 

@@ -5,6 +5,7 @@
 //! touches.
 
 use super::{Simd, Work};
+#[allow(clippy::wildcard_imports, reason = "half a hundred names with prefixes of their own")]
 use std::arch::x86_64::*;
 
 /// Enters a loop with AVX2 and fused multiply-add.
