@@ -190,10 +190,11 @@ impl Suite<'_> {
     /// All rows of a family. What is absent is noted if `note`.
     fn family(&mut self, kernel: &dyn Kernel, tier: Tier, note: bool) -> Vec<Row> {
         let before = self.found.absent.len();
-        // That text is for GPUs and native functions are for the CPU needs no line in the table.
+        // That text is for GPUs and native functions are for the CPU needs no line in the table; a family without any says why.
         let cpu = self.device.info().api == Api::Cpu;
+        let native = kernel.variants().iter().any(|variant| matches!(variant.how, How::Native(_)));
         let of_device = |variant: &Variant| match variant.how {
-            How::Text(_) => !cpu,
+            How::Text(_) => !cpu || !native,
             How::Native(_) => cpu,
             How::Plugin(_) => true,
         };

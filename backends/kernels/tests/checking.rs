@@ -10,6 +10,7 @@ use nomoat_kernels::host::Host;
 use nomoat_kernels::kernel::{How, Native, Tier, Variant};
 use nomoat_kernels::kernels::{KERNELS, find};
 use nomoat_kernels::problem::{NotRun, Problem, prepare};
+use nomoat_kernels::suite::{Ask, run};
 use nomoat_kernels::timing::{Cache, Effort, problems, sets, time};
 use std::time::Duration;
 
@@ -95,4 +96,21 @@ fn a_measurement_goes_round_its_sets_of_operands() {
     for set in &sets {
         assert_eq!(set.row(1, 0, 8).unwrap(), set.row(0, 0, 8).unwrap());
     }
+}
+
+#[test]
+fn a_family_that_no_variant_of_the_host_computes_says_why() {
+    let device = Cpu::new(1).unwrap();
+    let kernels = vec![find("host-copy").unwrap()];
+    let effort = Effort { limit: Duration::from_millis(1), spread: 1.0, samples: 1 };
+    let ask = Ask { kernels, variants: vec![], plugins: vec![], tier: Tier::Check, effort, sweep: false, seed: 1 };
+    // Ceilings are measured whatever is asked for; only what was asked for is told.
+    let found = run(&device, &ask, &mut |_| ());
+    assert!(found.rows.is_empty());
+    assert_eq!(found.absent.len(), 4);
+    assert!(
+        found.absent.iter().all(|absent| absent.kernel == "host-copy" && absent.why.contains("memory is the host's")),
+        "{:?}",
+        found.absent
+    );
 }
