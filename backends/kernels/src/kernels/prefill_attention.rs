@@ -86,6 +86,11 @@ impl Kernel for PrefillAttention {
                 how: How::Text(mma),
             },
             Variant {
+                name: "wgmma",
+                about: "wgmma, one tile's scores weighed while another's values are summed; other warps copy ahead (sm_90a only)",
+                how: How::Text(wgmma),
+            },
+            Variant {
                 name: "native",
                 about: "vectors of the host's processor over stretches of keys",
                 how: How::Native(crate::native::prefill_attention::native),
@@ -209,6 +214,24 @@ fn mma(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
     Ok(vec![Step::Launch(Launch { defines, block: warps as u32 * 32, shared: shared as u32, ..launch })])
 }
 
+fn wgmma(dims: &Dims, device: &DeviceInfo) -> Result<Vec<Step>, String> {
+    let d = dims.get("D");
+    if device.api != Api::Cuda || device.compute != 90 {
+        return Err(format!("wgmma is an instruction of sm_90a alone, not of {}", device.arch));
+    }
+    if d != 64 && d != 128 {
+        return Err(format!("needs D of 64 or 128, not {d}"));
+    }
+    // Queries, and two tiles of 128 keys and values.
+    let shared = 5 * 128 * d * 2;
+    // One kilobyte holds the barriers and what aligns the tiles.
+    if shared + 1024 > device.shared {
+        return Err(format!("two tiles in flight need {} bytes of shared memory, a block has {}", shared + 1024, device.shared));
+    }
+    let launch = launch(include_str!("../text/prefill_wgmma.cu"), "prefill_wgmma", dims, 128)?;
+    Ok(vec![Step::Launch(Launch { block: 384, shared: shared as u32, ..launch })])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,12 +261,13 @@ mod tests {
     #[test]
     fn what_does_not_fit_says_why() {
         let h200 = gpu(90, 232_448);
-        assert!(mma(&dims(1, 8192, 128), &h200).is_ok());
+        assert!(mma(&dims(1, 8192, 128), &h200).is_ok() && wgmma(&dims(1, 8192, 128), &h200).is_ok());
         for (steps, why) in [
             (mma(&dims(1, 8, 96), &h200), "D of 64 or 128"),
             (mma(&dims(1, 8, 64), &gpu(75, 65_536)), "sm_80"),
             (mma(&dims(1, 8, 128), &gpu(80, 40_000)), "shared memory"),
             (mma(&dims(70_000, 8, 128), &h200), "65535"),
+            (wgmma(&dims(1, 8, 128), &gpu(100, 232_448)), "sm_90a"),
             (portable(&dims(1, 8, 256), &h200), "at most 128"),
         ] {
             let said = steps.unwrap_err();
