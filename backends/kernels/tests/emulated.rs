@@ -9,12 +9,12 @@ mod standin;
 
 use nomoat_kernels::check::{check, compare};
 use nomoat_kernels::device::{Device, DeviceError, DeviceInfo, Ready};
-use nomoat_kernels::dims::Dims;
-use nomoat_kernels::kernel::{How, Kernel, Role, Step, Tier, Variant};
+use nomoat_kernels::dims::{Dims, Dtype};
+use nomoat_kernels::kernel::{Arg, How, Kernel, Launch, Role, Step, Tier, Variant};
 use nomoat_kernels::kernels::{KERNELS, find};
 use nomoat_kernels::problem::Problem;
 use sha2::{Digest, Sha256};
-use standin::{Standin, rerun_sanitized, standin};
+use standin::{Standin, sanitized, sanitized_run, standin};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::process::Command;
 use std::sync::Mutex;
@@ -140,7 +140,9 @@ fn family(
 
 #[test]
 fn every_kernel_text_is_right_in_every_order_on_every_device() {
-    if rerun_sanitized("every_kernel_text_is_right_in_every_order_on_every_device") {
+    if let Some(mut run) = sanitized_run("every_kernel_text_is_right_in_every_order_on_every_device") {
+        let ended = run.status().unwrap();
+        assert!(ended.success(), "under AddressSanitizer it ended with {ended}");
         return;
     }
     let Some(standin) = standin() else { return };
@@ -190,6 +192,33 @@ fn every_kernel_text_is_right_in_every_order_on_every_device() {
         assert!(["wgmma", "tma", "mfma"].iter().any(|unit| entry.contains(unit)), "{entry} is not in its text under emulation");
     }
     assert!(tallies.values().all(|tally| tally.runs > 0) || !missing.is_empty());
+}
+
+#[test]
+fn the_sanitizer_sees_a_read_past_an_operand() {
+    if !sanitized() {
+        return;
+    }
+    if let Some(mut run) = sanitized_run("the_sanitizer_sees_a_read_past_an_operand") {
+        let ended = run.output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(
+            !ended.status.success()
+                && said.contains("heap-buffer-overflow")
+                && said.contains("in reaching ")
+                && said.contains("kernel.cu:"),
+            "{said}"
+        );
+        return;
+    }
+    let Some(standin) = standin() else { return };
+    let cache = tempfile::tempdir().unwrap();
+    let device = opened(standin, DEVICES[0], cache.path());
+    let text = "KERNEL void reaching(GLOBAL float* out) { out[TID] = out[TID + 1]; }";
+    let launch = Launch { text, entry: "reaching", defines: vec![], grid: [1; 3], block: 64, shared: 0, args: vec![Arg::Operand(0)] };
+    let buffer = device.alloc(256, "an operand").unwrap();
+    let ready = device.prepare(&Step::Launch(launch)).unwrap();
+    device.enqueue(&ready, &[(Dtype::F32, &buffer)]).unwrap();
 }
 
 /// What came of deleting one place where threads wait.
