@@ -4,9 +4,9 @@
 // of column l%16 of C. A sum does not care for the order of k, so a lane fetches eight neighbours of each row at once and gives them to
 // two instructions: A and B are permuted alike.
 #if defined(__gfx90a__) || defined(__gfx940__) || defined(__gfx941__) || defined(__gfx942__)
-typedef short bf16x4 __attribute__((ext_vector_type(4)));
-typedef float f32x4 __attribute__((ext_vector_type(4)));
-typedef u32 u32x4 __attribute__((ext_vector_type(4)));
+typedef short bf16x4 __attribute__((vector_size(8)));
+typedef float f32x4 __attribute__((vector_size(16)));
+typedef u32 u32x4 __attribute__((vector_size(16)));
 #define BM 128
 #define BN 128
 #define BK 32
