@@ -8,6 +8,7 @@ pub mod cpu;
 pub mod driver;
 pub mod find;
 pub mod gpu;
+mod library;
 pub mod opencl;
 pub mod rtc;
 

@@ -2,7 +2,7 @@
 //!
 //! cuBLASLt and hipBLASLt have the same functions under different names; numbers of types and attributes differ.
 
-use super::{Api, Buffer, Device};
+use super::{Api, Buffer, Device, library};
 use libloading::Library;
 use std::cell::{OnceCell, RefCell};
 use std::ffi::{c_int, c_void};
@@ -50,7 +50,6 @@ pub(super) struct BlasLt {
     suggest: unsafe extern "C" fn(Handle, Handle, Handle, Handle, Handle, Handle, Handle, c_int, *mut c_void, *mut c_int) -> c_int,
     multiply: Multiply,
     destroy: unsafe extern "C" fn(Handle) -> c_int,
-    _libraries: Vec<Library>,
 }
 
 type Multiply = unsafe extern "C" fn(
@@ -84,21 +83,22 @@ impl BlasLt {
         } else {
             &["libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"]
         };
-        let folders = super::rtc::folders(api);
-        let within = folders.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name))).filter(|path| path.is_file());
+        let within = |folders: Vec<PathBuf>| {
+            folders.into_iter().flat_map(|folder| names.iter().map(move |name| folder.join(name))).filter(|path| path.is_file())
+        };
+        let asked = std::iter::once_with(|| super::rtc::asked_folders(api)).flat_map(within);
         let mut why = format!("{} is not found by the loader nor in the toolkit's folders", names[0]);
-        for path in within.chain(names.iter().map(PathBuf::from)) {
-            // SAFETY: loading runs the initialisers of the vendor's own library.
-            match unsafe { Library::new(&path) } {
+        for path in within(super::rtc::folders(api)).chain(names.iter().map(PathBuf::from)).chain(asked) {
+            match library::load(&path) {
                 Ok(library) => return Self::of(library, hip).map_err(|why| format!("{}: {why}", path.display())),
-                Err(error) if path.is_file() => why = format!("{} does not load: {error}", path.display()),
+                Err(error) if path.is_file() => why = error,
                 Err(_) => (),
             }
         }
         Err(why)
     }
 
-    fn of(library: Library, hip: bool) -> Result<Self, String> {
+    fn of(library: &'static Library, hip: bool) -> Result<Self, String> {
         macro_rules! get {
             ($name:literal) => {{
                 let name = format!("{}{}", if hip { "hipblasLt" } else { "cublasLt" }, $name);
@@ -126,7 +126,6 @@ impl BlasLt {
             suggest: get!("MatmulAlgoGetHeuristic"),
             multiply: get!("Matmul"),
             destroy: get!("Destroy"),
-            _libraries: vec![library],
         })
     }
 

@@ -4,7 +4,7 @@
 //! function's dynamic shared memory (AMD needs no such call for modules). Numbers of attributes differ: one list per dialect. Signatures: CUDA
 //! driver API 12 and HIP 5.2 headers.
 
-use super::Api;
+use super::{Api, library};
 use libloading::Library;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::path::Path;
@@ -35,14 +35,42 @@ pub struct Numbers {
     pub local: c_int,
     /// Of a function: registers.
     pub registers: c_int,
+    /// Of a function: threads of a block at most.
+    pub block: c_int,
+    /// Of a function: shared memory that its text declares.
+    pub static_shared: c_int,
     /// The code for too little memory.
     pub out_of_memory: c_int,
 }
 
-const CUDA: Numbers =
-    Numbers { units: 16, warp: 10, cache: 38, shared: 97, major: 75, minor: 76, threads: 1, local: 3, registers: 4, out_of_memory: 2 };
-const HIP: Numbers =
-    Numbers { units: 63, warp: 87, cache: 19, shared: 74, major: 23, minor: 61, threads: 56, local: 3, registers: 4, out_of_memory: 2 };
+const CUDA: Numbers = Numbers {
+    units: 16,
+    warp: 10,
+    cache: 38,
+    shared: 97,
+    major: 75,
+    minor: 76,
+    threads: 1,
+    local: 3,
+    registers: 4,
+    block: 0,
+    static_shared: 1,
+    out_of_memory: 2,
+};
+const HIP: Numbers = Numbers {
+    units: 63,
+    warp: 87,
+    cache: 19,
+    shared: 74,
+    major: 23,
+    minor: 61,
+    threads: 56,
+    local: 3,
+    registers: 4,
+    block: 0,
+    static_shared: 1,
+    out_of_memory: 2,
+};
 
 macro_rules! table {
     ($($(#[$doc:meta])* $field:ident = $cuda:literal | $hip:literal: fn($($type:ty),*);)*) => {
@@ -58,7 +86,7 @@ macro_rules! table {
             named: Named,
             /// Raises a function's dynamic shared memory; AMD needs no such call.
             pub raise_shared: Option<unsafe extern "C" fn(Handle, c_int, c_int) -> c_int>,
-            library: Library,
+            library: &'static Library,
         }
 
         /// Names of the entry points, for the tests' stand-in.
@@ -72,16 +100,18 @@ macro_rules! table {
             /// # Errors
             /// What is missing: the library, or which of its entry points.
             pub fn load(api: Api, path: &str) -> Result<Self, String> {
+                Self::of(api, path, library::load(Path::new(path))?)
+            }
+
+            fn of(api: Api, path: &str, library: &'static Library) -> Result<Self, String> {
                 let hip = api == Api::Hip;
-                // SAFETY: loading runs the initialisers of the vendor's own driver.
-                let library = unsafe { Library::new(path) }.map_err(|error| format!("{path} does not load: {error}"))?;
                 // SAFETY: the types are those of the vendors' headers for these names.
                 unsafe {
                     $(let name = if hip { $hip } else { $cuda };
                     let $field = *library
                         .get::<unsafe extern "C" fn($($type),*) -> c_int>(name.as_bytes())
                         .map_err(|_| format!("{path} has no {name}; the driver is too old"))?;)*
-                    let named = Named::load(&library, hip).ok_or_else(|| format!("{path} has no names of errors; the driver is too old"))?;
+                    let named = Named::load(library, hip).ok_or_else(|| format!("{path} has no names of errors; the driver is too old"))?;
                     let raise_shared = if hip { None } else { library.get(b"cuFuncSetAttribute").ok().map(|found| *found) };
                     let numbers = if hip { HIP } else { CUDA };
                     Ok(Self { api, path: path.into(), numbers, $($field,)* named, raise_shared, library })
@@ -199,12 +229,16 @@ impl Driver {
     /// AMD's name of a device's architecture, such as `gfx942`: a text in a structure whose layout changes between versions.
     pub fn gfx(&self, device: c_int) -> Option<String> {
         let mut bytes = [0_u8; 8192];
+        // Since ROCm 6 the name in the header stands for another function, and the old one may go.
         // SAFETY: of the structures that any version fills, the largest is below 2 KiB.
-        unsafe {
-            let properties = self.library.get::<unsafe extern "C" fn(*mut c_void, c_int) -> c_int>(b"hipGetDeviceProperties").ok()?;
-            if properties(bytes.as_mut_ptr().cast(), device) != 0 {
-                return None;
-            }
+        let filled = unsafe {
+            [&b"hipGetDevicePropertiesR0600"[..], b"hipGetDeviceProperties"].into_iter().any(|name| {
+                let properties = self.library.get::<unsafe extern "C" fn(*mut c_void, c_int) -> c_int>(name);
+                properties.is_ok_and(|properties| properties(bytes.as_mut_ptr().cast(), device) == 0)
+            })
+        };
+        if !filled {
+            return None;
         }
         // The structure begins with the device's own name, in which the word may stand, too.
         let at = 256 + bytes[256..].windows(3).position(|three| three == b"gfx")?;
@@ -230,22 +264,27 @@ pub fn names(api: Api) -> Vec<String> {
     }
 }
 
-/// The first driver that loads.
+/// The first driver that loads and has every entry point.
 ///
 /// # Errors
-/// Why the first that is there, or the first of all, does not.
+/// What the first that is there lacks; where none is there, why the first of all does not load.
 pub fn load(api: Api, path: Option<&Path>) -> Result<Driver, String> {
     if let Some(path) = path {
         return Driver::load(api, &path.to_string_lossy());
     }
-    let mut first = None;
-    for name in names(api) {
-        match Driver::load(api, &name) {
-            Ok(driver) => return Ok(driver),
-            Err(why) => {
-                first.get_or_insert(why);
-            }
+    first(api, &names(api))
+}
+
+fn first(api: Api, names: &[String]) -> Result<Driver, String> {
+    let (mut absent, mut lacking) = (None, None);
+    for name in names {
+        match library::load(Path::new(name)) {
+            Ok(library) => match Driver::of(api, name, library) {
+                Ok(driver) => return Ok(driver),
+                Err(why) => lacking = lacking.or(Some(why)),
+            },
+            Err(why) => absent = absent.or(Some(why)),
         }
     }
-    Err(first.unwrap_or_else(|| "there is no driver of this kind".into()))
+    Err(lacking.or(absent).unwrap_or_else(|| "there is no driver of this kind".into()))
 }

@@ -216,7 +216,7 @@ impl Gpu {
         let warp = self.info.warp;
         let text = source(launch, warp);
         let compiler = self.compiler.as_ref().map_err(|why| self.unsupported(format!("kernel text cannot be compiled: {why}")))?;
-        let (target, own) = compiler.target(self.info.compute, &self.info.arch);
+        let (target, own) = compiler.target(self.info.compute, &self.info.arch).map_err(|why| self.unsupported(why))?;
         let key = Cache::key(&[&text, launch.entry, &target, &compiler.name(), &compiler.options(&target).join(" ")]);
         if let Some(loaded) = self.loaded.borrow().get(&key) {
             return Ok(Loaded { built: Built { took: Duration::ZERO, ..loaded.built.clone() }, ..loaded.clone() });

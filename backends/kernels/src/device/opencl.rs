@@ -3,14 +3,13 @@
 //! The library is loaded when the command runs; nothing is needed to build. Time is the host's monotonic clock around a finished queue, because
 //! event times of drivers differ in what they mean; batches are long enough for that.
 
-use super::{Api, Buffer, Built, Device, DeviceError, DeviceInfo, Free, Mark, Ready, signature, source};
+use super::{Api, Buffer, Built, Device, DeviceError, DeviceInfo, Free, Mark, Ready, library, signature, source};
 use crate::dims::Dtype;
 use crate::kernel::{Arg, Launch, Step};
-use libloading::Library;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CString, c_char, c_void};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::ptr::{null, null_mut};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -22,20 +21,18 @@ macro_rules! table {
         /// Entry points of the loader's library.
         struct Table {
             $($field: unsafe extern "C" fn($($type),*) -> $result,)*
-            _library: Library,
         }
 
         impl Table {
             /// Loads the library and finds every entry point.
             fn load(path: &str) -> Result<Self, String> {
-                // SAFETY: loading runs the initialisers of the system's own OpenCL loader.
-                let library = unsafe { Library::new(path) }.map_err(|error| format!("{path} does not load: {error}"))?;
+                let library = library::load(Path::new(path))?;
                 // SAFETY: the types are those of the OpenCL 1.2 specification.
                 unsafe {
                     $(let $field = *library
                         .get::<unsafe extern "C" fn($($type),*) -> $result>($symbol.as_bytes())
                         .map_err(|_| format!("{path} has no {}: OpenCL 1.2 is needed", $symbol))?;)*
-                    Ok(Self { $($field,)* _library: library })
+                    Ok(Self { $($field,)* })
                 }
             }
         }
