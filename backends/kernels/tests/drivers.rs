@@ -22,7 +22,7 @@ fn nowhere() -> FindOptions {
 
 fn why(found: &Found, what: &str) -> String {
     let missing = found.missing.iter().find(|missing| missing.what == what);
-    missing.map(|missing| missing.why.clone()).unwrap_or_else(|| panic!("nothing is said of {what}: {found:?}"))
+    missing.map_or_else(|| panic!("nothing is said of {what}: {found:?}"), |missing| missing.why.clone())
 }
 
 #[test]
