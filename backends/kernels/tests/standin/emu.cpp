@@ -148,10 +148,11 @@ int downwards(int from) {
   }
   return -1;
 }
-int choose(int now) {
+// Forward and reverse, the first warp runs on until its block waits: warps are then as far apart as barriers let them be.
+int choose() {
   const int n = emu_now.ntid;
-  if (launch->schedule == EMU_FORWARD) return upwards(now + 1 == n ? 0 : now + 1);
-  if (launch->schedule == EMU_REVERSE) return downwards(now == 0 ? n - 1 : now - 1);
+  if (launch->schedule == EMU_FORWARD) return upwards(0);
+  if (launch->schedule == EMU_REVERSE) return downwards(n - 1);
   const u32 random = next_random();
   const int from = (int)(random % (u32)n);
   return random >> 31 ? upwards(from) : downwards(from);
@@ -216,7 +217,7 @@ void arrived_on_fiber(void* fake) {
 // Gives the processor away until this thread is ready again.
 void leave() {
   const int tid = emu_now.tid;
-  const int to = choose(tid);
+  const int to = choose();
   if (to < 0) stuck();
   if (to == tid) return;
   Fiber* me = &fibers[tid];
@@ -242,7 +243,7 @@ void entry() {
   set_waiting(tid);
   gone++;
   warps[tid / width].gone++;
-  const int to = choose(tid);
+  const int to = choose();
   if (to < 0) {
     if (gone < emu_now.ntid) stuck();
     to_back(me, true);
