@@ -292,15 +292,18 @@ impl State {
             }
         }
         let wide = if PART { view.depth - at } else { W * S::LANES };
-        let scores = &self.scores[..view.count * Q];
-        for token in 0..view.count {
-            let from = &view.values[token * view.stride + at..][..wide];
+        let probabilities = self.scores[..view.count * Q].as_chunks::<Q>().0;
+        let rows = &view.values[at..];
+        assert!((probabilities.len().max(1) - 1) * view.stride + wide <= rows.len(), "all tokens of a page lie within it");
+        for (token, probabilities) in probabilities.iter().enumerate() {
+            // SAFETY: below what was asserted, since no token comes after the last: a check of each row would cost as much as its sums.
+            let from = unsafe { rows.get_unchecked(token * view.stride..token * view.stride + wide) };
             let mut values = [S::splat(0.0); W];
             for w in 0..W {
                 values[w] = if PART { S::widen_part(from) } else { S::widen(&from[w * S::LANES..(w + 1) * S::LANES]) };
             }
             for (query, sums) in sums.iter_mut().enumerate() {
-                let probability = S::splat(scores[token * Q + query]);
+                let probability = S::splat(probabilities[query]);
                 for w in 0..W {
                     sums[w] = S::fma(values[w], probability, sums[w]);
                 }
