@@ -13,6 +13,8 @@ use rayon::prelude::*;
 const TASKS: usize = 64;
 /// Tokens of a task at least: below, putting parts together shows.
 const LEAST: usize = 256;
+/// Bytes of keys and values that are asked for ahead.
+const NEAR: usize = 128 << 10;
 
 /// `decode-attention`: q\[B,HQ,D\], keys and values \[pages,PAGE,HKV,D\], table\[B,pages of one\], lens\[B\], two that are not used,
 /// out\[B,HQ,D\].
@@ -59,6 +61,17 @@ struct Cache<'a> {
     values: &'a [u16],
 }
 
+impl Cache<'_> {
+    /// Equal parts of a page of [`NEAR`] bytes at most, of eight tokens at least.
+    fn parts(self) -> usize {
+        let mut parts = 1;
+        while self.page / parts * self.heads * self.depth * 4 > NEAR && (self.page / parts).is_multiple_of(16) {
+            parts *= 2;
+        }
+        parts
+    }
+}
+
 /// All heads of a sequence against some of its pages.
 struct Task<'a> {
     cache: Cache<'a>,
@@ -72,9 +85,14 @@ impl Work for Task<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) -> Part {
-        let Cache { heads: kv, depth, page, keys, values } = self.cache;
+        let Cache { heads: kv, depth, keys, values, .. } = self.cache;
         let heads = self.q.len() / depth;
         let (group, scale) = (heads / kv, 1.0 / (depth as f32).sqrt());
+        // A page of many heads goes in parts, so that what is read and what comes next stay in the second cache together.
+        let parts = self.cache.parts();
+        let page = self.cache.page / parts;
+        let places: Vec<usize> = self.pages.iter().flat_map(|number| (0..parts).map(move |part| *number as usize * parts + part)).collect();
+        let places = &places[..self.tokens.div_ceil(page)];
         let q: Vec<f32> = self.q.iter().map(|bits| scale * from_bf16(*bits)).collect();
         let mut state = State {
             part: Part::new(heads, depth.next_multiple_of(S::LANES)),
@@ -83,9 +101,9 @@ impl Work for Task<'_> {
             decay: [0.0; 4],
         };
         let whole = page * kv * depth;
-        for (at, number) in self.pages.iter().enumerate() {
-            let first = *number as usize * whole;
-            let next = self.pages.get(at + 1).map(|number| *number as usize * whole);
+        for (at, place) in places.iter().enumerate() {
+            let first = place * whole;
+            let next = places.get(at + 1).map(|place| place * whole);
             for head in 0..kv {
                 // What the next page holds is asked for now, in its own order, a share with each head.
                 let soon = |from: &'_ [u16]| {
@@ -97,6 +115,7 @@ impl Work for Task<'_> {
                     soon: [&keys[soon(keys)], &values[soon(values)]],
                     stride: kv * depth,
                     depth,
+                    page,
                     count: page.min(self.tokens - at * page),
                 };
                 let mut done = 0;
@@ -136,20 +155,21 @@ struct View<'a> {
     /// Elements from a token to the next.
     stride: usize,
     depth: usize,
+    /// Tokens of a page, of which the first `count` are there.
+    page: usize,
     count: usize,
 }
 
 impl View<'_> {
-    /// Asks for a share of what comes next: `share` of `of` parts of keys (0) or values (1).
+    /// Asks for some elements of what comes next, of keys (0) or of values (1).
     #[inline(always)]
-    fn ask<S: Simd>(&self, which: usize, share: std::ops::Range<usize>, of: usize) {
+    fn ask<S: Simd>(&self, which: usize, share: std::ops::Range<usize>) {
         // Cache lines of 64 bytes, the shortest there are.
         const LINE: usize = 32;
         let soon = self.soon[which];
-        let (from, to) = (soon.len() * share.start / of, soon.len() * share.end.min(of) / of);
-        let mut at = from;
-        while at < to {
-            S::prefetch(&soon[at..]);
+        let (mut at, end) = (share.start, share.end.min(soon.len()));
+        while at < end {
+            S::prefetch_second(&soon[at..]);
             at += LINE;
         }
     }
@@ -182,7 +202,7 @@ impl State {
         let mut token = 0;
         while token < view.count {
             if first {
-                view.ask::<S>(0, token..token + T, view.count);
+                view.ask::<S>(0, token * view.depth..(token + T) * view.depth);
             }
             // Past the end the last token is computed again, and dropped.
             let keys: [&[u16]; T] = each(|at| &view.keys[(token + at).min(view.count - 1) * view.stride..][..view.depth]);
@@ -195,14 +215,14 @@ impl State {
         let mut at = 0;
         while at + T * S::LANES <= view.depth {
             if first {
-                view.ask::<S>(1, at..at + T * S::LANES, view.depth);
+                view.ask::<S>(1, at * view.page..(at + T * S::LANES) * view.page);
             }
             self.add::<S, Q, T, false>(view, row, at);
             at += T * S::LANES;
         }
         while at < view.depth {
             if first {
-                view.ask::<S>(1, at..at + S::LANES, view.depth);
+                view.ask::<S>(1, at * view.page..(at + S::LANES) * view.page);
             }
             if at + S::LANES <= view.depth {
                 self.add::<S, Q, 1, false>(view, row, at);
@@ -272,15 +292,18 @@ impl State {
             }
         }
         let wide = if PART { view.depth - at } else { W * S::LANES };
-        let scores = &self.scores[..view.count * Q];
-        for token in 0..view.count {
-            let from = &view.values[token * view.stride + at..][..wide];
+        let probabilities = self.scores[..view.count * Q].as_chunks::<Q>().0;
+        let rows = &view.values[at..];
+        assert!((probabilities.len().max(1) - 1) * view.stride + wide <= rows.len(), "all tokens of a page lie within it");
+        for (token, probabilities) in probabilities.iter().enumerate() {
+            // SAFETY: below what was asserted, since no token comes after the last: a check of each row would cost as much as its sums.
+            let from = unsafe { rows.get_unchecked(token * view.stride..token * view.stride + wide) };
             let mut values = [S::splat(0.0); W];
             for w in 0..W {
                 values[w] = if PART { S::widen_part(from) } else { S::widen(&from[w * S::LANES..(w + 1) * S::LANES]) };
             }
             for (query, sums) in sums.iter_mut().enumerate() {
-                let probability = S::splat(scores[token * Q + query]);
+                let probability = S::splat(probabilities[query]);
                 for w in 0..W {
                     sums[w] = S::fma(values[w], probability, sums[w]);
                 }
@@ -314,6 +337,7 @@ mod tests {
         everywhere(|isa, pool| {
             for (heads, kv, depth, page, lens) in [
                 (1, 1, 3, 4, [1, 0, 9]),
+                (16, 16, 256, 32, [41, 8, 65]),
                 (4, 4, 40, 16, [17, 300, 0]),
                 (7, 1, 64, 16, [0, 0, 0]),
                 (8, 2, 128, 16, [700, 16, 1]),

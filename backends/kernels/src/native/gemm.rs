@@ -60,7 +60,7 @@ impl Product<'_> {
             let columns = first..n.min(first + WIDE);
             for from in (0..self.k).step_by(DEPTH) {
                 let depth = from..self.k.min(from + DEPTH);
-                let b = isa.run(Columns { product: self, columns: columns.clone(), depth: depth.clone() });
+                let b = isa.run(PackB { product: self, columns: columns.clone(), depth: depth.clone() });
                 c.par_chunks_mut(TALL * n).enumerate().for_each(|(task, c)| {
                     let rows = task * TALL..task * TALL + c.len() / n;
                     isa.run(Block { product: self, rows, columns: columns.clone(), depth: depth.clone(), b: &b, c, stride: n });
@@ -79,7 +79,7 @@ impl Product<'_> {
                 let mut strip = vec![0.0; m * columns.len()];
                 for from in (0..self.k).step_by(DEPTH) {
                     let depth = from..self.k.min(from + DEPTH);
-                    let b = isa.run(Columns { product: self, columns: columns.clone(), depth: depth.clone() });
+                    let b = isa.run(PackB { product: self, columns: columns.clone(), depth: depth.clone() });
                     let c = &mut strip;
                     isa.run(Block { product: self, rows: 0..m, columns: 0..columns.len(), depth, b: &b, c, stride: columns.len() });
                 }
@@ -96,13 +96,13 @@ impl Product<'_> {
 
 #[allow(clippy::struct_field_names, reason = "what it packs is what it is called")]
 /// Packs a stretch of B: panels of as many rows of B as two vectors hold.
-struct Columns<'a> {
+struct PackB<'a> {
     product: Product<'a>,
     columns: Range<usize>,
     depth: Range<usize>,
 }
 
-impl Work for Columns<'_> {
+impl Work for PackB<'_> {
     type Out = Vec<f32>;
 
     #[inline(always)]

@@ -34,6 +34,8 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
     fn prefetch<T>(from: &[T]) {
         Self::prefetch_ahead(from, 0);
     }
+    /// As [`Simd::prefetch`], into the second cache.
+    fn prefetch_second<T>(from: &[T]);
     /// Asks for the cache line so many bytes after the first element, whatever lies there.
     fn prefetch_ahead<T>(from: &[T], bytes: usize);
     /// Lane by lane.

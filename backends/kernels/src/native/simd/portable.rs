@@ -49,6 +49,9 @@ impl Simd for Four {
     }
 
     #[inline(always)]
+    fn prefetch_second<T>(_: &[T]) {}
+
+    #[inline(always)]
     fn prefetch_ahead<T>(_: &[T], _: usize) {}
 
     #[inline(always)]

@@ -74,6 +74,12 @@ impl Simd for Eight {
     }
 
     #[inline(always)]
+    fn prefetch_second<T>(from: &[T]) {
+        // SAFETY: a hint, for any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
     fn prefetch_ahead<T>(from: &[T], bytes: usize) {
         // SAFETY: a hint, for any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().cast::<i8>().wrapping_add(bytes)) }
@@ -189,6 +195,11 @@ impl Simd for Sixteen {
             let bits = _mm256_loadu_si256(from[..16].as_ptr().cast());
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
         }
+    }
+
+    #[inline(always)]
+    fn prefetch_second<T>(from: &[T]) {
+        Eight::prefetch_second(from);
     }
 
     #[inline(always)]
