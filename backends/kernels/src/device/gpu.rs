@@ -245,7 +245,7 @@ impl Gpu {
     fn module(&self, launch: &Launch, code: &[u8], target: &str, compiler: &Compiler) -> Result<Loaded, DeviceError> {
         self.enter()?;
         let driver = self.driver();
-        let (mut module, mut function) = (null_mut(), null_mut());
+        let mut module = null_mut();
         // Texts end with a zero; code of the device says its own length, and one more byte harms neither.
         let code = [code, &[0]].concat();
         // SAFETY: the code is whole and lives through the call.
@@ -253,8 +253,18 @@ impl Gpu {
         self.check(result, || {
             format!("loading {} compiled for {target} by {} under {}", signature(launch), compiler.name(), self.info.driver)
         })?;
+        self.function(launch, module).inspect_err(|_| {
+            // SAFETY: loaded above, and of no use without its function.
+            unsafe { (driver.unload)(module) };
+        })
+    }
+
+    /// A launch's function in a loaded module, its limits raised.
+    fn function(&self, launch: &Launch, module: Handle) -> Result<Loaded, DeviceError> {
+        let driver = self.driver();
+        let mut function = null_mut();
         let name = CString::new(launch.entry).unwrap_or_default();
-        // SAFETY: the module was loaded above; the name ends.
+        // SAFETY: the module is loaded; the name ends.
         let result = unsafe { (driver.function)(&raw mut function, module, name.as_ptr()) };
         self.check(result, || format!("finding {} in what was compiled", launch.entry))?;
         let attribute = |which: c_int| {
