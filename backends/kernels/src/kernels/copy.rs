@@ -41,7 +41,11 @@ impl Kernel for Copy {
             Variant { name: "vector", about: "sixteen bytes of each thread, four loads under way", how: How::Text(vector) },
             Variant { name: "tile", about: "the same without a loop, a block per stretch", how: How::Text(tile) },
             Variant { name: "driver", about: "the driver's own copy", how: How::Text(driver) },
-            Variant { name: "native", about: "the C library's copy, a stretch per thread", how: How::Native(crate::native::memory::copy) },
+            Variant {
+                name: "native",
+                about: "stores past the caches, a stretch of each thread",
+                how: How::Native(crate::native::memory::copy),
+            },
         ]
     }
 

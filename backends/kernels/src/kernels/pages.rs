@@ -123,7 +123,7 @@ macro_rules! family {
                         about: "sixteen bytes of each thread, four under way, a block per stretch",
                         how: How::Text(|dims, device| tile($tile, dims, device)),
                     },
-                    Variant { name: "native", about: "the C library's copy, pages spread over threads", how: How::Native($native) },
+                    Variant { name: "native", about: "stores past the caches, pages spread over threads", how: How::Native($native) },
                 ]
             }
 
