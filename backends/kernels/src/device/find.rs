@@ -131,7 +131,8 @@ pub fn open(id: &str, options: &FindOptions) -> Result<Box<dyn Device>, DeviceEr
         ("opencl", Some(number)) => Ok(Box::new(OpenCl::open(number, options.opencl.as_ref())?)),
         ("cuda" | "hip", Some(number)) => {
             let api = if api == "cuda" { Api::Cuda } else { Api::Hip };
-            let (driver, count) = started(api, options).map_err(|missing| refused(format!("{}; {}; `nomoat devices` lists what there is", missing.why, missing.remedy)))?;
+            let (driver, count) = started(api, options)
+                .map_err(|missing| refused(format!("{}; {}; `nomoat devices` lists what there is", missing.why, missing.remedy)))?;
             if number >= count {
                 return Err(refused(format!("there are {count} such devices, counted from 0")));
             }
