@@ -16,5 +16,6 @@ pub mod native;
 pub mod plugin;
 pub mod problem;
 pub mod scaling;
+pub mod selftest;
 pub mod suite;
 pub mod timing;

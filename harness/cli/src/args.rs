@@ -583,6 +583,9 @@ pub struct StudyArgs {
 
 #[derive(Args, Debug)]
 pub struct DevicesArgs {
+    /// Check every kernel variant on every device against f64, and print a report to send
+    #[arg(long)]
+    pub selftest: bool,
     /// Folder in which runtime compilers are looked for first (libnvrtc.so, libhiprtc.so)
     #[arg(long, value_name = "DIR")]
     pub rtc: Option<PathBuf>,

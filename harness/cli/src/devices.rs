@@ -2,11 +2,12 @@
 
 use crate::args::DevicesArgs;
 use crate::exit::{Exit, Failure};
-use crate::kernels::options;
+use crate::kernels::{SEED, options};
 use crate::output::{line, put};
 use crate::setup::format;
 use nomoat_kernels::device::DeviceInfo;
-use nomoat_kernels::device::find::{Missing, find};
+use nomoat_kernels::device::find::{FindOptions, Found, Missing, find, open};
+use nomoat_kernels::selftest::{Outcome, selftest};
 use nomoat_results::Format;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -14,7 +15,11 @@ use std::fmt::Write as _;
 /// Runs the subcommand. That there is no GPU is an answer, not a failure.
 pub fn devices(args: &DevicesArgs) -> Result<Exit, Failure> {
     let format = format(&args.format)?;
-    let found = find(&options(args.rtc.clone()));
+    let options = options(args.rtc.clone());
+    let found = find(&options);
+    if args.selftest {
+        return tested(&found, &options, format);
+    }
     match format {
         Format::Json => {
             let missing: Vec<_> =
@@ -77,4 +82,43 @@ fn text(devices: &[DeviceInfo], missing: &[Missing]) -> String {
         }
     }
     text
+}
+
+/// Every variant on every device, checked against the references in f64: a report that can be sent.
+fn tested(found: &Found, options: &FindOptions, format: Format) -> Result<Exit, Failure> {
+    if !matches!(format, Format::Table | Format::Markdown) {
+        return Err(Failure::usage("--selftest prints a table; leave --format out"));
+    }
+    let mut exit = Exit::Ok;
+    line(&format!("nomoat {} selftest, {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH));
+    for info in &found.devices {
+        line(&format!("\n{}  {}, {}, {}, {}", info.id(), info.name, info.arch, info.driver, info.compiler));
+        let device = match open(&info.id(), options) {
+            Ok(device) => device,
+            Err(error) => {
+                line(&format!("  does not open: {error}"));
+                exit = exit.worst(Exit::Partial);
+                continue;
+            }
+        };
+        let mut say = |family: &str| eprintln!("{}: {family}", info.id());
+        for tested in selftest(device.as_ref(), SEED, &mut say) {
+            let words = match &tested.outcome {
+                Outcome::Right { shapes, worst, limit } => {
+                    format!("right    {shapes} shapes, relative error at most {worst:.1e} (limit {limit:.0e})")
+                }
+                Outcome::Unfit(why) => format!("not run  {why}"),
+                Outcome::Wrong(why) => format!("WRONG    {why}"),
+                Outcome::Failed(why) => format!("FAILED   {why}"),
+            };
+            if matches!(tested.outcome, Outcome::Wrong(_) | Outcome::Failed(_)) {
+                exit = exit.worst(Exit::Invalid);
+            }
+            line(&format!("  {:<28} {words}", format!("{} {}", tested.kernel, tested.variant)));
+        }
+    }
+    for missing in &found.missing {
+        line(&format!("\n{}  not there: {}", missing.what, missing.why));
+    }
+    Ok(exit)
 }

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 /// Seed of all values: the same numbers in every run, so that a wrong result comes back.
-const SEED: u32 = 20_260_101;
+pub const SEED: u32 = 20_260_101;
 
 /// Runs the subcommand.
 pub fn kernels(args: &KernelsArgs) -> Result<Exit, Failure> {

@@ -17,6 +17,17 @@ fn devices_lists_the_cpu_and_says_why_others_are_not_there() {
 }
 
 #[test]
+fn a_selftest_names_every_variant_and_what_became_of_it() {
+    let place = Place::new();
+    let ended = place.say("devices --selftest");
+    assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
+    for words in ["cpu  ", "gemm native ", "decode-mla native ", "top-k native "] {
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    }
+    assert!(!ended.stdout.contains("WRONG") && !ended.stdout.contains("FAILED"), "{}", ended.stdout);
+}
+
+#[test]
 fn a_measurement_is_stored_and_printed_again() {
     let place = Place::new();
     let ended = place.say("kernels copy --device cpu --quick --no-sweep --quiet --out runs");
