@@ -2,7 +2,7 @@
 //!
 //! A function here has the operands of its family in order and spreads its work over the threads of the pool it is given. How work
 //! is cut depends on the shape alone, never on the number of threads: the same numbers come out on any machine of the same width of
-//! vectors. Loops are written once over [`simd::Simd`] and compiled for each instruction set.
+//! vectors. Loops are written once over `simd::Simd` and compiled for each instruction set.
 //!
 //! Not here: what is right (the families' references), what is timed.
 
