@@ -62,3 +62,12 @@ fn text_that_does_not_compile_says_what_the_compiler_said() {
     let error = device.prepare(&Step::Launch(launch)).unwrap_err();
     assert!(matches!(&error, DeviceError::Compile { log, .. } if log.contains("no_such_name")), "{error}");
 }
+
+#[test]
+fn threads_that_look_at_once_see_the_same_devices() {
+    let seen: Vec<_> = std::thread::scope(|scope| {
+        let looking: Vec<_> = (0..8).map(|_| scope.spawn(|| list(None).map(|devices| devices.len()))).collect();
+        looking.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(seen.iter().all(|count| *count == seen[0]), "{seen:?}");
+}

@@ -12,6 +12,7 @@ use std::ffi::{CString, c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr::{null, null_mut};
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 type Handle = *mut c_void;
@@ -87,6 +88,9 @@ fn named(code: i32) -> String {
 /// Names of the loader's library.
 const LIBRARIES: &[&str] = &["libOpenCL.so.1", "libOpenCL.so", "OpenCL.dll", "/System/Library/Frameworks/OpenCL.framework/OpenCL"];
 
+/// Devices are listed by one thread at a time: of two that were first at once, PoCL 3.1 showed one no device, or crashed.
+static LISTED: Mutex<()> = Mutex::new(());
+
 struct Driver {
     table: Table,
     context: Handle,
@@ -144,6 +148,8 @@ fn load(library: Option<&PathBuf>) -> Result<Table, String> {
 }
 
 fn handles(table: &Table) -> Result<Vec<Handle>, String> {
+    // A thread that panicked in here left nothing half done that another could see.
+    let _alone = LISTED.lock().unwrap_or_else(PoisonError::into_inner);
     let mut count = 0;
     // SAFETY: asks for the number alone.
     let code = unsafe { (table.platforms)(0, null_mut(), &raw mut count) };
