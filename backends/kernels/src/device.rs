@@ -170,6 +170,8 @@ pub struct Built {
     pub registers: Option<u32>,
     /// Bytes of a thread that did not fit into registers, where the driver tells.
     pub spilled: Option<u32>,
+    /// What a user should know of it: that a file of the cache was damaged, and is made anew.
+    pub note: Option<String>,
 }
 
 /// A step made ready: compiled, loaded, checked against the device's limits.

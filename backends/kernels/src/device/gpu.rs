@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 
 /// `CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES`.
 const MAX_DYNAMIC_SHARED: c_int = 8;
-/// What a function may have of dynamic shared memory without asking.
+/// What a function may have of shared memory without asking: what its text declares and what it gets at its start, together.
 const SHARED_WITHOUT_ASKING: u32 = 48 << 10;
+/// Blocks along the second and third axis at most, on both vendors' devices.
+const BLOCKS: u32 = 65535;
 
 /// A device's context and queue. Memory keeps it: nothing outlives what it lives in.
 struct Context {
@@ -92,6 +94,10 @@ impl Drop for HostMemory {
 struct Loaded {
     module: Handle,
     function: Handle,
+    /// Threads of a block at most, by its registers and bounds.
+    block: Option<u32>,
+    /// Shared memory that its text declares, bytes.
+    declared: u32,
     built: Built,
 }
 
@@ -101,6 +107,12 @@ pub struct Gpu {
     compiler: Result<Rc<Compiler>, String>,
     cache: Cache,
     loaded: RefCell<HashMap<String, Loaded>>,
+    /// Dynamic shared memory that functions were given leave for: one text may be started with several sizes.
+    raised: RefCell<HashMap<u64, u32>>,
+    /// Threads of a block at most.
+    threads: u32,
+    /// Version of the API that the driver speaks, as it counts.
+    speaks: c_int,
     host: RefCell<HashMap<(usize, bool), HostMemory>>,
     blas: OnceCell<Result<BlasLt, String>>,
     /// What was started last: a fault shows only when somebody waits.
@@ -161,6 +173,7 @@ impl Gpu {
         let info = describe(&driver, number, &name).map_err(|why| DeviceError::Unsupported { device: id.clone(), why })?;
         let failed = |doing: &str, code| DeviceError::Driver { device: id.clone(), doing: doing.into(), said: driver.said(code) };
         let (mut device, mut handle, mut stream) = (0, null_mut(), null_mut());
+        let (mut threads, mut speaks) = (0, 0);
         // SAFETY: places for one handle each; the driver was initialised before it counted its devices.
         unsafe {
             let code = (driver.device)(&raw mut device, number as c_int);
@@ -178,6 +191,9 @@ impl Gpu {
                 (driver.release)(device);
                 return Err(failed("making a queue", code));
             }
+            // A driver that does not tell leaves zero.
+            (driver.attribute)(&raw mut threads, driver.numbers.threads, device);
+            (driver.version)(&raw mut speaks);
         }
         let context = Rc::new(Context { driver, number: device, handle, stream });
         Ok(Self {
@@ -185,6 +201,9 @@ impl Gpu {
             compiler,
             cache,
             loaded: RefCell::default(),
+            raised: RefCell::default(),
+            threads: if threads > 0 { threads as u32 } else { 1024 },
+            speaks,
             host: RefCell::default(),
             blas: OnceCell::new(),
             last: RefCell::default(),
@@ -219,12 +238,17 @@ impl Gpu {
         let (target, own) = compiler.target(self.info.compute, &self.info.arch).map_err(|why| self.unsupported(why))?;
         let key = Cache::key(&[&text, launch.entry, &target, &compiler.name(), &compiler.options(&target).join(" ")]);
         if let Some(loaded) = self.loaded.borrow().get(&key) {
-            return Ok(Loaded { built: Built { took: Duration::ZERO, ..loaded.built.clone() }, ..loaded.clone() });
+            return Ok(Loaded { built: Built { took: Duration::ZERO, note: None, ..loaded.built.clone() }, ..loaded.clone() });
         }
         let begun = Instant::now();
-        let (code, cached) = match self.cache.get(&key) {
+        let kept = self.cache.get(&key);
+        let note = match &kept {
+            Kept::Damaged(file) => Some(format!("{} was not what had been kept there; it is compiled anew", file.display())),
+            Kept::Code(_) | Kept::Nothing => None,
+        };
+        let (code, cached) = match kept {
             Kept::Code(code) => (code, true),
-            Kept::Nothing | Kept::Damaged => {
+            Kept::Nothing | Kept::Damaged(_) => {
                 let code = compiler.compile(launch, warp, &target, own).map_err(|log| DeviceError::Compile {
                     device: self.info.id(),
                     entry: signature(launch),
@@ -237,7 +261,7 @@ impl Gpu {
         };
         let took = if cached { Duration::ZERO } else { begun.elapsed() };
         let mut loaded = self.module(launch, &code, &target, compiler)?;
-        loaded.built = Built { took, cached, ..loaded.built };
+        loaded.built = Built { took, cached, note, ..loaded.built };
         self.loaded.borrow_mut().insert(key, loaded.clone());
         Ok(loaded)
     }
@@ -251,7 +275,12 @@ impl Gpu {
         // SAFETY: the code is whole and lives through the call.
         let result = unsafe { (driver.module)(&raw mut module, code.as_ptr().cast()) };
         self.check(result, || {
-            format!("loading {} compiled for {target} by {} under {}", signature(launch), compiler.name(), self.info.driver)
+            let made = format!("loading {} compiled for {target} by {} under {}", signature(launch), compiler.name(), self.info.driver);
+            if self.is_older_than(compiler) {
+                made + " (older than the compiler: update the driver, or give an older compiler with --rtc)"
+            } else {
+                made
+            }
         })?;
         self.function(launch, module).inspect_err(|_| {
             // SAFETY: loaded above, and of no use without its function.
@@ -272,13 +301,42 @@ impl Gpu {
             // SAFETY: a place for one number; the function lives as long as its module.
             (unsafe { (driver.function_attribute)(&raw mut value, which, function) } == 0).then_some(value as u32)
         };
-        if let Some(raise) = driver.raise_shared.filter(|_| launch.shared > SHARED_WITHOUT_ASKING) {
-            // SAFETY: as above.
-            let result = unsafe { raise(function, MAX_DYNAMIC_SHARED, launch.shared as c_int) };
-            self.check(result, || format!("giving {} {} bytes of shared memory", signature(launch), launch.shared))?;
-        }
         let built = Built { registers: attribute(driver.numbers.registers), spilled: attribute(driver.numbers.local), ..Built::default() };
-        Ok(Loaded { module, function, built })
+        let (block, declared) = (attribute(driver.numbers.block), attribute(driver.numbers.static_shared).unwrap_or_default());
+        Ok(Loaded { module, function, block: block.filter(|block| *block > 0), declared, built })
+    }
+
+    /// Whether the compiler speaks a newer CUDA than the driver. AMD's versions are not comparable.
+    fn is_older_than(&self, compiler: &Compiler) -> bool {
+        let (major, minor) = compiler.version();
+        self.info.api == Api::Cuda && major * 1000 + minor * 10 > self.speaks
+    }
+
+    /// Checks what only the compiled function knows, and gives it leave for its dynamic shared memory.
+    fn allow(&self, launch: &Launch, loaded: &Loaded) -> Result<(), DeviceError> {
+        if let Some(block) = loaded.block.filter(|block| launch.block > *block) {
+            let registers =
+                loaded.built.registers.map_or_else(String::new, |registers| format!(" with its {registers} registers a thread"));
+            return Err(self.unsupported(format!(
+                "{} asks for {} threads, and can have {block}{registers}",
+                signature(launch),
+                launch.block
+            )));
+        }
+        self.limits(launch, loaded.declared)?;
+        let Some(raise) = self.driver().raise_shared.filter(|_| launch.shared + loaded.declared > SHARED_WITHOUT_ASKING) else {
+            return Ok(());
+        };
+        let function = loaded.function as u64;
+        if self.raised.borrow().get(&function).is_some_and(|raised| *raised >= launch.shared) {
+            return Ok(());
+        }
+        self.enter()?;
+        // SAFETY: the function lives as long as its module, which goes with the device.
+        let code = unsafe { raise(loaded.function, MAX_DYNAMIC_SHARED, launch.shared as c_int) };
+        self.check(code, || format!("giving {} {} bytes of shared memory", signature(launch), launch.shared))?;
+        self.raised.borrow_mut().insert(function, launch.shared);
+        Ok(())
     }
 
     fn start(&self, launch: &Launch, function: Handle, operands: &[(Dtype, &Buffer)]) -> Result<(), DeviceError> {
@@ -345,13 +403,21 @@ impl Gpu {
         blas.as_ref().map_err(|why| self.unsupported(why.clone()))
     }
 
-    fn limits(&self, launch: &Launch) -> Result<(), DeviceError> {
-        if launch.shared as usize > self.info.shared {
-            let why = format!("{} needs {} bytes of shared memory, a block has {}", signature(launch), launch.shared, self.info.shared);
+    /// Checks what the device has against what a start asks for and its text declares.
+    fn limits(&self, launch: &Launch, declared: u32) -> Result<(), DeviceError> {
+        let shared = launch.shared as usize + declared as usize;
+        if shared > self.info.shared {
+            let why = format!("{} needs {shared} bytes of shared memory, a block has {}", signature(launch), self.info.shared);
             return Err(self.unsupported(why));
         }
-        if launch.block > 1024 || launch.grid.contains(&0) {
-            return Err(self.unsupported(format!("{} asks for {} threads in {:?} blocks", signature(launch), launch.block, launch.grid)));
+        let [x, y, z] = launch.grid;
+        if launch.block == 0 || launch.block > self.threads {
+            let why = format!("{} asks for {} threads of a block, which has 1 to {}", signature(launch), launch.block, self.threads);
+            return Err(self.unsupported(why));
+        }
+        if x == 0 || y == 0 || z == 0 || y > BLOCKS || z > BLOCKS {
+            let why = format!("{} asks for {x}, {y} and {z} blocks; none may be 0, the last two at most {BLOCKS}", signature(launch));
+            return Err(self.unsupported(why));
         }
         Ok(())
     }
@@ -413,8 +479,9 @@ impl Device for Gpu {
         let ready = |handle: Handle, built| Ready { step: step.clone(), handle: handle as u64, built };
         match step {
             Step::Launch(launch) => {
-                self.limits(launch)?;
+                self.limits(launch, 0)?;
                 let loaded = self.load(launch)?;
+                self.allow(launch, &loaded)?;
                 Ok(ready(loaded.function, loaded.built))
             }
             Step::VendorGemm { m, n, k, .. } => {
