@@ -197,7 +197,7 @@ fn what_a_kernel_does_wrong_is_told_with_its_name() {
         }
         standin.reset();
         let device = standin.open(&id, cache.path()).unwrap();
-        says(&runs(device.as_ref(), &bounded, 512).unwrap_err(), &[&id, "starting bounded", "ERROR_INVALID_VALUE (1)"]);
+        says(&runs(device.as_ref(), &bounded, 512).unwrap_err(), &[&id, "bounded", "asks for 128 threads", "can have 64"]);
     }
 }
 
