@@ -3,7 +3,7 @@
 mod kernels;
 
 use crate::facts::FactsWire;
-use crate::manifest::{Accelerator, Clock, Command, Cpu, Engine, Harness, Host, Manifest, System, TraceInfo, WallAnchor, Workload};
+use crate::manifest::{Accelerator, Clock, Command, Cpu, Engine, Harness, Host, Manifest, System, Told, TraceInfo, WallAnchor, Workload};
 use crate::words::Word;
 pub(crate) use kernels::kernel_run;
 use nomoat_core::cost::Pricing;
@@ -320,6 +320,8 @@ pub(crate) fn early_manifest() -> Manifest {
             exact_length: true,
             token_ids: false,
             notes: vec![text("usage comes with every chunk")],
+            told: [(text("kv_cache_dtype"), Told { value: text("fp8"), source: text("/get_server_info") })].into(),
+            probed: [(text("forced_length"), text("8 of 8 tokens"))].into(),
             shares_host: false,
         },
         system: System {

@@ -226,8 +226,24 @@ pub struct Engine {
     pub token_ids: bool,
     /// What the probe saw.
     pub notes: Vec<String>,
+    /// What the engine tells of itself, read from it and not declared.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub told: BTreeMap<String, Told>,
+    /// What the probe tried, and how it went.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub probed: BTreeMap<String, String>,
     /// Whether it competes with the harness for this host's cores.
     pub shares_host: bool,
+}
+
+/// Something an engine tells of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    /// What it says.
+    pub value: String,
+    /// Where it says it.
+    pub source: String,
 }
 
 /// What the user declared to be behind the endpoint; nothing of it was verified.

@@ -7,6 +7,7 @@ mod csv;
 mod grid;
 mod kernels;
 mod ladder;
+mod list;
 mod markdown;
 mod notes;
 mod reconcile;
@@ -21,6 +22,7 @@ use nomoat_core::slo::Slo;
 
 pub use kernels::render_kernels;
 pub use ladder::{Rung, render_ladder};
+pub use list::List;
 pub use reconcile::render_reconciliation;
 pub(crate) use study::study_text;
 

@@ -1,13 +1,15 @@
 //! An endpoint as a backend: found, asked what it can do, and driven.
 
+mod models;
+mod settle;
+
 use crate::channel::HttpChannel;
 use crate::control::{Answer, CONTROL_LIMIT, CONTROL_TIMEOUT, ControlError, exchange};
 use crate::encoder::{HttpEncoder, IDS, Secret};
+use crate::engines::{Asker, Catalog, EngineSpec, Identity, Kind, Page, Pages, identify};
 use crate::http2::{Http2Channel, Pool, Spread, Template};
-use crate::preflight::{Attempt, preflight};
 use crate::prometheus;
 use crate::protocol::{PROTOCOLS, Protocol};
-use crate::said::said;
 use crate::scrape::{Scraper, scrape, split_path};
 use crate::socket::{STAMPS, Stamping};
 use crate::tls;
@@ -15,7 +17,7 @@ use crate::transport::Route;
 use crate::url::Endpoint;
 use crate::version::{HttpVersion, Spoken};
 use nomoat_core::backend::{
-    Backend, BackendError, BackendInfo, BoxFuture, Capabilities, Channel, Encoder, EngineVersion, Offer, Telemetry,
+    Backend, BackendError, BackendInfo, BoxFuture, Capabilities, Channel, Encoder, EngineVersion, Offer, Telemetry, Told,
 };
 use nomoat_core::clock::Clock;
 use nomoat_core::request::ShardId;
@@ -64,14 +66,21 @@ pub struct HttpConfig {
     pub exact: bool,
     /// Whether every request gets a connection of its own.
     pub fresh: bool,
+    /// What the endpoint is declared to be; found out where nothing is.
+    pub engine: Option<Arc<EngineSpec>>,
+    /// The engines that are known; those of this crate where there is none.
+    pub catalog: Option<Arc<Catalog>>,
 }
 
 /// An OpenAI-compatible endpoint.
 pub struct HttpBackend {
     config: HttpConfig,
+    catalog: Arc<Catalog>,
     route: Arc<Route>,
     /// Settled by the probe.
     settled: Mutex<HttpEncoder>,
+    /// Found out by the probe.
+    identity: Mutex<Option<Identity>>,
     metrics: Mutex<Option<(Arc<Route>, String)>>,
     /// Of each shard, where HTTP/2 is spoken.
     pools: Mutex<HashMap<ShardId, Arc<Pool>>>,
@@ -100,6 +109,10 @@ impl HttpBackend {
                 "--http 2 over http:// does not pass a proxy; give an https:// address or leave one out".into(),
             ));
         }
+        let catalog = match &config.catalog {
+            Some(catalog) => catalog.clone(),
+            None => Arc::new(Catalog::load(None).map_err(|e| BackendError::Config(e.to_string()))?),
+        };
         let route = Arc::new(route(&config, endpoint.clone(), config.http, clock).await?);
         for (name, value) in config.headers.iter().map(|(n, v)| (n.as_str(), v)).chain(config.api_key.iter().map(|k| ("Authorization", k)))
         {
@@ -120,7 +133,11 @@ impl HttpBackend {
         };
         let mut headers = config.headers.clone();
         if let Some(key) = &config.api_key {
-            headers.push(("Authorization".into(), Secret::new(format!("Bearer {}", key.reveal()))));
+            // Before anything is asked: what takes its key in a way of its own is hosted, and known by its host's name.
+            let auth = config.engine.clone().or_else(|| catalog.by_address(&Pages::of(&endpoint))).map(|spec| spec.auth.clone());
+            let auth = auth.unwrap_or_default();
+            let value = if auth.scheme.is_empty() { key.reveal().to_owned() } else { format!("{} {}", auth.scheme, key.reveal()) };
+            headers.push((auth.header, Secret::new(value)));
         }
         let encoder = HttpEncoder {
             protocol,
@@ -141,7 +158,15 @@ impl HttpBackend {
         if config.http != HttpVersion::One {
             Template::new(&encoder, &encoder.path).map_err(BackendError::Config)?;
         }
-        Ok(Arc::new(Self { config, route, settled: Mutex::new(encoder), metrics: Mutex::new(None), pools: Mutex::default() }))
+        Ok(Arc::new(Self {
+            config,
+            catalog,
+            route,
+            settled: Mutex::new(encoder),
+            identity: Mutex::default(),
+            metrics: Mutex::new(None),
+            pools: Mutex::default(),
+        }))
     }
 
     /// Which HTTP is spoken. Where TLS decides, that is known after the probe.
@@ -162,9 +187,37 @@ impl HttpBackend {
         exchange(&self.route, &request, CONTROL_LIMIT, CONTROL_TIMEOUT).await
     }
 
-    async fn get_json(&self, path: &str) -> Option<Value> {
-        let answer = self.get(path).await.ok().filter(|a| a.status == 200)?;
-        serde_json::from_slice(&answer.body).ok()
+    /// What the endpoint is, found out once. `models` is its list of models, where that was asked for already.
+    async fn identity(&self, models: Option<&Answer>) -> Identity {
+        let known = self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known {
+            return known;
+        }
+        let mut seen = Pages::of(&self.route.endpoint);
+        if let Some(models) = models {
+            seen.pages.insert("/v1/models".into(), Some(page(models)));
+        }
+        let named = self.config.engine.clone().or_else(|| self.catalog.by_address(&seen));
+        // A hosted API has no such page, and asking for it counts against its quota.
+        if named.as_ref().is_none_or(|spec| spec.kind != Kind::Hosted) {
+            seen.metrics = self.metrics_page().await;
+        }
+        let found = identify(&self.catalog, named, self, &mut seen).await;
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
+        found
+    }
+
+    /// The metrics page that is there before anything is known of the engine.
+    async fn metrics_page(&self) -> Option<String> {
+        match &self.config.metrics_url {
+            None => scrape(&self.route, &format!("{}/metrics", self.route.endpoint.root), &self.settled()).await.ok(),
+            Some(url) => {
+                let (address, path) = split_path(url);
+                let endpoint = Endpoint::parse(&address).ok()?;
+                let route = self::route(&self.config, endpoint, HttpVersion::One, self.route.clock.clone()).await.ok()?;
+                scrape(&route, &path, &self.settled()).await.ok()
+            }
+        }
     }
 
     /// The list of models; waits for it if asked to.
@@ -174,7 +227,7 @@ impl HttpBackend {
         loop {
             let answer = self.get(&path).await;
             let ready = match &answer {
-                Ok(answer) => answer.status < 500 && !lists_nothing(answer),
+                Ok(answer) => answer.status < 500 && !models::lists_nothing(answer),
                 Err(ControlError::Tls(_)) => true,
                 Err(_) => false,
             };
@@ -204,121 +257,6 @@ impl HttpBackend {
             }
             ControlError::Garbled(why) => format!("talking to {shown}: {why}; is it an OpenAI-compatible endpoint?"),
         })
-    }
-
-    /// Which model to ask for, and what the list says of it.
-    fn choose_model(&self, answer: &Answer) -> Result<(String, Option<u32>, Vec<String>), BackendError> {
-        let shown = self.shown();
-        let said = said(&answer.body);
-        match answer.status {
-            401 | 403 => {
-                let given =
-                    if self.config.api_key.is_some() { "the key was not accepted; check --api-key-env" } else { "give --api-key-env NAME" };
-                return Err(BackendError::Unreachable(format!("asking {shown} for its models: HTTP {}{said}; {given}", answer.status)));
-            }
-            300..=399 => {
-                let to = answer.head.location.as_deref().unwrap_or("somewhere else");
-                return Err(BackendError::Unreachable(format!(
-                    "asking {shown} for its models: it redirects to {to}; give that address as --url"
-                )));
-            }
-            _ => {}
-        }
-        let list: Option<Vec<Value>> = serde_json::from_slice::<Value>(&answer.body)
-            .ok()
-            .filter(|_| answer.status == 200)
-            .and_then(|v| v.get("data")?.as_array().cloned());
-        let Some(list) = list else {
-            return match &self.config.model {
-                Some(model) => Ok((model.clone(), None, vec!["the endpoint does not list its models; --model was believed".into()])),
-                None => Err(BackendError::Unreachable(format!(
-                    "asking {shown} for its models: HTTP {}{said}, which is no list of models; is it an OpenAI-compatible endpoint? if it is, give --model NAME",
-                    answer.status
-                ))),
-            };
-        };
-        let id = |m: &Value| m.get("id").and_then(Value::as_str).map(str::to_owned);
-        let names: Vec<String> = list.iter().filter_map(id).collect();
-        let context = |m: &Value| {
-            let n = m.get("max_model_len").or_else(|| m.pointer("/meta/n_ctx")).or_else(|| m.pointer("/meta/n_ctx_train"))?.as_u64()?;
-            u32::try_from(n).ok()
-        };
-        let shown_names = || if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        match &self.config.model {
-            Some(model) => match list.iter().find(|m| id(m).as_ref() == Some(model)) {
-                Some(entry) => Ok((model.clone(), context(entry), vec![])),
-                None => Err(BackendError::Unreachable(format!("{shown} does not serve model `{model}`; it lists: {}", shown_names()))),
-            },
-            None => match (&list[..], &names[..]) {
-                ([entry], [name]) => Ok((name.clone(), context(entry), vec![])),
-                ([], _) => Err(BackendError::Unreachable(format!(
-                    "{shown} lists no model: nothing is served there yet; --wait-ready 600s waits for it"
-                ))),
-                _ => Err(BackendError::Config(format!("{shown} lists {} models; choose one with --model: {}", names.len(), shown_names()))),
-            },
-        }
-    }
-
-    /// Tries one real one-token generation with the richest request first, and settles for what is accepted.
-    async fn settle(&self, model: String, notes: &mut Vec<String>) -> Result<HttpEncoder, BackendError> {
-        let mut encoder = self.settled();
-        encoder.model = model;
-        let root = self.route.endpoint.root.clone();
-        let mut ways: Vec<(&'static dyn Protocol, bool)> = vec![];
-        match &self.config.path {
-            // Completions with token ids first: exact prompt lengths. Then chat.
-            None => PROTOCOLS.iter().for_each(|p| ways.extend(if p.takes_ids() { vec![(*p, true)] } else { vec![(*p, false)] })),
-            Some(_) if encoder.protocol.takes_ids() => ways.extend([(encoder.protocol, true), (encoder.protocol, false)]),
-            Some(_) => ways.push((encoder.protocol, false)),
-        }
-        ways.sort_by_key(|(_, ids)| !ids);
-        let mut refusals = vec![];
-        for (protocol, ids) in ways {
-            encoder.protocol = protocol;
-            encoder.token_ids = ids;
-            encoder.path = self.config.path.clone().unwrap_or_else(|| format!("{root}{}", protocol.path()));
-            for (exact, usage) in [(self.config.exact, true), (false, true), (false, false)] {
-                if exact && encoder.length_refused() {
-                    continue;
-                }
-                encoder.exact = exact;
-                encoder.usage = usage;
-                match preflight(&self.route, &encoder, self.config.first_answer.unwrap_or(CONTROL_TIMEOUT)).await {
-                    Ok(Attempt::Accepted { notes: seen }) => {
-                        if self.config.exact && !exact {
-                            notes.push("the endpoint refused forced answer lengths (ignore_eos, min_tokens): lengths are caps".into());
-                        }
-                        if !usage {
-                            notes.push("the endpoint refused stream_options: output tokens are counted in events".into());
-                        }
-                        notes.extend(seen);
-                        return Ok(encoder);
-                    }
-                    Ok(Attempt::Refused { status, said }) => {
-                        refusals.push(format!(
-                            "{} {}: HTTP {status}{said}",
-                            protocol.name(),
-                            if ids { "with token ids" } else { "with text" }
-                        ));
-                        // What no other body will change.
-                        if matches!(status, 401 | 403 | 404 | 405 | 429) || status >= 500 {
-                            break;
-                        }
-                    }
-                    Err(ControlError::Unreachable(why)) => {
-                        return Err(BackendError::Unreachable(format!("asking {} for one token: {why}", self.shown())));
-                    }
-                    Err(error) => return Err(self.unreachable(error)),
-                }
-            }
-        }
-        refusals.dedup();
-        Err(BackendError::Unreachable(format!(
-            "{} did not generate a single token for model `{}`: {}",
-            self.shown(),
-            encoder.model,
-            refusals.join("; ")
-        )))
     }
 
     /// Where the endpoint's own metrics are: beside the API if they are there, or where the user said, and then they must be.
@@ -362,46 +300,38 @@ impl Backend for HttpBackend {
     }
 
     fn version(&self) -> BoxFuture<'_, Result<EngineVersion, BackendError>> {
-        Box::pin(async move {
-            let root = &self.route.endpoint.root;
-            let text = |v: &Value, key: &str| v.pointer(key).and_then(Value::as_str).map(str::to_owned);
-            let version =
-                |engine: &str, version: String, source: &str| Ok(EngineVersion { engine: engine.into(), version, source: source.into() });
-            if let Some(page) = self.get_json(&format!("{root}/get_server_info")).await
-                && let Some(v) = text(&page, "/version")
-            {
-                return version("sglang", v, "/get_server_info");
-            }
-            if let Some(page) = self.get_json(&format!("{root}/version")).await
-                && let Some(v) = text(&page, "/version")
-            {
-                let engine = text(&page, "/engine").unwrap_or_else(|| "vllm-compatible".into());
-                return version(&engine, v, "/version");
-            }
-            if let Some(page) = self.get_json(&format!("{root}/props")).await
-                && let Some(v) = text(&page, "/build_info")
-            {
-                return version("llama.cpp", v, "/props");
-            }
-            version("unknown engine", "(version not disclosed)".into(), "asked /get_server_info, /version, /props")
-        })
+        Box::pin(async move { Ok(self.identity(None).await.version) })
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<Capabilities, BackendError>> {
         Box::pin(async move {
             let answer = self.models().await?;
-            let (model, context_tokens, mut notes) = self.choose_model(&answer)?;
-            let settled = self.settle(model.clone(), &mut notes).await?;
+            let chosen = models::choose(&answer, self.config.model.as_deref(), &self.shown(), self.config.api_key.is_some())?;
+            let identity = self.identity(Some(&answer)).await;
+            if identity.spec.kind == Kind::Sidecar {
+                return Err(BackendError::Unreachable(format!(
+                    "{} is {}, which serves no requests; give the engine beside it as --url and this as --metrics-url",
+                    self.shown(),
+                    identity.spec.title
+                )));
+            }
+            let settled = self.settle(chosen.name.clone(), &identity.spec).await?;
+            let notes = chosen.notes.into_iter().chain(settled.notes).chain(identity.notes.iter().cloned()).collect();
+            let told = |(name, (value, source)): (&String, &(String, String))| {
+                (name.clone(), Told { value: value.clone(), source: source.clone() })
+            };
             let capabilities = Capabilities {
-                model,
-                context_tokens,
-                exact_length: settled.exact,
-                token_ids: settled.token_ids,
-                usage: settled.usage,
+                model: chosen.name,
+                context_tokens: chosen.context_tokens,
+                exact_length: settled.encoder.exact,
+                token_ids: settled.encoder.token_ids,
+                usage: settled.encoder.usage,
                 geometry: None,
                 notes,
+                told: identity.facts.iter().map(told).collect(),
+                probed: settled.probed.into_iter().map(|(name, words)| (name.to_owned(), words)).collect(),
             };
-            *self.settled.lock().unwrap_or_else(PoisonError::into_inner) = settled;
+            *self.settled.lock().unwrap_or_else(PoisonError::into_inner) = settled.encoder;
             *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = self.find_metrics().await?;
             Ok(capabilities)
         })
@@ -462,10 +392,14 @@ fn by_path(path: &str) -> Option<&'static dyn Protocol> {
     PROTOCOLS.iter().copied().filter(|p| path.trim_end_matches('/').ends_with(end(*p))).max_by_key(|p| p.path().len())
 }
 
-/// Whether an answer is a list of models with none in it: a server whose workers have not come yet.
-fn lists_nothing(answer: &Answer) -> bool {
-    let list = serde_json::from_slice::<Value>(&answer.body).ok();
-    list.and_then(|v| v.get("data")?.as_array().map(Vec::is_empty)).unwrap_or(false)
+fn page(answer: &Answer) -> Page {
+    Page { status: answer.status, headers: answer.headers.clone(), body: answer.body.clone() }
+}
+
+impl Asker for HttpBackend {
+    fn page<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Option<Page>> {
+        Box::pin(async move { self.get(&format!("{}{path}", self.route.endpoint.root)).await.ok().map(|answer| page(&answer)) })
+    }
 }
 
 impl HttpEncoder {

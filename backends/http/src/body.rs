@@ -10,7 +10,7 @@ use nomoat_core::record::{ErrorCode, Status};
 /// The most bytes a response head, or the trailers of a body, may have.
 pub const MAX_HEAD: usize = 64 << 10;
 /// The most header lines a response may have.
-const MAX_HEADERS: usize = 128;
+pub(crate) const MAX_HEADERS: usize = 128;
 /// The most bytes of a chunk's size line after the size.
 const MAX_EXTENSION: usize = 4 << 10;
 

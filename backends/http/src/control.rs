@@ -1,7 +1,7 @@
 //! Everything that is not timed: models, versions, health, metrics, the pre-flight. One short-lived connection per exchange, over
 //! the same transport as the measured path, so that proxies, certificates and addresses are the same for both.
 
-use crate::body::{BodyDecoder, BodyError, Head};
+use crate::body::{BodyDecoder, BodyError, Head, MAX_HEADERS};
 use crate::http2;
 use crate::transport::{ConnectError, Route};
 use std::time::Duration;
@@ -16,6 +16,8 @@ pub(crate) const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Answer {
     pub status: u16,
     pub head: Head,
+    /// Every header, as sent: what engines are recognised by.
+    pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
@@ -77,6 +79,7 @@ async fn talk(route: &Route, request: &[u8], limit: usize) -> Result<Answer, Con
             break parsed;
         }
     };
+    let headers = headers(&bytes[..length]);
     let mut decoder = BodyDecoder::new(head.framing);
     let mut body = vec![];
     let mut take = |decoder: &mut BodyDecoder, bytes: &[u8]| {
@@ -97,7 +100,16 @@ async fn talk(route: &Route, request: &[u8], limit: usize) -> Result<Answer, Con
         }
         take(&mut decoder, &chunk[..n])?;
     }
-    Ok(Answer { status: head.status, head, body })
+    Ok(Answer { status: head.status, head, headers, body })
+}
+
+/// The headers of a complete head.
+fn headers(head: &[u8]) -> Vec<(String, String)> {
+    let mut room = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut room);
+    // It was parsed before, so it parses; if it did not, nothing would be recognised by it.
+    let _ = response.parse(head);
+    response.headers.iter().map(|h| (h.name.to_owned(), String::from_utf8_lossy(h.value).into_owned())).collect()
 }
 
 /// Whether an answer begins as one of HTTP/2 does: with a SETTINGS frame of the connection (RFC 9113 §3.4).

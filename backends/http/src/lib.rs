@@ -1,6 +1,7 @@
 //! OpenAI-compatible endpoints over a measured connection: HTTP/1.1, or streams of HTTP/2.
 
 pub mod body;
+pub mod engines;
 pub mod prometheus;
 pub mod protocol;
 mod scan;

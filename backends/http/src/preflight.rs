@@ -1,4 +1,4 @@
-//! One real one-token generation outside the records: is it the dialect, does it generate, which settings does it accept.
+//! Real generations outside the records: is it the dialect, does it generate, which settings does it accept and keep.
 
 use crate::control::{ControlError, exchange};
 use crate::encoder::HttpEncoder;
@@ -12,20 +12,47 @@ use nomoat_core::record::{CountSource, RequestRecord};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Most bytes that one token may take.
+/// Most bytes that a few tokens may take.
 const LIMIT: usize = 1 << 20;
+/// How many tokens are asked for to see whether a forced length is kept.
+pub(crate) const PROBE_TOKENS: u32 = 8;
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Trial {
+    pub tokens: u32,
+    pub exact: bool,
+}
 
 /// How an attempt went.
 pub(crate) enum Attempt {
-    Accepted { notes: Vec<String> },
+    Accepted(Box<Answered>),
     Refused { status: u16, said: String },
 }
 
-/// Sends one request as `encoder` would and decodes what comes as the measured path would.
+/// A complete answer. Its moments mean nothing: it was not timed.
+pub(crate) struct Answered {
+    pub record: RequestRecord,
+    pub notes: Vec<String>,
+}
+
+impl Answered {
+    /// Whether the number of output tokens is the endpoint's word.
+    pub fn counts_by_usage(&self) -> bool {
+        self.record.tokens.output_source != CountSource::Chunks
+    }
+}
+
+/// One token.
 pub(crate) async fn preflight(route: &Route, encoder: &HttpEncoder, timeout: Duration) -> Result<Attempt, ControlError> {
+    trial(route, encoder, Trial { tokens: 1, exact: true }, timeout).await
+}
+
+/// Sends one request as `encoder` would and decodes what comes as the measured path would.
+pub(crate) async fn trial(route: &Route, encoder: &HttpEncoder, asked: Trial, timeout: Duration) -> Result<Attempt, ControlError> {
     let ids = HttpEncoder::probe_ids();
     let prompt = if encoder.token_ids { Input::Ids(&ids) } else { Input::Text(" hello") };
-    let body = encoder.body(prompt, 1, true).map_err(ControlError::Garbled)?;
+    let body = encoder.body(prompt, asked.tokens, asked.exact).map_err(ControlError::Garbled)?;
     let (request, _) = encoder.wire("POST", &encoder.path, "nomoat-probe", &body);
     let answer = exchange(route, &request, LIMIT, timeout).await?;
     if answer.status != 200 {
@@ -61,5 +88,5 @@ pub(crate) async fn preflight(route: &Route, encoder: &HttpEncoder, timeout: Dur
     if record.tokens.output_source == CountSource::Chunks {
         notes.push("the endpoint reports no usage: output tokens are counted in events".into());
     }
-    Ok(Attempt::Accepted { notes })
+    Ok(Attempt::Accepted(Box::new(Answered { record, notes })))
 }

@@ -123,6 +123,7 @@ impl Backend for LocalBackend {
                 usage: true,
                 geometry: Some(self.preset.geometry()),
                 notes,
+                ..Capabilities::default()
             })
         })
     }

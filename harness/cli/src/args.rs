@@ -43,6 +43,9 @@ pub enum Command {
     /// Measure single operations of a model on the devices of this host: time, GB/s, TFLOP/s, how times grow
     #[command(after_long_help = KERNELS)]
     Kernels(KernelsArgs),
+    /// The engines that are known, and what an endpoint is and can do
+    #[command(subcommand)]
+    Engine(EngineCommand),
     /// List the devices that kernels can run on, and what is missing for the others
     Devices(DevicesArgs),
     /// Hold a claim about inference against a measurement: its verdict, by rules fixed before
@@ -76,6 +79,12 @@ pub struct RunArgs {
     #[arg(long, alias = "base-url", alias = "target", value_delimiter = ',', help_heading = "What to measure")]
     #[serde(with = "one_or_many")]
     pub url: Vec<String>,
+    /// What the endpoint is, where it does not show it: a name of `nomoat engine list`
+    #[arg(long, value_name = "NAME", help_heading = "What to measure")]
+    pub engine: Option<String>,
+    /// Folder of further engine descriptions; they replace those of the same name (default: NOMOAT_ENGINES)
+    #[arg(long, value_name = "DIR", help_heading = "What to measure")]
+    pub engines: Option<PathBuf>,
     /// Model to ask for; not needed when the endpoint lists one
     #[arg(long, help_heading = "What to measure")]
     pub model: Option<String>,
@@ -592,4 +601,109 @@ pub struct DevicesArgs {
     /// table, markdown, csv or json
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: String,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum EngineCommand {
+    /// Name every engine that is known and what it is recognised by
+    List(EngineListArgs),
+    /// Tell what is known of one
+    Show(EngineShowArgs),
+    /// Find out what an endpoint is and what it can do: the probe that every run begins with
+    Probe(Box<EndpointArgs>),
+}
+
+#[derive(Args, Debug)]
+pub struct EngineListArgs {
+    /// Folder of further engine descriptions (default: NOMOAT_ENGINES)
+    #[arg(long, value_name = "DIR")]
+    pub engines: Option<PathBuf>,
+    /// Output format
+    #[arg(long, value_name = "table|markdown|csv|json")]
+    pub format: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct EngineShowArgs {
+    /// Its name
+    pub name: String,
+    /// Folder of further engine descriptions (default: NOMOAT_ENGINES)
+    #[arg(long, value_name = "DIR")]
+    pub engines: Option<PathBuf>,
+}
+
+/// How to reach an endpoint, as `run` has it.
+#[derive(Args, Debug, Default, Clone)]
+pub struct EndpointArgs {
+    /// Address of the endpoint
+    pub url: String,
+    /// What it is, where it does not show it: a name of `nomoat engine list`
+    #[arg(long, value_name = "NAME")]
+    pub engine: Option<String>,
+    /// Folder of further engine descriptions (default: NOMOAT_ENGINES)
+    #[arg(long, value_name = "DIR")]
+    pub engines: Option<PathBuf>,
+    /// Model to ask for; not needed when the endpoint lists one
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Route to post to; its end tells the dialect
+    #[arg(long, value_name = "PATH")]
+    pub endpoint: Option<String>,
+    /// Name of the environment variable that holds the API key (default: NOMOAT_API_KEY)
+    #[arg(long, value_name = "NAME")]
+    pub api_key_env: Option<String>,
+    /// A further request header
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+    /// JSON object merged into every request body, last
+    #[arg(long, value_name = "JSON")]
+    pub extra_body: Option<String>,
+    /// 1: HTTP/1.1; 2: HTTP/2; auto: HTTP/2 where TLS agrees on it (default: 1)
+    #[arg(long, value_name = "1|2|auto")]
+    pub http: Option<String>,
+    /// Trust the certificates in this PEM file as well
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Do not verify TLS certificates
+    #[arg(long)]
+    pub insecure: bool,
+    /// Reach the endpoint through this HTTP proxy
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<String>,
+    /// Wait up to this long for the endpoint to be ready
+    #[arg(long, value_name = "TIME")]
+    pub wait_ready: Option<String>,
+    /// Where the engine's metrics are (default: /metrics beside the API, if it is there)
+    #[arg(long, value_name = "URL")]
+    pub metrics_url: Option<String>,
+    /// Longest time for one request
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<String>,
+    /// Output format
+    #[arg(long, value_name = "table|json")]
+    pub format: Option<String>,
+}
+
+impl From<EndpointArgs> for RunArgs {
+    fn from(a: EndpointArgs) -> Self {
+        Self {
+            url: vec![a.url],
+            engine: a.engine,
+            engines: a.engines,
+            model: a.model,
+            endpoint: a.endpoint,
+            api_key_env: a.api_key_env,
+            header: a.header,
+            extra_body: a.extra_body,
+            http: a.http,
+            ca_file: a.ca_file,
+            insecure: a.insecure,
+            proxy: a.proxy,
+            wait_ready: a.wait_ready,
+            metrics_url: a.metrics_url,
+            timeout: a.timeout,
+            format: a.format,
+            ..Self::default()
+        }
+    }
 }

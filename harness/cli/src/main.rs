@@ -9,6 +9,7 @@ mod certify;
 mod config;
 mod ctrl_c;
 mod devices;
+mod engine;
 mod exit;
 mod folder;
 mod geometry;
@@ -62,6 +63,7 @@ fn dispatch(Cli { command, file }: Cli) -> Result<Exit, Failure> {
         Command::Audit(args) => audit::audit(&args),
         Command::Trace(args) => trace::trace(&args),
         Command::Kernels(args) => kernels::kernels(&args),
+        Command::Engine(command) => engine::engine(command),
         Command::Devices(args) => devices::devices(&args),
         Command::Study(args) => study::study(&args),
         Command::Metrics(args) => metrics::metrics(&args),

@@ -8,7 +8,7 @@ use nomoat_core::schedule::{Limit, Load, Schedule, Source, Warmup};
 use nomoat_core::units::Nanos;
 use nomoat_drive::{HostFacts, MonotonicClock, Outcome, WallAnchor};
 use nomoat_results::manifest::{
-    Accelerator, Clock, Command, Cpu, Engine as EngineFacts, Harness, Host, System, TraceInfo, WallAnchor as AnchorWire, Workload,
+    Accelerator, Clock, Command, Cpu, Engine as EngineFacts, Harness, Host, System, Told, TraceInfo, WallAnchor as AnchorWire, Workload,
 };
 use nomoat_results::{Manifest, TableContext, rfc3339_utc};
 use std::path::Path;
@@ -92,6 +92,8 @@ pub fn begin(setup: &Setup, engine: &Engine, schedule: &Schedule, load: &str, ru
         exact_length: engine.can.exact_length,
         token_ids: engine.can.token_ids,
         notes: engine.can.notes.clone(),
+        told: engine.can.told.iter().map(|(name, t)| (name.clone(), Told { value: t.value.clone(), source: t.source.clone() })).collect(),
+        probed: engine.can.probed.clone(),
         shares_host: engine.info.shares_host,
     };
     manifest.system = System {

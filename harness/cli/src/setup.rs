@@ -14,11 +14,12 @@ use nomoat_core::trace::{Fitted, Overlong, Trace};
 use nomoat_core::units::Nanos;
 use nomoat_drive::Timeouts;
 use nomoat_http::HttpVersion;
+use nomoat_http::engines::{Catalog, EngineSpec};
 use nomoat_results::Format;
 use nomoat_workloads::ImportOptions;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Seed when none is given: runs are comparable unless the user asks otherwise.
@@ -84,6 +85,10 @@ pub struct Setup {
     pub extra_body: Map<String, Value>,
     pub headers: Vec<(String, String)>,
     pub api_key: Option<String>,
+    /// The engines that are known.
+    pub catalog: Arc<Catalog>,
+    /// What the endpoint is declared to be.
+    pub engine: Option<Arc<EngineSpec>>,
     pub labels: BTreeMap<String, String>,
     pub out: PathBuf,
     pub format: Format,
@@ -117,7 +122,13 @@ impl Setup {
                 "--calibrate measures the way from a socket to a record, which the engine in this process does not take; it needs --url",
             ));
         }
+        if args.engine.is_some() && backend == "local" {
+            return Err(Failure::usage("--engine says what an endpoint is; it needs --url"));
+        }
         args.backend = Some(backend);
+        let catalog = catalog(args.engines.as_deref())?;
+        let engine =
+            args.engine.as_deref().map(|name| catalog.get(name)).transpose().map_err(|e| Failure::usage(format!("--engine: {e}")))?;
         let seed = *args.seed.get_or_insert(DEFAULT_SEED);
         let shape = shape(&args)?;
         let trace = trace(&args, shape, seed)?;
@@ -139,6 +150,8 @@ impl Setup {
         Ok(Self {
             trace,
             shape,
+            catalog,
+            engine,
             speed: args.speed.unwrap_or(1.0),
             warmup,
             limit,
@@ -242,6 +255,13 @@ impl Setup {
             Load::Closed { concurrency, .. } => format!("closed loop of {concurrency}"),
         }
     }
+}
+
+/// The engines that are known: those of this program, and over them those of `folder`, or of the folder that the environment names.
+pub fn catalog(folder: Option<&Path>) -> Result<Arc<Catalog>, Failure> {
+    let named = std::env::var_os("NOMOAT_ENGINES").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let folder = folder.map(Path::to_path_buf).or(named);
+    Catalog::load(folder.as_deref()).map(Arc::new).map_err(Failure::usage_of)
 }
 
 /// Cores less one, at least one.

@@ -112,6 +112,8 @@ fn http_config(setup: &Setup, url: &str) -> HttpConfig {
         http: setup.http,
         spread: setup.spread,
         exact: setup.length != Some(nomoat_core::request::OutputLength::Cap),
+        engine: setup.engine.clone(),
+        catalog: Some(setup.catalog.clone()),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::event::{EventSink, Finish, RequestError};
 use crate::kv::KvGeometry;
 use crate::request::{Request, ShardId};
 use crate::sample::Sample;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -56,6 +57,19 @@ pub struct Capabilities {
     pub geometry: Option<KvGeometry>,
     /// What the probe saw that a reader of the report should know.
     pub notes: Vec<String>,
+    /// What the engine tells of itself: types, parallelism, arguments.
+    pub told: BTreeMap<String, Told>,
+    /// What the probe tried, by a short name, and how it went.
+    pub probed: BTreeMap<String, String>,
+}
+
+/// Something an engine tells of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Told {
+    /// What it says.
+    pub value: String,
+    /// Where it says it.
+    pub source: String,
 }
 
 /// Why a run cannot start, or why a telemetry read failed.

@@ -29,7 +29,9 @@ pub(crate) async fn talk(transport: Transport, route: &Route, wire: &[u8], limit
             body.extend_from_slice(&piece);
         }
         let head = answer(&parts);
-        Ok(Answer { status: head.status, head, body })
+        let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        Ok(Answer { status: head.status, head, headers, body })
     };
     // Driven here rather than by a task: the connection ends with the exchange.
     tokio::pin!(driver, exchange);

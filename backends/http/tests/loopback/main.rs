@@ -13,6 +13,7 @@ use nomoat_core::prompt::{BlockPrompt, Prompt};
 use nomoat_core::record::{Connection, ErrorCode, RequestRecord, Status, Tokens};
 use nomoat_core::request::{OutputLength, Request, RequestId, ShardId};
 use nomoat_core::units::Nanos;
+use nomoat_http::engines::Catalog;
 use nomoat_http::{HttpBackend, HttpConfig, Secret};
 use nomoat_truth::{Config, Script, Truth};
 use relay::{Relay, Tls};
@@ -244,6 +245,42 @@ async fn an_endpoint_that_refuses_forced_lengths_is_asked_for_caps() {
     assert!(can.notes.iter().any(|n| n.contains("ignore_eos")), "{:?}", can.notes);
     let mut channel = backend.open(ShardId(0)).await.unwrap();
     assert_eq!(ask(&backend, &mut *channel, 1).await.http_status, Some(200));
+}
+
+#[tokio::test]
+async fn a_forced_length_that_is_accepted_and_not_kept_is_a_cap() {
+    for (script, exact, probed) in [
+        ("ttft=1ms,itl=1ms", true, "8 of 8 tokens"),
+        ("ttft=1ms,itl=1ms,fault=short:2", false, "of 8 tokens"),
+        // One short answer is that answer's; the next one is whole.
+        ("ttft=1ms,itl=1ms,fault=short:2,fault_every=2", true, "8 of 8 tokens"),
+        ("ttft=1ms,itl=1ms,fault=close_after:3", true, "not seen"),
+    ] {
+        let truth = truth(script);
+        let (_, can) = probe(config(at(&truth))).await.unwrap();
+        assert_eq!(can.exact_length, exact, "{script}: {:?}", can.notes);
+        let said = can.probed.get("forced_length").unwrap();
+        assert!(said.contains(probed), "{script}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_endpoint_is_comes_from_the_descriptions() {
+    let truth = truth("ttft=1ms,itl=1ms");
+    let (backend, can) = probe(config(at(&truth))).await.unwrap();
+    let version = backend.version().await.unwrap();
+    assert_eq!(version.engine, "truth");
+    assert!(version.source.contains("recognised by /v1/models"), "{}", version.source);
+    assert_eq!(can.probed.get("prompt").map(String::as_str), Some("token ids, counted as 4 tokens"));
+    // What is declared is believed, and it is told that nothing speaks for it.
+    let catalog = Catalog::load(None).unwrap();
+    let (backend, can) = probe(HttpConfig { engine: Some(catalog.get("sglang").unwrap()), ..config(at(&truth)) }).await.unwrap();
+    assert_eq!(backend.version().await.unwrap().engine, "sglang");
+    assert!(can.notes.iter().any(|n| n.contains("shows no sign")), "{:?}", can.notes);
+    let Err(error) = probe(HttpConfig { engine: Some(catalog.get("lmcache").unwrap()), ..config(at(&truth)) }).await else {
+        panic!("a sidecar serves no requests")
+    };
+    assert!(error.to_string().contains("--metrics-url"), "{error}");
 }
 
 #[tokio::test]

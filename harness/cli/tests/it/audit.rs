@@ -54,9 +54,9 @@ fn a_made_up_result_stands_beside_ours() {
     assert!((truth + error - 1_005e6).abs() < 1.0, "reported is truth plus error: {truth} {error}");
     assert_eq!(cell(theirs, "statistics", "E2E", "mean", "error"), None, "not in the file");
     assert!(cell(ours, "statistics", "E2E", "mean", "error").is_some());
-    // Its pre-flight is one more than it counts.
-    assert_eq!(cell(theirs, "requests", "seen by the server", "all", "count"), Some(17.0));
-    assert_eq!(cell(theirs, "requests", "not in the result", "before it began", "count"), Some(1.0));
+    // Its pre-flight is two more than it counts: one token, and a few to see whether a forced length is kept.
+    assert_eq!(cell(theirs, "requests", "seen by the server", "all", "count"), Some(18.0));
+    assert_eq!(cell(theirs, "requests", "not in the result", "before it began", "count"), Some(2.0));
     for side in [theirs, ours] {
         assert_eq!(cell(side, "requests", "reported", "answered", "count"), Some(16.0));
         assert_eq!(cell(side, "requests", "found in the log", "", "count"), Some(16.0));
@@ -107,7 +107,7 @@ fn what_goes_wrong_is_named() {
     asks(&["--result", "{out}/result.json", "--tool", "vllm"], &sends, 2, &["result.json: field `completed` is missing"]);
     asks(&["--result", "{out}/nowhere.json"], &sends, 2, &["nowhere.json", "No such file"]);
     let fails = format!("{}\nexit 7", sends[2]);
-    asks(&[], &["sh", "-c", &fails], 2, &["ended with exit status: 7, after 17 requests"]);
+    asks(&[], &["sh", "-c", &fails], 2, &["ended with exit status: 7, after 18 requests"]);
     // It cannot be started, or does not end.
     asks(&[], &["nomoat-no-such-program"], 2, &["starting `nomoat-no-such-program`", "is it installed"]);
     asks(&["--timeout", "200ms"], &["sleep", "600"], 2, &["`sleep` has not ended after 0.2 s", "--timeout"]);

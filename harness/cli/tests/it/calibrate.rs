@@ -84,7 +84,7 @@ fn connections_are_kept_or_not() {
         let ended = place.say(&line);
         assert!(matches!(ended.code, Some(0 | 5)), "{:?} {}", ended.code, ended.stderr);
         let accepted: std::collections::BTreeSet<i64> = server.log().iter().map(|row| row.accepted.0).collect();
-        // One more is the pre-flight's.
-        assert_eq!(accepted.len(), if fresh { 7 } else { 2 }, "{how}");
+        // Two more are the pre-flight's.
+        assert_eq!(accepted.len(), if fresh { 8 } else { 3 }, "{how}");
     }
 }

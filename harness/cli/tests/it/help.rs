@@ -24,6 +24,10 @@ fn pages() {
         "devices --help",
         "study --help",
         "metrics --help",
+        "engine --help",
+        "engine list --help",
+        "engine show --help",
+        "engine probe --help",
     ] {
         let ended = place.say(line);
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{line}");

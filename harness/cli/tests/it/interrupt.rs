@@ -113,7 +113,8 @@ fn what_was_in_flight_has_rows() {
     let place = Place::new();
     // The one token asked for before the load comes at once; the answers under load stop for an hour after two tokens.
     let server = truth("ttft=1ms,itl=1ms,stall=2:1h", None, None);
-    let mut running = start(&place, &server, "--concurrency 3");
+    // Caps, so that no few tokens are asked for before the load.
+    let mut running = start(&place, &server, "--concurrency 3 --output-length cap");
     until("all lanes wait for their answer", || {
         running.check_alive();
         (streams(&server) >= 3.0).then_some(())

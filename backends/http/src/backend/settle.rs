@@ -1,0 +1,178 @@
+//! What to ask an endpoint for, found out by asking: the dialect, token ids or text, forced lengths, usage, further fields.
+
+use super::HttpBackend;
+use crate::control::{CONTROL_TIMEOUT, ControlError};
+use crate::encoder::HttpEncoder;
+use crate::engines::EngineSpec;
+use crate::preflight::{Answered, Attempt, PROBE_TOKENS, Trial, preflight, trial};
+use crate::protocol::{self, PROTOCOLS, Protocol};
+use nomoat_core::backend::BackendError;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A way to ask.
+#[derive(Clone, Copy)]
+struct Way {
+    protocol: &'static dyn Protocol,
+    ids: bool,
+}
+
+/// Longest time for the few tokens that show whether a forced length is kept.
+const LENGTH_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What became of a forced length.
+enum Length {
+    Kept,
+    /// This many tokens came, twice.
+    Missed(u32),
+    Untold(String),
+}
+
+/// What was settled, and what was seen on the way.
+pub(super) struct Settled {
+    pub encoder: HttpEncoder,
+    /// What was tried and how it went, by a short name.
+    pub probed: BTreeMap<&'static str, String>,
+    pub notes: Vec<String>,
+}
+
+impl HttpBackend {
+    /// Tries one real one-token generation with the richest request first, and settles for what is accepted. Then asks for a few tokens
+    /// to see whether a forced length is kept.
+    pub(super) async fn settle(&self, model: String, spec: &EngineSpec) -> Result<Settled, BackendError> {
+        let mut encoder = self.settled();
+        encoder.model = model;
+        let (root, asked) = (self.route.endpoint.root.clone(), self.config.exact);
+        // An engine that has no field for it cannot be forced, and need not be asked.
+        let forces = spec.length.as_ref().is_none_or(|l| !l.least.is_empty() || !l.force.is_empty());
+        let mut refusals = vec![];
+        for way in self.ways(spec, encoder.protocol) {
+            encoder.protocol = way.protocol;
+            encoder.token_ids = way.ids;
+            encoder.path = self.config.path.clone().unwrap_or_else(|| format!("{root}{}", way.protocol.path()));
+            for (exact, usage, dressed) in
+                [(asked, true, true), (asked, true, false), (false, true, true), (false, true, false), (false, false, false)]
+            {
+                if (exact && (!forces || encoder.length_refused())) || (dressed && spec.body.is_empty()) {
+                    continue;
+                }
+                encoder.exact = exact;
+                encoder.usage = usage;
+                encoder.extra = self.extra(spec, dressed);
+                match preflight(&self.route, &encoder, self.config.first_answer.unwrap_or(CONTROL_TIMEOUT)).await {
+                    Ok(Attempt::Accepted(answered)) => {
+                        let mut notes = vec![];
+                        if asked && !exact {
+                            notes.push(if forces {
+                                "the endpoint refused forced answer lengths (ignore_eos, min_tokens): lengths are caps".into()
+                            } else {
+                                format!("{} cannot be made to answer an exact length: lengths are caps", spec.title)
+                            });
+                        }
+                        if !usage {
+                            notes.push("the endpoint refused stream_options: output tokens are counted in events".into());
+                        }
+                        if !dressed && !spec.body.is_empty() {
+                            let names: Vec<_> = spec.body.keys().map(String::as_str).collect();
+                            notes.push(format!("the endpoint refused {}: its own timings are not asked for", names.join(", ")));
+                        }
+                        notes.extend(answered.notes.iter().cloned());
+                        return self.try_length(encoder, &answered, notes).await;
+                    }
+                    Ok(Attempt::Refused { status, said }) => {
+                        let prompt = if way.ids { "with token ids" } else { "with text" };
+                        refusals.push(format!("{} {prompt}: HTTP {status}{said}", way.protocol.name()));
+                        // What no other body will change.
+                        if matches!(status, 401 | 403 | 404 | 405 | 429) || status >= 500 {
+                            break;
+                        }
+                    }
+                    Err(ControlError::Unreachable(why)) => {
+                        return Err(BackendError::Unreachable(format!("asking {} for one token: {why}", self.shown())));
+                    }
+                    Err(error) => return Err(self.unreachable(error)),
+                }
+            }
+        }
+        refusals.dedup();
+        Err(BackendError::Unreachable(format!(
+            "{} did not generate a single token for model `{}`: {}",
+            self.shown(),
+            encoder.model,
+            refusals.join("; ")
+        )))
+    }
+
+    /// The ways to ask, in the order to try them: token ids first, because they make prompt lengths exact.
+    fn ways(&self, spec: &EngineSpec, protocol: &'static dyn Protocol) -> Vec<Way> {
+        let way = |protocol, ids| Way { protocol, ids };
+        let mut ways: Vec<Way> = match &self.config.path {
+            Some(_) if protocol.takes_ids() => vec![way(protocol, true), way(protocol, false)],
+            Some(_) => vec![way(protocol, false)],
+            None => {
+                let named = spec.protocols.iter().filter_map(|name| protocol::by_name(name));
+                let known: Vec<_> = named.collect();
+                let known = if known.is_empty() { PROTOCOLS.to_vec() } else { known };
+                known.into_iter().map(|p| way(p, p.takes_ids())).collect()
+            }
+        };
+        ways.sort_by_key(|way| !way.ids);
+        ways
+    }
+
+    /// The fields of every body: the engine's where it is `dressed`, and the user's over them.
+    fn extra(&self, spec: &EngineSpec, dressed: bool) -> serde_json::Map<String, serde_json::Value> {
+        let mut extra = if dressed { spec.body.clone() } else { serde_json::Map::new() };
+        extra.extend(self.config.extra_body.clone());
+        extra
+    }
+
+    /// Asks for a few tokens. An answer that is short once may be a fault of its own; only one that is short twice tells of the endpoint.
+    /// Whatever else goes wrong here goes wrong under load too, and is a row there.
+    async fn kept_length(&self, encoder: &HttpEncoder) -> Length {
+        let timeout = self.config.first_answer.unwrap_or(CONTROL_TIMEOUT).min(LENGTH_TIMEOUT);
+        let mut missed = 0;
+        for _ in 0..2 {
+            match trial(&self.route, encoder, Trial { tokens: PROBE_TOKENS, exact: true }, timeout).await {
+                Ok(Attempt::Accepted(answered)) if !answered.counts_by_usage() => return Length::Untold("tokens are not counted".into()),
+                Ok(Attempt::Accepted(answered)) => match answered.record.tokens.output {
+                    Some(PROBE_TOKENS) => return Length::Kept,
+                    got => missed = got.unwrap_or(0),
+                },
+                Ok(Attempt::Refused { status, said }) => return Length::Untold(format!("HTTP {status}{said}")),
+                Err(ControlError::Unreachable(why) | ControlError::Tls(why) | ControlError::Garbled(why)) => return Length::Untold(why),
+            }
+        }
+        Length::Missed(missed)
+    }
+
+    /// Whether a forced length is kept, not only accepted.
+    async fn try_length(&self, mut encoder: HttpEncoder, first: &Answered, mut notes: Vec<String>) -> Result<Settled, BackendError> {
+        let mut probed = BTreeMap::new();
+        let asked = if encoder.token_ids { "token ids" } else { "text" };
+        let counted = first.record.tokens.input.map_or_else(|| "not counted".to_owned(), |n| format!("counted as {n} tokens"));
+        probed.insert("prompt", format!("{asked}, {counted}"));
+        probed.insert("usage", if first.counts_by_usage() { "reported" } else { "not reported" }.into());
+        if let Some(cached) = first.record.tokens.cache_read {
+            probed.insert("cached_tokens", format!("reported ({cached})"));
+        }
+        if encoder.exact {
+            match self.kept_length(&encoder).await {
+                Length::Kept => {
+                    probed.insert("forced_length", format!("{PROBE_TOKENS} of {PROBE_TOKENS} tokens"));
+                }
+                Length::Missed(got) => {
+                    encoder.exact = false;
+                    probed.insert("forced_length", format!("{got} of {PROBE_TOKENS} tokens"));
+                    notes.push(format!(
+                        "the endpoint accepts a forced answer length and does not keep it ({got} of {PROBE_TOKENS} tokens): lengths are caps"
+                    ));
+                }
+                Length::Untold(why) => {
+                    probed.insert("forced_length", format!("accepted, not seen: {why}"));
+                }
+            }
+        }
+        Ok(Settled { encoder, probed, notes })
+    }
+}

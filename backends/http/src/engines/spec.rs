@@ -1,0 +1,140 @@
+//! The description of one engine, as its file says it.
+
+use super::look::Look;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// What an engine is, and how it is spoken to. Every table but the first four keys may be left out.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineSpec {
+    /// Its name in flags and manifests; also the file's.
+    pub name: String,
+    /// Its name for people.
+    pub title: String,
+    /// What it is.
+    pub kind: Kind,
+    /// The dialects it speaks, the preferred first; names of [`crate::protocol::PROTOCOLS`].
+    pub protocols: Vec<String>,
+    /// The description whose tables hold where this one has none. Resolved by the catalogue.
+    #[serde(default)]
+    pub extends: Option<String>,
+    /// What a reader of a table should know.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// What it is recognised by: any of these.
+    #[serde(default)]
+    pub detect: Vec<Look>,
+    /// Where it tells its version: the first that does.
+    #[serde(default)]
+    pub version: Vec<Look>,
+    /// What tells that it is ready; where there is nothing, its list of models.
+    #[serde(default)]
+    pub ready: Option<Look>,
+    /// How it takes a key.
+    #[serde(default)]
+    pub auth: Auth,
+    /// How an answer's length is asked for; without it, as each dialect has it.
+    #[serde(default)]
+    pub length: Option<LengthFields>,
+    /// What it can tell of counts.
+    #[serde(default)]
+    pub usage: Usage,
+    /// What is asked of a stream.
+    #[serde(default)]
+    pub stream: Stream,
+    /// Further fields of every body, such as those that make it tell its own timings. Left out if the endpoint refuses them.
+    #[serde(default)]
+    pub body: Map<String, Value>,
+    /// What it tells about itself: hardware, parallelism, types.
+    #[serde(default)]
+    pub fact: Vec<Fact>,
+    /// What its metrics mean.
+    #[serde(default)]
+    pub metrics: toml::Table,
+    /// How it is started.
+    #[serde(default)]
+    pub launch: toml::Table,
+    /// How it is put to sleep and woken.
+    #[serde(default)]
+    pub cold_start: toml::Table,
+}
+
+/// What kind of thing an engine is. The more outward one is asked first: a gateway shows the signs of what is behind it too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A hosted API, known by its name.
+    Hosted,
+    /// Stands before engines.
+    Gateway,
+    /// Computes.
+    Engine,
+    /// Serves no requests; its metrics belong to an engine's.
+    Sidecar,
+    /// Whatever shows no sign.
+    Generic,
+}
+
+impl Kind {
+    /// Its name in files and tables.
+    pub fn name(self) -> &'static str {
+        ["hosted", "gateway", "engine", "sidecar", "generic"][self as usize]
+    }
+}
+
+/// How a key is sent.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// The header.
+    pub header: String,
+    /// The word before the key; empty for none.
+    pub scheme: String,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self { header: "Authorization".into(), scheme: "Bearer".into() }
+    }
+}
+
+/// What an engine can tell of token counts.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// With every event of a stream, if asked (`continuous_usage_stats`).
+    #[serde(default)]
+    pub per_event: bool,
+}
+
+/// What is asked of a stream beside its usage.
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    /// Further members of `stream_options`.
+    #[serde(default)]
+    pub options: Map<String, Value>,
+}
+
+/// Something an engine tells about itself.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+pub struct Fact {
+    /// What it is: `dtype`, `tensor_parallel`, ….
+    pub name: String,
+    /// Where it stands.
+    #[serde(flatten)]
+    pub look: Look,
+}
+
+/// How an answer's length is asked for in a body of the OpenAI form.
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LengthFields {
+    /// Names that take the number of tokens.
+    pub most: Vec<String>,
+    /// Names that take it too where the length is exact.
+    pub least: Vec<String>,
+    /// Fields that belong to an exact length.
+    pub force: Map<String, Value>,
+}
