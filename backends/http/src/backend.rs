@@ -174,7 +174,11 @@ impl HttpBackend {
         if self.route.spoken.is_two() { HttpVersion::Two } else { HttpVersion::One }
     }
 
-    fn settled(&self) -> HttpEncoder {
+    pub(crate) fn route(&self) -> &Route {
+        &self.route
+    }
+
+    pub(crate) fn settled(&self) -> HttpEncoder {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -11,6 +11,7 @@ pub mod stream;
 
 mod backend;
 mod channel;
+mod conform;
 mod control;
 mod encoder;
 mod http2;

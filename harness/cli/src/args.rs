@@ -611,6 +611,20 @@ pub enum EngineCommand {
     Show(EngineShowArgs),
     /// Find out what an endpoint is and what it can do: the probe that every run begins with
     Probe(Box<EndpointArgs>),
+    /// Check whether numbers taken from an endpoint would be true; exits with 5 when they would not
+    Conform(Box<ConformArgs>),
+}
+
+#[derive(Args, Debug)]
+pub struct ConformArgs {
+    #[command(flatten)]
+    pub endpoint: EndpointArgs,
+    /// Also ask twenty prompts twice alone and once under load, and compare the answers
+    #[arg(long)]
+    pub quality: bool,
+    /// Requests at the same time for --quality
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub quality_load: usize,
 }
 
 #[derive(Args, Debug)]

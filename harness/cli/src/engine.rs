@@ -1,5 +1,7 @@
 //! `nomoat engine`: the engines that are known, what one is, and what an endpoint is and can do.
 
+mod conform;
+
 use crate::args::{EngineCommand, EngineListArgs, EngineShowArgs, RunArgs};
 use crate::ctrl_c;
 use crate::exit::{Exit, Failure};
@@ -15,6 +17,7 @@ pub fn engine(command: EngineCommand) -> Result<Exit, Failure> {
         EngineCommand::List(args) => list(&args),
         EngineCommand::Show(args) => show(&args),
         EngineCommand::Probe(args) => probe((*args).into()),
+        EngineCommand::Conform(args) => conform::conform(*args),
     }
 }
 

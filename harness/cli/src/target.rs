@@ -26,6 +26,8 @@ pub struct Engine {
     pub targets: Vec<String>,
     /// The same, where it is the built-in one.
     pub local: Option<Arc<LocalBackend>>,
+    /// The same, where they are spoken to over HTTP.
+    pub over_http: Vec<Arc<HttpBackend>>,
     /// What it is.
     pub info: BackendInfo,
     /// The receipt.
@@ -78,7 +80,7 @@ pub fn connect(setup: &mut Setup, mut stop: Stop) -> Result<Engine, Failure> {
         setup.http = first.speaks();
         setup.args.http = Some(if setup.http == HttpVersion::Two { "2" } else { "1" }.into());
     }
-    Ok(Engine { backends, targets, local, info, version, can })
+    Ok(Engine { backends, targets, local, over_http, info, version, can })
 }
 
 /// What each of them is and can do, asked one after the other.

@@ -7,6 +7,7 @@ pub mod arrival;
 pub mod backend;
 pub mod clock;
 pub mod compat;
+pub mod conform;
 pub mod cost;
 pub mod digest;
 pub mod event;

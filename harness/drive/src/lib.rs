@@ -5,6 +5,7 @@
 
 mod clock;
 mod collect;
+pub mod conform;
 mod endpoints;
 mod flight;
 mod host;

@@ -28,6 +28,7 @@ fn pages() {
         "engine list --help",
         "engine show --help",
         "engine probe --help",
+        "engine conform --help",
     ] {
         let ended = place.say(line);
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{line}");

@@ -12,6 +12,7 @@ mod common;
 mod dry_run;
 mod embedded;
 mod endpoint;
+mod engine;
 mod errors;
 mod faults;
 mod help;

@@ -1,0 +1,135 @@
+//! `nomoat engine conform`: whether numbers taken from an endpoint would be true.
+
+use crate::args::{ConformArgs, RunArgs};
+use crate::ctrl_c;
+use crate::exit::{Exit, Failure};
+use crate::output::put;
+use crate::setup::{self, Setup};
+use crate::target::{self, Engine};
+use nomoat_core::conform::{Finding, Outcome, is_wrong};
+use nomoat_drive::MonotonicClock;
+use nomoat_drive::conform::{Quality, QualityOptions};
+use nomoat_results::Format;
+use nomoat_results::table::List;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest time for one answer when none is given.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// A text whose probability is asked for, where the endpoint tells those of prompts.
+const TEXT: &str = "The quick brown fox jumps over the lazy dog. It was the best of times, it was the worst of times.";
+
+/// What the checks found.
+struct Found {
+    findings: Vec<Finding>,
+    quality: Option<(Quality, Result<f64, String>)>,
+}
+
+/// Runs the subcommand.
+pub fn conform(args: ConformArgs) -> Result<Exit, Failure> {
+    let format = setup::format(args.endpoint.format.as_deref().unwrap_or("table"))?;
+    let load = args.quality.then_some(args.quality_load);
+    if load == Some(0) {
+        return Err(Failure::usage("--quality-load must be at least 1"));
+    }
+    let run = RunArgs { concurrency: Some(1), requests: Some(1), format: None, ..args.endpoint.into() };
+    let mut setup = Setup::new(run)?;
+    let (_, mut stop) = ctrl_c::install()?;
+    let engine = target::connect(&mut setup, stop.clone())?;
+    let patience = if setup.args.timeout.is_some() { setup.timeouts.total.to_std() } else { PATIENCE };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::internal(format!("starting the runtime: {e}")))?;
+    let found = runtime.block_on(async {
+        tokio::select! {
+            () = stop.wait() => Err(Failure { exit: Exit::Interrupted, message: "stopped before every check was made".into() }),
+            found = check(&engine, setup.seed, patience, load) => found,
+        }
+    })?;
+    put(&show(&engine, &found, format)?);
+    Ok(if is_wrong(&found.findings) { Exit::Invalid } else { Exit::Ok })
+}
+
+async fn check(engine: &Engine, seed: u64, patience: Duration, load: Option<usize>) -> Result<Found, Failure> {
+    let Some(backend) = engine.over_http.first() else { return Err(Failure::usage("nomoat engine conform needs an endpoint's address")) };
+    let clock = Arc::new(MonotonicClock);
+    // A run of its own: its prompts are nobody else's.
+    let seed = nomoat_core::rng::stream_key(seed, &uuid::Uuid::now_v7().to_string());
+    let mut findings = vec![identity(engine)];
+    findings.extend(nomoat_drive::conform::conform(&**backend, &engine.can, clock.clone(), seed, patience).await?);
+    findings.extend(backend.conform(engine.can.context_tokens).await);
+    let quality = match load {
+        None => None,
+        Some(load) => {
+            let options = QualityOptions { load, patience, seed };
+            let quality = nomoat_drive::conform::quality(&**backend, &engine.can, clock, options).await?;
+            findings.push(agreement(&quality));
+            Some((quality, backend.text_logprob(TEXT).await))
+        }
+    };
+    Ok(Found { findings, quality })
+}
+
+/// Which engine and version it is.
+fn identity(engine: &Engine) -> Finding {
+    let version = &engine.version;
+    let known = !version.engine.starts_with("unknown") && !version.version.starts_with('(');
+    let saw = format!("{} {} ({})", version.engine, version.version, version.source);
+    Finding::new("engine and version are told", if known { Outcome::Good } else { Outcome::Odd }, saw)
+}
+
+fn agreement(quality: &Quality) -> Finding {
+    let Quality { prompts, same_alone, same_under_load, common_under_load, degenerate, empty, load, .. } = quality;
+    let saw = format!(
+        "{same_alone} of {prompts} the same alone, {same_under_load} under a load of {load} ({:.0} % of an answer on average); {degenerate} repeat themselves, {empty} are empty",
+        common_under_load * 100.0
+    );
+    let outcome = match () {
+        () if *empty > prompts / 2 => Outcome::Wrong,
+        () if same_alone < prompts || same_under_load < prompts || *degenerate > 0 => Outcome::Odd,
+        () => Outcome::Good,
+    };
+    Finding::new("answers repeat", outcome, saw)
+}
+
+fn show(engine: &Engine, found: &Found, format: Format) -> Result<String, Failure> {
+    if format == Format::Json {
+        let findings: Vec<_> =
+            found.findings.iter().map(|f| json!({"check": f.check, "outcome": f.outcome.name().to_lowercase(), "saw": f.saw})).collect();
+        let quality = found.quality.as_ref().map(|(q, logprob)| {
+            json!({
+                "prompts": q.prompts, "same_alone": q.same_alone, "same_under_load": q.same_under_load, "load": q.load,
+                "common_under_load": q.common_under_load, "degenerate": q.degenerate, "empty": q.empty, "finishes": q.finishes,
+                "mean_logprob": logprob.as_ref().ok(), "mean_logprob_reason": logprob.as_ref().err(),
+            })
+        });
+        let whole = json!({
+            "schema": "conform/1", "target": engine.info.target, "engine": engine.version.engine, "version": engine.version.version,
+            "model": engine.can.model, "dialect": engine.info.dialect, "wrong": is_wrong(&found.findings), "findings": findings,
+            "quality": quality,
+        });
+        return serde_json::to_string_pretty(&whole).map(|text| text + "\n").map_err(Failure::internal);
+    }
+    let rows = found.findings.iter().map(|f| vec![f.check.to_owned(), f.outcome.name().to_owned(), f.saw.clone()]).collect();
+    let list = List { columns: vec![("check", 33), ("", 8), ("what was seen", 54)], rows };
+    if format != Format::Table {
+        return Ok(list.render(format));
+    }
+    let mut lines = vec![format!("{}, model {}, {}\n", engine.info.target, engine.can.model, engine.info.dialect), list.render(format)];
+    if let Some((quality, logprob)) = &found.quality {
+        let finishes: Vec<String> = quality.finishes.iter().map(|(why, n)| format!("{n} {why}")).collect();
+        lines.push(format!("answers end by: {}", finishes.join(", ")));
+        lines.push(match logprob {
+            Ok(mean) => format!("mean log-probability of a fixed text: {mean:.4} per token"),
+            Err(why) => format!("mean log-probability of a fixed text: – ({why})"),
+        });
+    }
+    lines.push(if is_wrong(&found.findings) {
+        "WRONG: numbers taken here would be wrong in what is marked so\n".into()
+    } else {
+        "numbers taken here are true, with what is marked odd in mind\n".into()
+    });
+    Ok(lines.join("\n"))
+}

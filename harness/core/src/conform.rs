@@ -1,0 +1,44 @@
+//! What a check of an engine found: whether numbers taken there would be true.
+
+/// How a check went.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Outcome {
+    /// As it should be.
+    Good,
+    /// It could not be seen; why is told.
+    Skipped,
+    /// Numbers are true, and a reader must know this.
+    Odd,
+    /// Numbers taken here would be wrong.
+    Wrong,
+}
+
+impl Outcome {
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        ["good", "skipped", "odd", "WRONG"][self as usize]
+    }
+}
+
+/// One check of an engine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// What was checked.
+    pub check: &'static str,
+    /// How it went.
+    pub outcome: Outcome,
+    /// What was seen, in numbers where there are any.
+    pub saw: String,
+}
+
+impl Finding {
+    /// A finding.
+    pub fn new(check: &'static str, outcome: Outcome, saw: impl Into<String>) -> Self {
+        Self { check, outcome, saw: saw.into() }
+    }
+}
+
+/// Whether numbers taken from an engine with these findings would be wrong.
+pub fn is_wrong(findings: &[Finding]) -> bool {
+    findings.iter().any(|f| f.outcome == Outcome::Wrong)
+}
