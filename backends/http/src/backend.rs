@@ -6,7 +6,7 @@ use crate::encoder::{HttpEncoder, IDS, Secret};
 use crate::http2::{Http2Channel, Pool, Spread, Template};
 use crate::preflight::{Attempt, preflight};
 use crate::prometheus;
-use crate::protocol::{PROTOCOLS, Protocol};
+use crate::protocol::{COMMON, PROTOCOLS, Protocol};
 use crate::said::said;
 use crate::scrape::{Scraper, scrape, split_path};
 use crate::socket::{STAMPS, Stamping};
@@ -112,10 +112,10 @@ impl HttpBackend {
             }
         }
         let protocol = match &config.path {
-            None => PROTOCOLS[0],
+            None => COMMON[0],
             Some(path) => by_path(path).ok_or_else(|| {
                 let known: Vec<_> = PROTOCOLS.iter().map(|p| p.path().trim_start_matches("/v1")).collect();
-                BackendError::Config(format!("--endpoint {path} is no route this version speaks; it must end in {}", known.join(" or ")))
+                BackendError::Config(format!("--endpoint {path} is no route this version speaks; it must end in {}", known.join(", ")))
             })?,
         };
         let mut headers = config.headers.clone();
@@ -267,7 +267,7 @@ impl HttpBackend {
         let mut ways: Vec<(&'static dyn Protocol, bool)> = vec![];
         match &self.config.path {
             // Completions with token ids first: exact prompt lengths. Then chat.
-            None => PROTOCOLS.iter().for_each(|p| ways.extend(if p.takes_ids() { vec![(*p, true)] } else { vec![(*p, false)] })),
+            None => COMMON.iter().for_each(|p| ways.extend(if p.takes_ids() { vec![(*p, true)] } else { vec![(*p, false)] })),
             Some(_) if encoder.protocol.takes_ids() => ways.extend([(encoder.protocol, true), (encoder.protocol, false)]),
             Some(_) => ways.push((encoder.protocol, false)),
         }
@@ -278,7 +278,7 @@ impl HttpBackend {
             encoder.token_ids = ids;
             encoder.path = self.config.path.clone().unwrap_or_else(|| format!("{root}{}", protocol.path()));
             for (exact, usage) in [(self.config.exact, true), (false, true), (false, false)] {
-                if exact && encoder.length_refused() {
+                if exact && (encoder.length_refused() || !protocol.fields().can_force()) {
                     continue;
                 }
                 encoder.exact = exact;
@@ -286,7 +286,11 @@ impl HttpBackend {
                 match preflight(&self.route, &encoder, self.config.first_answer.unwrap_or(CONTROL_TIMEOUT)).await {
                     Ok(Attempt::Accepted { notes: seen }) => {
                         if self.config.exact && !exact {
-                            notes.push("the endpoint refused forced answer lengths (ignore_eos, min_tokens): lengths are caps".into());
+                            notes.push(if protocol.fields().can_force() {
+                                "the endpoint refused forced answer lengths (ignore_eos, min_tokens): lengths are caps".into()
+                            } else {
+                                format!("requests of the dialect `{}` cannot force answer lengths: lengths are caps", protocol.name())
+                            });
                         }
                         if !usage {
                             notes.push("the endpoint refused stream_options: output tokens are counted in events".into());

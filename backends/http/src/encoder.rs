@@ -77,6 +77,9 @@ impl HttpEncoder {
         if !id.is_empty() {
             bytes.extend_from_slice(format!("X-Request-Id: {id}\r\n").as_bytes());
         }
+        for (name, value) in self.dialect_headers() {
+            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
         for (name, value) in &self.headers {
             bytes.extend_from_slice(name.as_bytes());
             bytes.extend_from_slice(b": ");
@@ -92,6 +95,12 @@ impl HttpEncoder {
         (bytes, body_at)
     }
 
+    /// The headers that the dialect wants and the user does not give.
+    pub fn dialect_headers(&self) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+        let given = |name: &str| self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        self.protocol.headers().iter().filter(move |(name, _)| !given(name))
+    }
+
     /// The body for a prompt that is already text or ids.
     pub fn body(&self, prompt: Input<'_>, output_tokens: u32, exact: bool) -> Result<Vec<u8>, String> {
         let mut body = Vec::new();
@@ -100,6 +109,7 @@ impl HttpEncoder {
             prompt,
             max_tokens: output_tokens,
             exact: exact && self.exact,
+            fields: None,
             stream: true,
             include_usage: self.usage,
             continuous_usage: false,
