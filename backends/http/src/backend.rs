@@ -9,7 +9,7 @@ use crate::encoder::{HttpEncoder, IDS, Secret};
 use crate::engines::{Asker, Catalog, EngineSpec, Identity, Kind, Page, Pages, identify};
 use crate::http2::{Http2Channel, Pool, Spread, Template};
 use crate::prometheus;
-use crate::protocol::{PROTOCOLS, Protocol};
+use crate::protocol::{COMMON, PROTOCOLS, Protocol};
 use crate::scrape::{Scraper, scrape, split_path};
 use crate::socket::{STAMPS, Stamping};
 use crate::tls;
@@ -125,10 +125,10 @@ impl HttpBackend {
             }
         }
         let protocol = match &config.path {
-            None => PROTOCOLS[0],
+            None => COMMON[0],
             Some(path) => by_path(path).ok_or_else(|| {
                 let known: Vec<_> = PROTOCOLS.iter().map(|p| p.path().trim_start_matches("/v1")).collect();
-                BackendError::Config(format!("--endpoint {path} is no route this version speaks; it must end in {}", known.join(" or ")))
+                BackendError::Config(format!("--endpoint {path} is no route this version speaks; it must end in {}", known.join(", ")))
             })?,
         };
         let mut headers = config.headers.clone();
@@ -149,6 +149,7 @@ impl HttpBackend {
             model: config.model.clone().unwrap_or_default(),
             token_ids: false,
             exact: config.exact,
+            fields: None,
             usage: true,
             temperature: config.temperature,
             extra: config.extra_body.clone(),

@@ -1,6 +1,6 @@
 //! Requests as bytes: head and body, made ahead of due.
 
-use crate::protocol::{Ask, Input, Message, Protocol, Role};
+use crate::protocol::{Ask, Fields, Input, Message, Protocol, Role};
 use crate::url::Endpoint;
 use nomoat_core::backend::{Encoder, LiveTurn, Payload};
 use nomoat_core::prompt::{Alphabet, Prompt, words};
@@ -54,6 +54,8 @@ pub(crate) struct HttpEncoder {
     pub model: String,
     pub token_ids: bool,
     pub exact: bool,
+    /// Names of the fields that ask for lengths and counts, where the engine's differ from the dialect's.
+    pub fields: Option<Fields>,
     pub usage: bool,
     pub temperature: Option<f64>,
     pub extra: Map<String, Value>,
@@ -77,6 +79,9 @@ impl HttpEncoder {
         if !id.is_empty() {
             bytes.extend_from_slice(format!("X-Request-Id: {id}\r\n").as_bytes());
         }
+        for (name, value) in self.dialect_headers() {
+            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
         for (name, value) in &self.headers {
             bytes.extend_from_slice(name.as_bytes());
             bytes.extend_from_slice(b": ");
@@ -92,6 +97,12 @@ impl HttpEncoder {
         (bytes, body_at)
     }
 
+    /// The headers that the dialect wants and the user does not give.
+    pub fn dialect_headers(&self) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+        let given = |name: &str| self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        self.protocol.headers().iter().filter(move |(name, _)| !given(name))
+    }
+
     /// The body for a prompt that is already text or ids.
     pub fn body(&self, prompt: Input<'_>, output_tokens: u32, exact: bool) -> Result<Vec<u8>, String> {
         let mut body = Vec::new();
@@ -100,6 +111,7 @@ impl HttpEncoder {
             prompt,
             max_tokens: output_tokens,
             exact: exact && self.exact,
+            fields: self.fields.as_ref(),
             stream: true,
             include_usage: self.usage,
             continuous_usage: false,

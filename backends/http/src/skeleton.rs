@@ -50,6 +50,8 @@ struct Skeleton {
     steady: Vec<Range<u32>>,
     /// Of the learnt event: the fields without a part are the same in every event that matches.
     usage: Option<Usage>,
+    /// Where no part holds token ids: how many there were.
+    ids: Option<u32>,
     finish: Option<FinishReason>,
     several: bool,
     choice: bool,
@@ -191,10 +193,10 @@ impl Skeleton {
         let vendor = count(|k| matches!(k, HoleKind::Vendor(_)));
         // What the event says must be in its literals and parts, and nowhere else.
         let told = pieces.texts <= 1 && texts >= pieces.texts as usize && texts <= 1;
-        let told = told && ids == usize::from(pieces.ids.is_some()) && vendor == pieces.vendor.len();
+        let told = told && ids <= usize::from(pieces.ids.is_some()) && vendor == pieces.vendor.len();
         // Vendor numbers of several keys have an order in the record that is not theirs in the event.
         let told = told && vendor <= 1 && count(|k| k == HoleKind::VendorEnd) == vendor;
-        if !ordered || !told || holes.len() > MAX_PARTS || pieces.done || pieces.error.is_some() {
+        if !ordered || !told || holes.len() > MAX_PARTS || pieces.bound || pieces.done || pieces.error.is_some() {
             return None;
         }
         let mut skeleton = Self {
@@ -202,6 +204,7 @@ impl Skeleton {
             parts: Vec::with_capacity(holes.len()),
             steady: vec![],
             usage: pieces.usage,
+            ids: pieces.ids,
             finish: pieces.finish,
             several: pieces.several,
             choice: pieces.choice,
@@ -227,7 +230,7 @@ impl Skeleton {
     #[inline]
     fn read(&self, data: &[u8], scratch: &mut Scratch) -> Option<Found> {
         let (mut rest, mut from) = (data, 0);
-        let mut found = Found { kind: None, text: Some(0..0), ids: None, usage: self.usage };
+        let mut found = Found { kind: None, text: Some(0..0), ids: self.ids, usage: self.usage };
         scratch.vendor.clear();
         for part in &self.parts {
             let end = part.literal_end as usize;
@@ -266,7 +269,7 @@ impl Skeleton {
     /// Walks over an event, comparing literals and reading over every value; writes what the skeleton's bytes would be for it.
     fn rewrite(&self, data: &[u8], bytes: &mut Vec<u8>, scratch: &mut Scratch, mut note: impl FnMut(Mark, Range<u32>)) -> Option<()> {
         let (mut rest, mut from) = (data, 0);
-        let mut found = Found { kind: None, text: None, ids: None, usage: self.usage };
+        let mut found = Found { kind: None, text: None, ids: self.ids, usage: self.usage };
         let mut steady = self.steady.iter().enumerate().peekable();
         let ends = self.parts.iter().map(|p| p.literal_end as usize).chain([self.bytes.len()]);
         for (i, end) in ends.enumerate() {

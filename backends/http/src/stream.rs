@@ -58,6 +58,7 @@ impl StreamDecoder {
             sse: SseDecoder::default(),
             reader: Reader {
                 protocol,
+                names_are_spare: protocol.names_are_spare(),
                 learns: true,
                 pieces: Pieces::default(),
                 skeletons: Skeletons::default(),
@@ -81,6 +82,7 @@ impl StreamDecoder {
     /// Makes ready for the next answer; keeps the memory, and what was learnt: the next answer is one like this.
     pub fn reset(&mut self) {
         self.sse.reset();
+        self.reader.pieces.begin();
         self.reader.vendor.clear();
         self.reader.message = None;
         self.reader.answer = Answer::default();
@@ -191,6 +193,8 @@ impl StreamDecoder {
 /// Reads events; apart from [`StreamDecoder`] so that the cutter can be borrowed beside it.
 struct Reader {
     protocol: &'static dyn Protocol,
+    /// As [`Protocol::names_are_spare`].
+    names_are_spare: bool,
     learns: bool,
     pieces: Pieces,
     skeletons: Skeletons,
@@ -219,7 +223,7 @@ impl Reader {
         }
         self.answer.items += 1;
         match item {
-            Item::Frame(frame) if frame.event.is_empty() => {
+            Item::Frame(frame) if self.is_learnable(frame) => {
                 if let Some(found) = self.skeletons.read(frame.data) {
                     self.answer.counter.unreliable |= found.several;
                     let kind = found.kind.ok_or(if found.choice { Silent::Choice } else { Silent::Aside });
@@ -251,17 +255,28 @@ impl Reader {
             self.message = Some(error.to_string());
             return Err(BAD_EVENT);
         }
-        if self.pieces.done {
-            self.answer.done = true;
-            sink.silent(stamp, Silent::Terminator);
-            return Ok(());
+        let done = self.pieces.done;
+        if !done {
+            self.answer.fallbacks += 1;
+            if self.learns && self.is_learnable(frame) && self.skeletons.is_curious(frame.data) {
+                self.protocol.unread(frame.data, &mut self.pieces);
+                self.skeletons.learn(frame.data, &mut self.pieces);
+            }
         }
-        self.answer.fallbacks += 1;
-        if self.learns && frame.event.is_empty() && self.skeletons.is_curious(frame.data) {
-            self.protocol.unread(frame.data, &mut self.pieces);
-            self.skeletons.learn(frame.data, &mut self.pieces);
-        }
-        self.act(if frame.data.trim_ascii().is_empty() { Silent::Nothing } else { Silent::Aside }, stamp, sink)
+        let beside = match (done, frame.data.trim_ascii().is_empty()) {
+            (true, _) => Silent::Terminator,
+            (false, true) => Silent::Nothing,
+            (false, false) => Silent::Aside,
+        };
+        self.act(beside, stamp, sink)?;
+        self.answer.done = done;
+        Ok(())
+    }
+
+    /// Whether an event is a function of its data alone, which is what skeletons compare.
+    #[inline]
+    fn is_learnable(&self, frame: Frame<'_>) -> bool {
+        frame.event.is_empty() || (self.names_are_spare && frame.event != b"error")
     }
 
     fn body(&mut self, body: &[u8], stamp: Stamp, sink: &mut EventSink) -> Result<(), RequestError> {

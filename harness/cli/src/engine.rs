@@ -9,6 +9,7 @@ use crate::output::put;
 use crate::setup::{self, Setup};
 use crate::target;
 use nomoat_http::engines::{EngineSpec, Look};
+use nomoat_http::protocol;
 use nomoat_results::table::List;
 
 /// Runs the subcommand.
@@ -57,14 +58,9 @@ fn show(args: &EngineShowArgs) -> Result<Exit, Failure> {
         lines.push(format!("  version from: {}", places(&spec.version)));
     }
     lines.extend(spec.ready.iter().map(|look| format!("  ready when: {} answers", look.place())));
-    match &spec.length {
-        Some(l) if l.least.is_empty() && l.force.is_empty() => lines.push("  forced answer lengths: no".into()),
-        Some(l) => {
-            let force = l.force.iter().map(|(k, v)| format!("{k}={v}"));
-            lines.push(format!("  forced answer lengths by: {}", l.least.iter().cloned().chain(force).collect::<Vec<_>>().join(", ")));
-        }
-        None => {}
-    }
+    let forced = |name: &String| protocol::by_name(name).is_some_and(|p| spec.can_force(p));
+    let forces: Vec<&str> = spec.protocols.iter().filter(|p| forced(p)).map(String::as_str).collect();
+    lines.push(format!("  forced answer lengths: {}", if forces.is_empty() { "no".into() } else { format!("in {}", forces.join(", ")) }));
     if !spec.body.is_empty() {
         lines.push(format!("  asked with every request: {}", serde_json::Value::Object(spec.body.clone())));
     }

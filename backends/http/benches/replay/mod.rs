@@ -6,7 +6,7 @@
 //! back, one chunk to an event, as uvicorn sends them. Figures are medians of many passes; they hold for the machine at hand.
 
 use crate::Receiver;
-use nomoat_http::protocol::{Protocol, by_name};
+use nomoat_http::protocol::{PROTOCOLS, Protocol, by_name};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -32,17 +32,26 @@ impl Recording {
     fn read(path: &Path) -> Option<Self> {
         let folder = path.parent()?.file_name()?.to_str()?;
         let file = path.file_stem()?.to_str()?;
-        let protocol = by_name(if file.starts_with("chat") { "chat" } else { "completions" })?;
+        let begins = |p: &&'static dyn Protocol| file.strip_prefix(p.name()).is_some_and(|rest| rest.starts_with('-'));
+        let protocol = PROTOCOLS.iter().copied().find(begins).or_else(|| by_name("completions").filter(|_| file.starts_with("prefix-")))?;
         let text = std::fs::read_to_string(path).ok()?;
         let (_, body) = text.split_once("\r\n\r\n")?;
         let events: Vec<String> = body.split_inclusive("\n\n").map(str::to_owned).collect();
         let json: Vec<Value> = events.iter().map(|e| event_json(e)).collect();
         let has_text = |v: &Value| {
             let choice = &v["choices"][0];
-            [&choice["delta"]["content"], &choice["text"]].into_iter().any(|t| t.as_str().is_some_and(|t| !t.is_empty()))
+            [&choice["delta"]["content"], &choice["text"], &v["delta"], &v["delta"]["text"], &v["content"], &v["text"]]
+                .into_iter()
+                .any(|t| t.as_str().is_some_and(|t| !t.is_empty()))
+        };
+        let ends = |v: &Value| {
+            let kind = v["type"].as_str().unwrap_or_default();
+            v["choices"][0]["finish_reason"].is_string()
+                || (v["stop"] == true || v["meta_info"]["finish_reason"].is_object())
+                || ["response.output_text.done", "content_block_stop"].contains(&kind)
         };
         let first = json.iter().position(has_text)? + 1;
-        let end = json.iter().position(|v| v["choices"][0]["finish_reason"].is_string())?;
+        let end = json.iter().position(ends)?;
         (first < end).then(|| Self { name: format!("{folder}/{file}"), protocol, events, middle: first..end })
     }
 
@@ -50,12 +59,13 @@ impl Recording {
     fn answer(&self, n: usize) -> Vec<String> {
         let middle = self.events[self.middle.clone()].iter().cycle().take(LENGTH);
         let all = self.events[..self.middle.start].iter().chain(middle).chain(&self.events[self.middle.end..]);
-        all.map(|event| renumber(renumber(event.clone(), "\"id\":\"", '"', n), "\"created\":", ',', n)).collect()
+        all.map(|event| renumber(renumber(renumber(event.clone(), "\"id\":\"", '"', n), "\"item_id\":\"", '"', n), "\"created\":", ',', n))
+            .collect()
     }
 }
 
 fn event_json(event: &str) -> Value {
-    event.trim().strip_prefix("data:").and_then(|d| serde_json::from_str(d).ok()).unwrap_or_default()
+    event.trim().split_once("data:").and_then(|(_, d)| serde_json::from_str(d).ok()).unwrap_or_default()
 }
 
 /// An event in a chunk of its own.

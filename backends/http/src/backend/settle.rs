@@ -5,7 +5,7 @@ use crate::control::{CONTROL_TIMEOUT, ControlError};
 use crate::encoder::HttpEncoder;
 use crate::engines::EngineSpec;
 use crate::preflight::{Answered, Attempt, PROBE_TOKENS, Trial, preflight, trial};
-use crate::protocol::{self, PROTOCOLS, Protocol};
+use crate::protocol::{self, COMMON, Protocol};
 use nomoat_core::backend::BackendError;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,12 +43,13 @@ impl HttpBackend {
         let mut encoder = self.settled();
         encoder.model = model;
         let (root, asked) = (self.route.endpoint.root.clone(), self.config.exact);
-        // An engine that has no field for it cannot be forced, and need not be asked.
-        let forces = spec.length.as_ref().is_none_or(|l| !l.least.is_empty() || !l.force.is_empty());
         let mut refusals = vec![];
         for way in self.ways(spec, encoder.protocol) {
             encoder.protocol = way.protocol;
             encoder.token_ids = way.ids;
+            encoder.fields = spec.fields(way.protocol);
+            // An engine that has no field for it cannot be forced, and need not be asked.
+            let forces = spec.can_force(way.protocol);
             encoder.path = self.config.path.clone().unwrap_or_else(|| format!("{root}{}", way.protocol.path()));
             for (exact, usage, dressed) in
                 [(asked, true, true), (asked, true, false), (false, true, true), (false, true, false), (false, false, false)]
@@ -66,7 +67,11 @@ impl HttpBackend {
                             notes.push(if forces {
                                 "the endpoint refused forced answer lengths (ignore_eos, min_tokens): lengths are caps".into()
                             } else {
-                                format!("{} cannot be made to answer an exact length: lengths are caps", spec.title)
+                                format!(
+                                    "{} cannot be made to answer an exact length in {} requests: lengths are caps",
+                                    spec.title,
+                                    way.protocol.name()
+                                )
                             });
                         }
                         if !usage {
@@ -112,7 +117,7 @@ impl HttpBackend {
             None => {
                 let named = spec.protocols.iter().filter_map(|name| protocol::by_name(name));
                 let known: Vec<_> = named.collect();
-                let known = if known.is_empty() { PROTOCOLS.to_vec() } else { known };
+                let known = if known.is_empty() { COMMON.to_vec() } else { known };
                 known.into_iter().map(|p| way(p, p.takes_ids())).collect()
             }
         };

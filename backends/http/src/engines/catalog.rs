@@ -12,8 +12,6 @@ include!(concat!(env!("OUT_DIR"), "/engines.rs"));
 
 /// The description of an endpoint that shows no sign.
 const GENERIC: &str = "openai-compatible";
-/// To be taken out.
-const COMING: [&str; 6] = ["responses", "messages", "generate", "completion", "tgi", "kserve"];
 /// The largest file that is read.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -158,9 +156,12 @@ fn check(name: &str, spec: &EngineSpec) -> Result<(), String> {
     if spec.name != name {
         return Err(format!("`name` is `{}` and the file's name says `{name}`", spec.name));
     }
-    if let Some(unknown) = spec.protocols.iter().find(|p| protocol::by_name(p).is_none() && !COMING.contains(&p.as_str())) {
+    if let Some(unknown) = spec.protocols.iter().find(|p| protocol::by_name(p).is_none()) {
         let known: Vec<_> = protocol::PROTOCOLS.iter().map(|p| p.name()).collect();
         return Err(format!("protocol `{unknown}` is none of {}", known.join(", ")));
+    }
+    if let Some(unknown) = spec.fields.keys().find(|p| !spec.protocols.contains(p)) {
+        return Err(format!("it has fields of the dialect `{unknown}`, which is not among its protocols"));
     }
     if spec.protocols.is_empty() && spec.kind != Kind::Sidecar {
         return Err("it speaks no protocol".into());
@@ -208,7 +209,7 @@ mod tests {
     fn a_variant_has_what_it_does_not_replace_and_no_sign() {
         let catalog = Catalog::load(None).unwrap();
         let (base, variant) = (catalog.get("vllm").unwrap(), catalog.get("vllm-tpu").unwrap());
-        assert_eq!((&variant.length, &variant.version, variant.kind), (&base.length, &base.version, base.kind));
+        assert_eq!((&variant.ready, &variant.version, variant.kind), (&base.ready, &base.version, base.kind));
         assert!(variant.detect.is_empty() && variant.notes != base.notes);
     }
 
@@ -242,6 +243,7 @@ mod tests {
         check(&head.replace("engine", "oracle"), &["oracle"]);
         check(&format!("{head}extends = \"nobody\"\n"), &["nobody"]);
         check(&format!("{head}extends = \"x\"\n"), &["extends it"]);
+        check(&format!("{head}[fields.responses.length]\nleast = []\n"), &["responses"]);
         check(&format!("{head}colour = \"red\"\n"), &["colour"]);
         check(&format!("{head}[[detect]]\njson = \"/a\"\n"), &["host, path, metric, get"]);
         check(&format!("{head}[auth]\nheader = \"X\"\n"), &["scheme"]);

@@ -1,8 +1,10 @@
 //! The description of one engine, as its file says it.
 
 use super::look::Look;
+use crate::protocol::{Fields, Protocol};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// What an engine is, and how it is spoken to. Every table but the first four keys may be left out.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
@@ -34,15 +36,12 @@ pub struct EngineSpec {
     /// How it takes a key.
     #[serde(default)]
     pub auth: Auth,
-    /// How an answer's length is asked for; without it, as each dialect has it.
+    /// How lengths and counts are asked for, by dialect; without it, as the dialect has it.
     #[serde(default)]
-    pub length: Option<LengthFields>,
+    pub fields: BTreeMap<String, Fields>,
     /// What it can tell of counts.
     #[serde(default)]
     pub usage: Usage,
-    /// What is asked of a stream.
-    #[serde(default)]
-    pub stream: Stream,
     /// Further fields of every body, such as those that make it tell its own timings. Left out if the endpoint refuses them.
     #[serde(default)]
     pub body: Map<String, Value>,
@@ -108,15 +107,6 @@ pub struct Usage {
     pub per_event: bool,
 }
 
-/// What is asked of a stream beside its usage.
-#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Stream {
-    /// Further members of `stream_options`.
-    #[serde(default)]
-    pub options: Map<String, Value>,
-}
-
 /// Something an engine tells about itself.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 pub struct Fact {
@@ -127,14 +117,14 @@ pub struct Fact {
     pub look: Look,
 }
 
-/// How an answer's length is asked for in a body of the OpenAI form.
-#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LengthFields {
-    /// Names that take the number of tokens.
-    pub most: Vec<String>,
-    /// Names that take it too where the length is exact.
-    pub least: Vec<String>,
-    /// Fields that belong to an exact length.
-    pub force: Map<String, Value>,
+impl EngineSpec {
+    /// How lengths and counts are asked for in a dialect, where that differs from the dialect's own way.
+    pub fn fields(&self, protocol: &dyn Protocol) -> Option<Fields> {
+        self.fields.get(protocol.name()).map(|fields| fields.or(protocol.fields()))
+    }
+
+    /// Whether it knows a way to force an answer's length in a dialect.
+    pub fn can_force(&self, protocol: &dyn Protocol) -> bool {
+        self.fields(protocol).as_ref().unwrap_or(protocol.fields()).can_force()
+    }
 }

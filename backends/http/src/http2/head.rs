@@ -36,6 +36,9 @@ impl Template {
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in encoder.dialect_headers() {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
         for (name, value) in &encoder.headers {
             if !is_allowed(name) {
                 return Err(format!("the header `{name}` belongs to HTTP/1.1 and cannot be sent over HTTP/2; leave out one of them"));

@@ -1,7 +1,8 @@
 //! `/v1/chat/completions`.
 
-use super::openai::{self, Body, Place, json};
-use super::{Ask, DecodeError, EncodeError, Input, Message, Pieces, Protocol, Role, unread};
+use super::body::{Body, json};
+use super::openai::{self, FIELDS, Place};
+use super::{Ask, DecodeError, EncodeError, Fields, Input, Message, Pieces, Protocol, Role, unread};
 use crate::sse::Frame;
 
 /// Chat completions: messages in, `delta`s out.
@@ -21,6 +22,10 @@ impl Protocol for Chat {
         false
     }
 
+    fn fields(&self) -> &'static Fields {
+        &FIELDS
+    }
+
     fn encode(&self, ask: &Ask<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let user;
         let messages = match ask.prompt {
@@ -31,18 +36,12 @@ impl Protocol for Chat {
             Input::Messages(messages) => messages,
             Input::Ids(_) => return Err(EncodeError::Ids { protocol: self.name() }),
         };
-        let mut body = Body::new(ask, out);
+        let mut body = Body::new(ask, &FIELDS, out);
         body.field("model", ask.model);
-        body.with("messages", |out| {
-            for (i, message) in messages.iter().enumerate() {
-                out.extend_from_slice(if i == 0 { b"[{\"role\":" } else { b",{\"role\":" });
-                json(out, message.role.name());
-                out.extend_from_slice(b",\"content\":");
-                json(out, message.text);
-                out.push(b'}');
-            }
-            out.extend_from_slice(if messages.is_empty() { b"[]" } else { b"]" });
-        });
+        body.with("messages", |out| conversation(messages, out));
+        body.length();
+        body.temperature();
+        body.stream();
         body.finish();
         Ok(())
     }
@@ -58,4 +57,16 @@ impl Protocol for Chat {
     fn decode_body(&self, body: &[u8], pieces: &mut Pieces) -> Result<(), DecodeError> {
         openai::decode_body(self.name(), Place::Message, body, pieces)
     }
+}
+
+/// Appends the messages of a conversation.
+pub(super) fn conversation(messages: &[Message<'_>], out: &mut Vec<u8>) {
+    for (i, message) in messages.iter().enumerate() {
+        out.extend_from_slice(if i == 0 { b"[{\"role\":" } else { b",{\"role\":" });
+        json(out, message.role.name());
+        out.extend_from_slice(b",\"content\":");
+        json(out, message.text);
+        out.push(b'}');
+    }
+    out.extend_from_slice(if messages.is_empty() { b"[]" } else { b"]" });
 }

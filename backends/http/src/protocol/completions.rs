@@ -1,7 +1,8 @@
 //! `/v1/completions`.
 
-use super::openai::{self, Body, Place, json};
-use super::{Ask, DecodeError, EncodeError, Input, Pieces, Protocol, unread};
+use super::body::{Body, json};
+use super::openai::{self, FIELDS, Place};
+use super::{Ask, DecodeError, EncodeError, Fields, Input, Pieces, Protocol, unread};
 use crate::sse::Frame;
 
 /// Completions: a text or token ids in, `text` out. A conversation is its texts, one after the other: there is no template.
@@ -21,14 +22,21 @@ impl Protocol for Completions {
         true
     }
 
+    fn fields(&self) -> &'static Fields {
+        &FIELDS
+    }
+
     fn encode(&self, ask: &Ask<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let mut body = Body::new(ask, out);
+        let mut body = Body::new(ask, &FIELDS, out);
         body.field("model", ask.model);
         body.with("prompt", |out| match ask.prompt {
             Input::Text(text) => json(out, text),
             Input::Ids(ids) => json(out, ids),
             Input::Messages(messages) => json(out, &messages.iter().map(|m| m.text).collect::<String>()),
         });
+        body.length();
+        body.temperature();
+        body.stream();
         body.finish();
         Ok(())
     }

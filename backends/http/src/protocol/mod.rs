@@ -3,23 +3,42 @@
 //! Pure: no clock, no socket, no async. A new dialect is one file and one line in [`PROTOCOLS`]; lists, golden tests, split
 //! tests and fuzzing iterate the slice.
 
+mod body;
 mod chat;
+mod completion;
 mod completions;
+mod fields;
+mod generate;
+mod generate_stream;
+mod messages;
 mod openai;
+mod responses;
+mod so_far;
 mod unread;
+mod value;
 
 pub use chat::Chat;
+pub use completion::Completion;
 pub use completions::Completions;
-pub use openai::error_message;
+pub use fields::{Fields, LengthFields, StreamFields};
+pub use generate::Generate;
+pub use generate_stream::GenerateStream;
+pub use messages::Messages;
+pub use responses::Responses;
+pub use value::error_message;
 
 use crate::sse::Frame;
 use nomoat_core::event::{TokenKind, Usage};
 use nomoat_core::record::FinishReason;
 use serde_json::{Map, Value};
+use so_far::SoFar;
 use std::ops::Range;
 
 /// Every dialect.
-pub const PROTOCOLS: &[&dyn Protocol] = &[&Chat, &Completions];
+pub const PROTOCOLS: &[&dyn Protocol] = &[&Chat, &Completions, &Responses, &Messages, &Generate, &Completion, &GenerateStream];
+
+/// The dialects that an endpoint of which nothing is known is asked in.
+pub const COMMON: &[&dyn Protocol] = &[&Chat, &Completions];
 
 /// The dialect of this name, one of [`PROTOCOLS`].
 pub fn by_name(name: &str) -> Option<&'static dyn Protocol> {
@@ -30,8 +49,14 @@ pub fn by_name(name: &str) -> Option<&'static dyn Protocol> {
 pub trait Protocol: Send + Sync + 'static {
     /// Its name in flags and tables.
     fn name(&self) -> &'static str;
-    /// Where its requests go, from the root of the API (`/v1/…`).
+    /// Where its requests go, from the root of the server (`/v1/…` for most).
     fn path(&self) -> &'static str;
+    /// Headers that its requests must have, name and value.
+    fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+    /// The names of the fields that ask for lengths and counts, where nobody names others.
+    fn fields(&self) -> &'static Fields;
     /// Whether prompts may go out as token ids.
     fn takes_ids(&self) -> bool;
     /// Appends the JSON body of a request to `out`. The same ask gives the same bytes.
@@ -52,6 +77,11 @@ pub trait Protocol: Send + Sync + 'static {
     /// Adds to `pieces` where values lie in an event, read by [`Self::decode`] just before, that the dialect does not read and that
     /// change: an id, a total. What is not named here is expected to stay the same from event to event. Only speed depends on it.
     fn unread(&self, _data: &[u8], _pieces: &mut Pieces) {}
+    /// Whether its events have names that say nothing which their data does not say too, but for the name `error`. Then events with
+    /// names are learnt like others. Only speed depends on it.
+    fn names_are_spare(&self) -> bool {
+        false
+    }
     /// Whether an answer is complete that showed these signs of an end before its body was over. The default fits the OpenAI
     /// dialects: `[DONE]` or a finish reason, because transformers' server sends the reason and no `[DONE]`.
     fn is_complete(&self, done: bool, finish: Option<FinishReason>) -> bool {
@@ -68,8 +98,11 @@ pub struct Ask<'a> {
     pub prompt: Input<'a>,
     /// Answer length in tokens.
     pub max_tokens: u32,
-    /// Whether that length is asked for exactly (`ignore_eos`, `min_tokens`), which not every endpoint accepts.
+    /// Whether that length is asked for exactly (`ignore_eos`, `min_tokens`), which not every endpoint accepts, and which not every
+    /// dialect can say.
     pub exact: bool,
+    /// Names of the fields that ask for lengths and counts, where the engine's differ from the dialect's.
+    pub fields: Option<&'a Fields>,
     /// Whether the answer is streamed.
     pub stream: bool,
     /// Whether a stream shall report its token counts at the end.
@@ -78,7 +111,8 @@ pub struct Ask<'a> {
     pub continuous_usage: bool,
     /// Sampling temperature; the endpoint's default where there is none.
     pub temperature: Option<f64>,
-    /// Further fields of the body. They replace fields of the same name, whole.
+    /// Further fields of the body. They replace fields of the same name, whole; of an object that holds the dialect's parameters they
+    /// replace the members.
     pub extra: Option<&'a Map<String, Value>>,
 }
 
@@ -173,6 +207,10 @@ pub struct Pieces {
     pub(crate) holes: Vec<Hole>,
     /// How many texts were added that are not empty.
     pub(crate) texts: u32,
+    /// What the event says depends on events before it, or cannot come again: its bytes teach nothing.
+    pub(crate) bound: bool,
+    /// What the dialect remembers of the answer, from event to event.
+    pub(crate) so_far: SoFar,
 }
 
 /// The longest vendor object kept.
@@ -220,13 +258,19 @@ pub(crate) enum Count {
 }
 
 impl Pieces {
-    /// Forgets everything but the memory.
+    /// Makes ready for another answer.
+    pub fn begin(&mut self) {
+        self.clear();
+        self.so_far.clear();
+    }
+
+    /// Forgets the event, not what is remembered of its answer.
     pub fn clear(&mut self) {
         self.text.clear();
         self.vendor.clear();
         self.holes.clear();
         self.texts = 0;
-        (self.visible, self.reasoning, self.several, self.choice, self.done) = (false, false, false, false, false);
+        (self.visible, self.reasoning, self.several, self.choice, self.done, self.bound) = (false, false, false, false, false, false);
         (self.usage, self.ids, self.finish, self.error) = (None, None, None, None);
     }
 
@@ -292,7 +336,8 @@ mod tests {
         for (i, protocol) in PROTOCOLS.iter().enumerate() {
             assert!(PROTOCOLS[..i].iter().all(|p| p.name() != protocol.name() && p.path() != protocol.path()));
             assert_eq!(by_name(protocol.name()).map(Protocol::path), Some(protocol.path()));
-            assert!(protocol.path().starts_with("/v1/"));
+            assert!(protocol.path().starts_with('/') && !protocol.path().ends_with('/'));
+            assert!(protocol.headers().iter().all(|(name, value)| !name.is_empty() && !value.is_empty()));
         }
         assert!(by_name("telepathy").is_none());
     }

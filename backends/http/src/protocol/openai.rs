@@ -1,22 +1,24 @@
-//! The JSON that the OpenAI dialects share: chunks, usage, errors, and how a body is put together.
+//! The JSON that the chat and completions dialects share: chunks, usage, errors.
 //!
 //! Field names are those of the recorded engines and of the public API; unknown ones are ignored, because every engine adds its own.
 
-use super::{Ask, Count, DecodeError, HoleKind, MAX_VENDOR, Pieces};
+use super::fields::Fields;
+use super::value::{Failure, Length, Text, count, keep, message_of, opens};
+use super::{Count, DecodeError, HoleKind, Pieces};
 use crate::sse::Frame;
 use nomoat_core::event::{TokenKind, Usage};
 use nomoat_core::record::FinishReason;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use serde_json::json;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
-use std::fmt;
+use std::sync::LazyLock;
 
-/// The longest message kept of an error.
-const MAX_MESSAGE: usize = 500;
-/// The deepest vendor number kept.
-const MAX_VENDOR_DEPTH: usize = 8;
+/// How the engines that speak these dialects are asked for a length and for counts; the first three are vLLM's names, which most took over.
+pub(super) static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
+    let usage = json!({"stream_options": {"include_usage": true}});
+    let continuous = json!({"stream_options": {"include_usage": true, "continuous_usage_stats": true}});
+    Fields::new(&["max_tokens"], &["min_tokens"], json!({"ignore_eos": true})).with_usage(usage, continuous)
+});
 
 /// Where a dialect keeps its text.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,28 +27,6 @@ pub(super) enum Place {
     Message,
     /// `text`.
     Text,
-}
-
-/// A JSON string that stays a slice of the input where it has no escapes. (`Option<Cow<str>>` alone would always copy.)
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Text<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Reader)
-    }
 }
 
 /// An event of a stream, or a whole answer.
@@ -64,6 +44,7 @@ struct Answer<'a> {
     metrics: Option<&'a RawValue>,
     nvext: Option<&'a RawValue>,
     x_groq: Option<&'a RawValue>,
+    sglext: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -149,42 +130,9 @@ struct Groq<'a> {
     error: Option<&'a RawValue>,
 }
 
-/// Counts the elements of an array.
-struct Length(u32);
-
-impl<'de> Deserialize<'de> for Length {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Length;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array of token ids")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Length, A::Error> {
-                let mut n = 0;
-                while seq.next_element::<IgnoredAny>()?.is_some() {
-                    n += 1;
-                }
-                Ok(Length(n))
-            }
-        }
-        deserializer.deserialize_seq(Reader)
-    }
-}
-
 /// Reads an event of a stream.
 pub(super) fn decode(protocol: &'static str, place: Place, frame: Frame<'_>, pieces: &mut Pieces) -> Result<(), DecodeError> {
-    let data = frame.data.trim_ascii();
-    if data == b"[DONE]" {
-        pieces.done = true;
-        return Ok(());
-    }
-    if frame.event == b"error" {
-        pieces.error = Some(error_message(data).unwrap_or_else(|| shorten(&String::from_utf8_lossy(data))));
-        return Ok(());
-    }
-    // Keep-alives with empty data, and named annotations that are no JSON object.
-    if data.is_empty() || (!frame.event.is_empty() && data[0] != b'{') {
+    if !opens(frame, pieces) {
         return Ok(());
     }
     read(place, frame.data, pieces).map_err(|e| DecodeError::Malformed { protocol, reason: e.to_string() })?;
@@ -269,11 +217,6 @@ fn finish(reason: &str) -> FinishReason {
     }
 }
 
-/// A count; anything that is no whole number of 32 bits is not one.
-fn count(raw: &RawValue) -> Option<u32> {
-    raw.get().parse().ok()
-}
-
 fn usage(raw: &RawValue, data: &[u8], pieces: &mut Pieces) -> Result<Usage, serde_json::Error> {
     let counts: Counts<'_> = serde_json::from_str(raw.get())?;
     let (input, output) = (counts.prompt_tokens_details, counts.completion_tokens_details);
@@ -294,47 +237,12 @@ fn usage(raw: &RawValue, data: &[u8], pieces: &mut Pieces) -> Result<Usage, serd
 
 /// The error an answer holds instead of being one.
 fn failure(answer: &Answer<'_>) -> Option<String> {
-    if let Some(error) = answer.error {
-        return Some(message_of(error));
-    }
-    // vLLM and SGLang: {"object":"error","message":…}; Dynamo: {"message":…,"code":…}.
-    let named = answer.object.is_some_and(|o| o.get() == "\"error\"");
-    if named || (answer.choices.is_none() && answer.code.is_some()) {
-        return answer.message.map(message_of).or_else(|| named.then(|| "an error without a message".to_owned()));
+    let Answer { error, object, message, code, .. } = *answer;
+    if let Some(words) = (Failure { error, object, message, code }).words(answer.choices.is_some()) {
+        return Some(words);
     }
     let groq: Option<Groq<'_>> = answer.x_groq.and_then(|raw| serde_json::from_str(raw.get()).ok());
     groq?.error.map(message_of)
-}
-
-/// The words of an error: a text, the `message` of an object, or the JSON itself.
-fn message_of(raw: &RawValue) -> String {
-    let words = match serde_json::from_str(raw.get()) {
-        Ok(Value::String(text)) => Some(text),
-        Ok(Value::Object(mut object)) => match object.remove("message") {
-            Some(Value::String(text)) => Some(text),
-            _ => None,
-        },
-        _ => None,
-    };
-    shorten(words.as_deref().unwrap_or(raw.get()))
-}
-
-/// What an error body says, in the shapes of the known engines: `error` (an object with a `message`, or a text), a bare
-/// `message`, or FastAPI's `detail`. Nothing if it is none of them. For people: free text never enters a record.
-pub fn error_message(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Body<'a> {
-        #[serde(borrow)]
-        error: Option<&'a RawValue>,
-        message: Option<&'a RawValue>,
-        detail: Option<&'a RawValue>,
-    }
-    let body: Body<'_> = serde_json::from_slice(body.trim_ascii()).ok()?;
-    body.error.or(body.message).or(body.detail).map(message_of)
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect()
 }
 
 /// Keeps the numbers of allow-listed vendor objects.
@@ -347,156 +255,10 @@ fn vendor(answer: &Answer<'_>, pieces: &mut Pieces) -> Result<(), serde_json::Er
     {
         pieces.usage = Some(usage(raw, &[], pieces)?);
     }
-    let listed = [
-        ("time_info", answer.time_info),
-        ("timings", answer.timings),
-        ("metrics", answer.metrics),
-        ("nvext.timing", dynamo.and_then(|d| d.timing)),
-        ("x_groq.usage", groq_usage),
-    ];
-    for (key, raw) in listed {
-        if let Some(raw) = raw
-            && raw.get().len() <= MAX_VENDOR
-        {
-            let mut kept = String::new();
-            numbers(raw, MAX_VENDOR_DEPTH, &mut kept)?;
-            if !kept.is_empty() {
-                pieces.vendor.push((key, kept));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// An object whose values are not looked into yet; of two of one name the later counts.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Members<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = vec![];
-                while let Some((Text(key), value)) = map.next_entry()? {
-                    members.retain(|(k, _)| *k != key);
-                    members.push((key, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Reader)
-    }
-}
-
-/// Appends the numbers of a value in their places, with the digits they came with; nothing if it has none, or none that another
-/// reader can hold. Texts of a vendor do not enter a record.
-fn numbers(raw: &RawValue, depth: usize, out: &mut String) -> Result<(), serde_json::Error> {
-    let json = raw.get();
-    let before = out.len();
-    match json.as_bytes()[0] {
-        b'-' | b'0'..=b'9' if json.parse().is_ok_and(f64::is_finite) => out.push_str(json),
-        b'{' if depth > 0 => {
-            let Members(members) = serde_json::from_str(json)?;
-            for (key, value) in members {
-                let start = out.len();
-                out.push(if start == before { '{' } else { ',' });
-                out.push_str(&serde_json::to_string(&key)?);
-                out.push(':');
-                let colon = out.len();
-                numbers(value, depth - 1, out)?;
-                if out.len() == colon {
-                    out.truncate(start);
-                }
-            }
-            out.push_str(if out.len() == before { "" } else { "}" });
-        }
-        b'[' if depth > 0 => {
-            let values: Vec<&RawValue> = serde_json::from_str(json)?;
-            for value in values {
-                let start = out.len();
-                out.push(if start == before { '[' } else { ',' });
-                let comma = out.len();
-                numbers(value, depth - 1, out)?;
-                if out.len() == comma {
-                    out.truncate(start);
-                }
-            }
-            out.push_str(if out.len() == before { "" } else { "]" });
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-/// Writes a body field by field, in order; the ask's extra fields replace those of the same name and come last.
-pub(super) struct Body<'a> {
-    ask: &'a Ask<'a>,
-    out: &'a mut Vec<u8>,
-    first: bool,
-}
-
-impl<'a> Body<'a> {
-    pub(super) fn new(ask: &'a Ask<'a>, out: &'a mut Vec<u8>) -> Self {
-        out.push(b'{');
-        Self { ask, out, first: true }
-    }
-
-    /// A field of any JSON value.
-    pub(super) fn field<T: serde::Serialize + ?Sized>(&mut self, key: &str, value: &T) {
-        self.with(key, |out| json(out, value));
-    }
-
-    /// A field whose value `write` appends.
-    pub(super) fn with(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.ask.extra.is_some_and(|extra| extra.contains_key(key)) {
-            return;
-        }
-        self.key(key);
-        write(self.out);
-    }
-
-    fn key(&mut self, key: &str) {
-        if !std::mem::take(&mut self.first) {
-            self.out.push(b',');
-        }
-        json(self.out, key);
-        self.out.push(b':');
-    }
-
-    /// The fields that do not depend on how a prompt is written, then the extra ones.
-    pub(super) fn finish(mut self) {
-        let ask = self.ask;
-        self.field("max_tokens", &ask.max_tokens);
-        if ask.exact {
-            self.field("min_tokens", &ask.max_tokens);
-            self.field("ignore_eos", &true);
-        }
-        if let Some(temperature) = ask.temperature {
-            self.field("temperature", &temperature);
-        }
-        self.field("stream", &ask.stream);
-        if ask.stream && (ask.include_usage || ask.continuous_usage) {
-            self.with("stream_options", |out| {
-                out.extend_from_slice(b"{\"include_usage\":true");
-                if ask.continuous_usage {
-                    out.extend_from_slice(b",\"continuous_usage_stats\":true");
-                }
-                out.push(b'}');
-            });
-        }
-        for (key, value) in ask.extra.into_iter().flatten() {
-            self.key(key);
-            json(self.out, value);
-        }
-        self.out.push(b'}');
-    }
-}
-
-/// Appends a value as compact JSON.
-pub(super) fn json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    serde_json::to_writer(out, value).expect("numbers, texts and JSON values serialize, and a Vec takes any bytes");
+    keep("time_info", answer.time_info, pieces)?;
+    keep("timings", answer.timings, pieces)?;
+    keep("metrics", answer.metrics, pieces)?;
+    keep("nvext.timing", dynamo.and_then(|d| d.timing), pieces)?;
+    keep("sglext", answer.sglext, pieces)?;
+    keep("x_groq.usage", groq_usage, pieces)
 }

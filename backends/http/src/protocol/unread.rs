@@ -21,6 +21,7 @@ struct Event<'a> {
     timings: Option<&'a RawValue>,
     metrics: Option<&'a RawValue>,
     nvext: Option<Dynamo<'a>>,
+    sglext: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -65,6 +66,7 @@ pub(super) fn places(data: &[u8], pieces: &mut Pieces) {
         ("timings", event.timings),
         ("metrics", event.metrics),
         ("nvext.timing", event.nvext.and_then(|n| n.timing)),
+        ("sglext", event.sglext),
     ];
     for (key, raw) in vendor {
         if let Some(raw) = raw

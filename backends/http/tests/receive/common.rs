@@ -4,7 +4,7 @@ use nomoat_core::clock::ManualClock;
 use nomoat_core::event::{EventSink, Finish, RequestError};
 use nomoat_core::record::RequestRecord;
 use nomoat_core::units::Nanos;
-use nomoat_http::protocol::Protocol;
+use nomoat_http::protocol::{PROTOCOLS, Protocol, by_name};
 use nomoat_http::stream::{Flow, StreamDecoder};
 use std::sync::Arc;
 
@@ -87,4 +87,31 @@ pub fn recording(name: &str) -> Recording {
     let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("reading {path}: {e}"));
     let at = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a head and a body") + 4;
     Recording { head: bytes[..at].to_vec(), body: bytes[at..].to_vec() }
+}
+
+/// The dialect of a recording: its name begins with it. Prompts sent twice were completions.
+pub fn dialect(name: &str) -> Option<&'static dyn Protocol> {
+    let file = name.rsplit('/').next()?;
+    let begins = |p: &&'static dyn Protocol| file.strip_prefix(p.name()).is_some_and(|rest| rest.starts_with('-'));
+    PROTOCOLS.iter().copied().find(begins).or_else(|| by_name("completions").filter(|_| file.starts_with("prefix-")))
+}
+
+/// Every recorded stream of events: its name and its dialect.
+pub fn streams() -> Vec<(String, &'static dyn Protocol)> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let folders = std::fs::read_dir(root).expect("fixtures").flatten().filter(|f| f.path().is_dir());
+    let names = folders.flat_map(|folder| {
+        let files = std::fs::read_dir(folder.path()).expect("a folder").flatten();
+        files.map(move |file| format!("{}/{}", folder.file_name().to_string_lossy(), file.file_name().to_string_lossy()))
+    });
+    let mut streams: Vec<_> = names
+        .filter_map(|name| {
+            let name = name.strip_suffix(".txt")?.to_owned();
+            let dialect = dialect(&name)?;
+            let body = recording(&name).body;
+            (body.starts_with(b"data:") || body.starts_with(b"event:")).then_some((name, dialect))
+        })
+        .collect();
+    streams.sort_by(|a, b| a.0.cmp(&b.0));
+    streams
 }

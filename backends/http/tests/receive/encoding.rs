@@ -1,6 +1,9 @@
 //! Request bodies, byte for byte.
 
-use nomoat_http::protocol::{Ask, Chat, Completions, EncodeError, Input, Message, PROTOCOLS, Protocol, Role};
+use nomoat_http::protocol::{
+    Ask, Chat, Completion, Completions, EncodeError, Fields, Generate, GenerateStream, Input, Message, Messages, PROTOCOLS, Protocol,
+    Responses, Role,
+};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -9,6 +12,7 @@ const ASK: Ask<'_> = Ask {
     prompt: Input::Text("hi"),
     max_tokens: 16,
     exact: false,
+    fields: None,
     stream: true,
     include_usage: false,
     continuous_usage: false,
@@ -77,6 +81,134 @@ fn bodies() {
     );
 }
 
+/// Each dialect as it is when nobody says otherwise: an exact length, a temperature, counts at the end.
+#[test]
+fn native_bodies() {
+    let conversation = [
+        Message { role: Role::System, text: "Be brief." },
+        Message { role: Role::User, text: "a" },
+        Message { role: Role::Assistant, text: "b" },
+        Message { role: Role::User, text: "c" },
+    ];
+    let ask = Ask { exact: true, include_usage: true, continuous_usage: true, temperature: Some(0.0), ..ASK };
+    let check = |protocol: &dyn Protocol, ask: Ask<'_>, expect: &str| assert_eq!(encode(protocol, &ask), expect);
+    check(&Responses, ask, r#"{"model":"m","input":"hi","max_output_tokens":16,"temperature":0.0,"stream":true}"#);
+    check(
+        &Responses,
+        Ask { prompt: Input::Messages(&conversation[..2]), ..ASK },
+        r#"{"model":"m","input":[{"role":"system","content":"Be brief."},{"role":"user","content":"a"}],"max_output_tokens":16,"stream":true}"#,
+    );
+    check(&Messages, ask, r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":16,"temperature":0.0,"stream":true}"#);
+    check(
+        &Messages,
+        Ask { prompt: Input::Messages(&conversation), stream: false, ..ASK },
+        r#"{"model":"m","system":"Be brief.","messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"}],"max_tokens":16,"stream":false}"#,
+    );
+    check(
+        &Generate,
+        ask,
+        r#"{"text":"hi","sampling_params":{"max_new_tokens":16,"min_new_tokens":16,"ignore_eos":true,"temperature":0.0},"stream":true}"#,
+    );
+    check(
+        &Generate,
+        Ask { prompt: Input::Ids(&[7, 8]), ..ASK },
+        r#"{"input_ids":[7,8],"sampling_params":{"max_new_tokens":16},"stream":true}"#,
+    );
+    check(&Completion, ask, r#"{"model":"m","prompt":"hi","n_predict":16,"ignore_eos":true,"temperature":0.0,"stream":true}"#);
+    check(&Completion, Ask { prompt: Input::Ids(&[7, 8]), ..ASK }, r#"{"model":"m","prompt":[7,8],"n_predict":16,"stream":true}"#);
+    check(&GenerateStream, ask, r#"{"inputs":"hi","parameters":{"max_new_tokens":16,"do_sample":false,"details":true}}"#);
+    check(
+        &GenerateStream,
+        Ask { prompt: Input::Messages(&conversation), temperature: Some(0.5), ..ASK },
+        r#"{"inputs":"Be brief.abc","parameters":{"max_new_tokens":16,"temperature":0.5,"details":true}}"#,
+    );
+}
+
+/// A user's parameters are put with the dialect's: the length stays where it is not replaced.
+#[test]
+fn parameters_inside() {
+    let with = |protocol: &dyn Protocol, extra: Value| {
+        let extra = extra.as_object().expect("an object").clone();
+        encode(protocol, &Ask { exact: true, extra: Some(&extra), ..ASK })
+    };
+    assert_eq!(
+        with(&Generate, json!({"return_logprob": true, "sampling_params": {"top_k": 1, "ignore_eos": false}})),
+        r#"{"text":"hi","sampling_params":{"max_new_tokens":16,"min_new_tokens":16,"top_k":1,"ignore_eos":false},"stream":true,"return_logprob":true}"#
+    );
+    assert_eq!(
+        with(&Generate, json!({"sampling_params": null, "stream": false})),
+        r#"{"text":"hi","sampling_params":null,"stream":false}"#
+    );
+    assert_eq!(
+        with(&GenerateStream, json!({"inputs": "x", "parameters": {"max_new_tokens": 3}})),
+        r#"{"parameters":{"details":true,"max_new_tokens":3},"inputs":"x"}"#
+    );
+}
+
+/// Names of fields as the description of an engine gives them.
+#[test]
+fn named_fields() {
+    let fields = |json: Value| -> Fields { serde_json::from_value(json).expect("fields") };
+    let ask = Ask { exact: true, include_usage: true, ..ASK };
+    let check = |protocol: &dyn Protocol, json: Value, ask: Ask<'_>, expect: &str| {
+        let given = fields(json);
+        assert_eq!(encode(protocol, &Ask { fields: Some(&given), ..ask }), expect);
+        // Told ahead of time or while it is encoded: the same.
+        let whole = given.or(protocol.fields());
+        assert_eq!(encode(protocol, &Ask { fields: Some(&whole), ..ask }), expect);
+    };
+    let plain = r#"{"model":"m","prompt":"hi","max_tokens":16,"min_tokens":16,"ignore_eos":true,"stream":true,"stream_options":{"include_usage":true}}"#;
+    check(&Completions, json!({}), ask, plain);
+    check(
+        &Completions,
+        json!({"length": {"most": ["max_completion_tokens", "max_tokens"], "least": ["min_completion_tokens"], "force": {}}}),
+        ask,
+        r#"{"model":"m","prompt":"hi","max_completion_tokens":16,"max_tokens":16,"min_completion_tokens":16,"stream":true,"stream_options":{"include_usage":true}}"#,
+    );
+    check(
+        &Completions,
+        json!({"length": {"force": {"ignore_eos": true, "stop_token_ids": [], "max_tokens": 7}}, "stream": {"usage": {}}}),
+        ask,
+        r#"{"model":"m","prompt":"hi","max_tokens":16,"min_tokens":16,"ignore_eos":true,"stop_token_ids":[],"stream":true}"#,
+    );
+    let obfuscation = json!({"stream": {"always": {"stream_options": {"include_obfuscation": false}, "keep": 1}}});
+    check(
+        &Completions,
+        obfuscation.clone(),
+        Ask { continuous_usage: true, ..ASK },
+        r#"{"model":"m","prompt":"hi","max_tokens":16,"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true,"include_obfuscation":false},"keep":1}"#,
+    );
+    check(
+        &Responses,
+        obfuscation.clone(),
+        ASK,
+        r#"{"model":"m","input":"hi","max_output_tokens":16,"stream":true,"stream_options":{"include_obfuscation":false},"keep":1}"#,
+    );
+    check(&Completions, obfuscation, Ask { stream: false, ..ASK }, r#"{"model":"m","prompt":"hi","max_tokens":16,"stream":false}"#);
+    check(
+        &Messages,
+        json!({"length": {"least": ["min_tokens"]}}),
+        ask,
+        r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":16,"min_tokens":16,"stream":true}"#,
+    );
+    for wrong in [json!({"lenght": {}}), json!({"length": {"most": "max_tokens"}}), json!({"stream": {"usage": true}})] {
+        assert!(serde_json::from_value::<Fields>(wrong.clone()).is_err(), "{wrong}");
+    }
+    let can = |protocol: &dyn Protocol, json: Value| fields(json).or(protocol.fields()).can_force();
+    let forcing: Vec<&str> = PROTOCOLS.iter().filter(|p| can(**p, json!({}))).map(|p| p.name()).collect();
+    assert_eq!(forcing, ["chat", "completions", "generate", "completion"]);
+    assert!(!can(&Chat, json!({"length": {"least": [], "force": {}}})) && can(&Messages, json!({"length": {"force": {"x": 1}}})));
+}
+
+#[test]
+fn headers() {
+    for protocol in PROTOCOLS {
+        let names: Vec<&str> = protocol.headers().iter().map(|(name, _)| *name).collect();
+        let expect: &[&str] = if protocol.name() == "messages" { &["anthropic-version"] } else { &[] };
+        assert_eq!(names, expect, "{}", protocol.name());
+    }
+}
+
 #[test]
 fn chat_takes_no_ids() {
     let ask = Ask { prompt: Input::Ids(&[1]), ..ASK };
@@ -100,24 +232,61 @@ proptest! {
             let body = encode(*protocol, &ask);
             prop_assert_eq!(&body, &encode(*protocol, &ask));
             let read: Value = serde_json::from_str(&body).expect("JSON");
-            let mut expect = json!({"model": model, "max_tokens": tokens, "stream": on(2)});
-            match prompt {
-                _ if protocol.name() == "chat" => expect["messages"] = json!([{"role": "user", "content": text}]),
-                Input::Ids(ids) => expect["prompt"] = json!(ids),
-                _ => expect["prompt"] = json!(text),
+            let prompt = match prompt {
+                Input::Ids(ids) => json!(ids),
+                _ => json!(text),
+            };
+            let exact = |least: &str, most: &str| {
+                let mut fields = json!({most: tokens});
+                if on(1) && !least.is_empty() {
+                    fields[least] = json!(tokens);
+                }
+                if on(1) && (!least.is_empty() || most == "n_predict") {
+                    fields["ignore_eos"] = json!(true);
+                }
+                fields
+            };
+            let conversation = json!([{"role": "user", "content": text}]);
+            let (mut expect, length, inside) = match protocol.name() {
+                "chat" => (json!({"messages": conversation}), exact("min_tokens", "max_tokens"), ""),
+                "completions" => (json!({"prompt": prompt}), exact("min_tokens", "max_tokens"), ""),
+                "responses" => (json!({"input": prompt}), exact("", "max_output_tokens"), ""),
+                "messages" => (json!({"messages": conversation}), exact("", "max_tokens"), ""),
+                "completion" => (json!({"prompt": prompt}), exact("", "n_predict"), ""),
+                "generate" => {
+                    let key = if on(8) { "input_ids" } else { "text" };
+                    (json!({key: prompt}), exact("min_new_tokens", "max_new_tokens"), "sampling_params")
+                }
+                "generate_stream" => {
+                    let mut length = exact("", "max_new_tokens");
+                    length["details"] = json!(true);
+                    (json!({"inputs": prompt}), length, "parameters")
+                }
+                other => panic!("what does a body of `{other}` look like?"),
+            };
+            if protocol.name() != "generate_stream" {
+                expect["stream"] = json!(on(2));
             }
-            if on(1) {
-                expect["min_tokens"] = json!(tokens);
-                expect["ignore_eos"] = json!(true);
+            if !protocol.name().starts_with("generate") {
+                expect["model"] = json!(model);
             }
-            if on(2) && on(4) {
+            if on(2) && on(4) && ["chat", "completions"].contains(&protocol.name()) {
                 expect["stream_options"] = json!({"include_usage": true});
+            }
+            if inside.is_empty() {
+                for (key, value) in length.as_object().expect("an object") {
+                    expect[key] = value.clone();
+                }
+            } else {
+                expect[inside] = length;
             }
             for (key, value) in &extra {
                 expect[key] = value.clone();
             }
             prop_assert_eq!(&read, &expect);
-            prop_assert_eq!(body.matches("\"max_tokens\":").count() - text.matches("\"max_tokens\":").count(), 1);
+            // No name stands twice, which a parser would forgive.
+            let again = serde_json::to_string(&read).expect("JSON");
+            prop_assert_eq!(again.len(), body.len());
         }
     }
 }

@@ -2,7 +2,7 @@
 //! whatever the bytes.
 
 use crate::common::{How, decode, split};
-use nomoat_http::protocol::{Chat, Completions, Protocol};
+use nomoat_http::protocol::{PROTOCOLS, Protocol, by_name};
 use proptest::prelude::*;
 
 fn same(protocol: &'static dyn Protocol, pieces: &[&[u8]]) -> u64 {
@@ -58,7 +58,7 @@ fn write(style: u8, event: &Event, output: u64) -> String {
     };
     let finish = if other % 64 == 9 { "\"length\"" } else { "null" };
     let total = output + 44;
-    match style % 7 {
+    match style % 12 {
         0 => format!(
             "data: {{\"id\":\"c\",\"created\":{created},\"model\":\"m\",\"choices\":[{{\"index\":{index},\"delta\":{{\"{name}\":{text}}},\"logprobs\":null,\
              \"finish_reason\":{finish},\"token_ids\":null}}],\"usage\":{{\"prompt_tokens\":44,\"total_tokens\":{total},\"completion_tokens\":{output},\
@@ -82,8 +82,53 @@ fn write(style: u8, event: &Event, output: u64) -> String {
         5 => format!(
             "data: {{\"choices\":[{{\"index\":{index},\"text\":{text},\"delta\":{{\"tool_calls\":[{{\"function\":{{\"arguments\":{text}}}}}]}}}}],\"usage\":null}}\n\n"
         ),
+        6..11 => native(style % 12, event, output, &ids, index, finish),
         _ => format!(
             "data: {{\"choices\":[{{\"delta\":{{\"role\":\"assistant\",\"{name}\":{text}}}}}],\"created\":{created}.5,\"usage\":{{\"completion_tokens\":{output}.0}}}}\n\n"
+        ),
+    }
+}
+
+/// Writes an event of a dialect that is not OpenAI's chat or completions.
+fn native(style: u8, event: &Event, output: u64, ids: &str, index: u32, finish: &str) -> String {
+    let Event { text, other, created, .. } = event;
+    match style {
+        6 => {
+            let kind = ["output_text", "reasoning_text", "function_call_arguments", "audio"][usize::from(other % 64 / 16)];
+            let logprobs = if other % 16 == 3 { "[{\"logprob\":-1.5}]" } else { "[]" };
+            format!(
+                "event: response.{kind}.delta\ndata: {{\"content_index\":0,\"delta\":{text},\"item_id\":\"msg_{created}\",\"logprobs\":{logprobs},\"output_index\":0,\
+                 \"sequence_number\":{output},\"type\":\"response.{kind}.delta\",\"obfuscation\":\"{}\"}}\n\n",
+                "0".repeat(usize::from(other % 5))
+            )
+        }
+        7 => {
+            let (kind, name) = [("text_delta", "text"), ("thinking_delta", "thinking"), ("input_json_delta", "partial_json")]
+                [usize::from(other % 48 / 16)];
+            format!(
+                "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":{index},\"delta\":{{\"type\":\"{kind}\",\"{name}\":{text}}}}}\n\n{}",
+                match other % 16 {
+                    2 => format!(
+                        "event: message_delta\ndata: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":{finish}}},\"usage\":{{\"output_tokens\":{output},\"cache_read_input_tokens\":7}}}}\n\n"
+                    ),
+                    3 => "event: ping\ndata: {\"type\": \"ping\"}\n\n".to_owned(),
+                    _ => String::new(),
+                }
+            )
+        }
+        8 => format!(
+            "data:{{\"index\":{output},\"token\":{{\"id\":{created},\"text\":{text},\"logprob\":-{}.25,\"special\":{}}},\"generated_text\":{},\"details\":null}}\n\n",
+            other % 3,
+            other % 16 == 1,
+            if other % 128 == 77 { text } else { "null" }
+        ),
+        9 => format!(
+            "data: {{\"index\":{index},\"content\":{text},\"tokens\":{ids},\"stop\":{},\"id_slot\":-1,\"tokens_predicted\":{output},\"tokens_evaluated\":5}}\n\n",
+            other % 64 == 9
+        ),
+        _ => format!(
+            "data: {{\"index\":{index},\"text\":{text},\"output_ids\":{ids},\"meta_info\":{{\"id\":\"a\",\"finish_reason\":null,\"prompt_tokens\":5,\"completion_tokens\":{},\"cached_tokens\":4}}}}\n\n",
+            output % 8
         ),
     }
 }
@@ -127,8 +172,8 @@ proptest! {
     #[test]
     fn generated_streams(style: u8, events in prop::collection::vec(event(), 1..25), cuts in prop::collection::vec(any::<usize>(), 0..12)) {
         let bytes = stream(style, &events);
-        for protocol in [&Chat as &'static dyn Protocol, &Completions] {
-            same(protocol, &split(&bytes, &cuts));
+        for protocol in PROTOCOLS {
+            same(*protocol, &split(&bytes, &cuts));
         }
     }
 
@@ -136,8 +181,8 @@ proptest! {
     fn damaged_streams(style: u8, events in prop::collection::vec(event(), 1..12), hits in prop::collection::vec((any::<usize>(), any::<u8>(), byte()), 1..6), cuts in prop::collection::vec(any::<usize>(), 0..6)) {
         let mut bytes = stream(style, &events);
         damage(&mut bytes, &hits);
-        for protocol in [&Chat as &'static dyn Protocol, &Completions] {
-            same(protocol, &split(&bytes, &cuts));
+        for protocol in PROTOCOLS {
+            same(*protocol, &split(&bytes, &cuts));
         }
     }
 }
@@ -147,8 +192,8 @@ proptest! {
 fn empty_events() {
     let bytes = [&b"data:\n\n"[..]; 5].concat();
     let pieces: Vec<&[u8]> = bytes.chunks(7).collect();
-    for protocol in [&Chat as &'static dyn Protocol, &Completions] {
-        assert_eq!(same(protocol, &pieces), 0, "none of them is learnt");
+    for protocol in PROTOCOLS {
+        assert_eq!(same(*protocol, &pieces), 0, "none of them is learnt");
     }
 }
 
@@ -156,8 +201,10 @@ fn empty_events() {
 #[test]
 fn the_skeleton_is_used() {
     let plain = |text: &str, other| Event { text: format!("\"{text}\""), other, tokens: 1, created: 0 };
-    for style in 0..4 {
-        let protocol: &'static dyn Protocol = if style == 1 { &Completions } else { &Chat };
+    for (style, name) in
+        [(0, "chat"), (1, "completions"), (2, "chat"), (3, "chat"), (6, "responses"), (7, "messages"), (8, "generate_stream")]
+    {
+        let protocol = by_name(name).expect("a dialect of the list");
         let events: Vec<Event> = (0..20).map(|i| plain(["a", "bc", "déf"][i % 3], 7)).collect();
         let spared = same(protocol, &[&stream(style, &events)]);
         assert_eq!(spared, 19, "style {style}: every event behind the first");

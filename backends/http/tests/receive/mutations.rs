@@ -2,31 +2,12 @@
 //! where damage by single bytes (also here) seldom does: keys doubled, dropped and swapped, values of another kind, escapes where
 //! none are needed, other ids, one answer after the other on one decoder.
 
-use crate::common::{How, Outcome, decode_on, recording, split};
-use nomoat_http::protocol::{Protocol, by_name};
+use crate::common::{How, Outcome, decode_on, recording, split, streams};
+use nomoat_http::protocol::Protocol;
 use nomoat_http::stream::StreamDecoder;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::fmt::Write as _;
-
-/// Every recorded stream: its name and its dialect.
-fn streams() -> Vec<(String, &'static dyn Protocol)> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    let folders = std::fs::read_dir(root).expect("fixtures").flatten().filter(|f| f.path().is_dir());
-    let names = folders.flat_map(|folder| {
-        let files = std::fs::read_dir(folder.path()).expect("a folder").flatten();
-        files.map(move |file| format!("{}/{}", folder.file_name().to_string_lossy(), file.file_name().to_string_lossy()))
-    });
-    let mut streams: Vec<_> = names
-        .filter_map(|name| {
-            let name = name.strip_suffix(".txt")?.to_owned();
-            let dialect = by_name(if name.contains("/chat") { "chat" } else { "completions" })?;
-            recording(&name).body.starts_with(b"data:").then_some((name, dialect))
-        })
-        .collect();
-    streams.sort_by(|a, b| a.0.cmp(&b.0));
-    streams
-}
 
 /// Values that stand in for others.
 const VALUES: &[&str] = &[
@@ -62,8 +43,25 @@ const VALUES: &[&str] = &[
     "",
 ];
 /// Keys that stand in for others.
-const KEYS: &[&str] =
-    &["content", "text", "reasoning", "id", "finish_reason", "error", "usage", "timings", "completion_tokens", "index", "x\\n"];
+const KEYS: &[&str] = &[
+    "content",
+    "text",
+    "reasoning",
+    "id",
+    "finish_reason",
+    "error",
+    "usage",
+    "timings",
+    "completion_tokens",
+    "index",
+    "x\\n",
+    "type",
+    "delta",
+    "stop",
+    "output_ids",
+    "meta_info",
+    "sequence_number",
+];
 
 /// One change to one member of one event.
 #[derive(Clone, Debug)]
@@ -171,19 +169,22 @@ fn answer(body: &str, number: usize, mutations: &[Mutation]) -> String {
     let mut out = String::new();
     for (i, copy) in twice {
         let event = events[i];
-        let json = event.trim().strip_prefix("data:").and_then(|d| serde_json::from_str::<Value>(d).ok());
-        let Some(mut json) = json else {
+        // What stands before the data: the event's name, or nothing.
+        let (name, data) = event.trim().split_once("data:").unwrap_or(("", "no data"));
+        let Ok(mut json) = serde_json::from_str::<Value>(data) else {
             out += event;
             continue;
         };
-        if let Some(id) = json.get_mut("id") {
-            *id = Value::from(format!("answer-{}", number * 995));
+        for key in ["id", "item_id"] {
+            if let Some(id) = json.get_mut(key) {
+                *id = Value::from(format!("answer-{}", number * 995));
+            }
         }
         // A mutation hits both copies, so that what it teaches is used, or one of them.
         let hits = |m: &&Mutation| m.event % events.len() == i && (m.how >= 128 || m.event / events.len() % 2 == copy);
         let change = mutations.iter().find(hits);
         let left = change.map_or(0, |m| m.member % members(&json).max(1));
-        let mut writer = Writer { change, left, out: "data: ".into() };
+        let mut writer = Writer { change, left, out: format!("{name}data: ") };
         writer.value(&json);
         out += &writer.out;
         out += "\n\n";
@@ -235,6 +236,10 @@ proptest! {
 fn a_second_answer_needs_no_parser() {
     for (name, protocol) in streams() {
         let body = String::from_utf8(recording(&name).body).expect("text");
+        // Of the other dialects, and of streams that begin with annotations, some events are read by the parser each time.
+        if !["chat", "completions"].contains(&protocol.name()) || !body.starts_with("data:") {
+            continue;
+        }
         let mut decoder = StreamDecoder::new(protocol);
         let parsed: Vec<u64> = (0..3)
             .map(|n| {
