@@ -4,6 +4,7 @@ use crate::agree::{Found, agree};
 use crate::exit::{Exit, Failure};
 use crate::setup::Setup;
 use nomoat_core::backend::{Backend, BackendInfo, Capabilities, EngineVersion};
+use nomoat_core::request::OutputLength;
 use nomoat_core::schedule::Load;
 use nomoat_drive::{MonotonicClock, Stop};
 use nomoat_http::{HttpBackend, HttpConfig, HttpVersion, Secret};
@@ -67,6 +68,11 @@ pub fn connect(setup: &mut Setup, mut stop: Stop) -> Result<Engine, Failure> {
     if !setup.is_local() {
         setup.args.model = Some(can.model.clone());
     }
+    if !can.exact_length && setup.length.is_none() {
+        // What cannot be forced is not asked for: an answer that ends where the model ends it is no failure. Who insists says so.
+        setup.length = Some(OutputLength::Cap);
+        setup.args.output_length = Some("cap".into());
+    }
     if setup.http == HttpVersion::Auto
         && let Some((first, others)) = over_http.split_first()
     {
@@ -113,7 +119,7 @@ fn http_config(setup: &Setup, url: &str) -> HttpConfig {
         fresh: !setup.reuse,
         http: setup.http,
         spread: setup.spread,
-        exact: setup.length != Some(nomoat_core::request::OutputLength::Cap),
+        exact: setup.length != Some(OutputLength::Cap),
         engine: setup.engine.clone(),
         catalog: Some(setup.catalog.clone()),
     }

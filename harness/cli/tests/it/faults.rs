@@ -18,6 +18,8 @@ enum Becomes {
     FailedAtOnce(&'static str, &'static str),
     /// The endpoint is asked differently from then on; where it showed only under load, a failed row.
     Avoided(&'static str, &'static str),
+    /// A failed row; where every answer is so, lengths are caps and it is none.
+    Capped(&'static str, &'static str),
     /// An answer whose usage is so many tokens off.
     Miscounted(u64),
     /// Nothing: a good answer in an unusual form.
@@ -26,7 +28,7 @@ enum Becomes {
 
 /// Total over the faults, so that a new one needs a line here.
 fn becomes(fault: Fault) -> Becomes {
-    use Becomes::{Avoided, Failed, FailedAtOnce, Miscounted, Ok};
+    use Becomes::{Avoided, Capped, Failed, FailedAtOnce, Miscounted, Ok};
     match fault {
         Fault::ErrorAfter(_) | Fault::FlatErrorAfter(_) => Failed("protocol", "stream_error"),
         Fault::CloseAfter(_) | Fault::EndAfter(_) => Failed("truncated", "no_terminator"),
@@ -40,7 +42,7 @@ fn becomes(fault: Fault) -> Becomes {
         Fault::Gzip => FailedAtOnce("protocol", "encoded"),
         Fault::BadJson(_) => Failed("protocol", "bad_event"),
         Fault::BadChunkSize(_) => Failed("protocol", "bad_chunk"),
-        Fault::Short(_) => Failed("short", "short"),
+        Fault::Short(_) => Capped("short", "short"),
         Fault::NoUsage
         | Fault::UsageEveryChunk
         | Fault::EmptyChunk(_)
@@ -90,7 +92,15 @@ fn check(fault: Fault, every: u32, path: &str) {
             assert!(ended.stderr.contains("did not generate a single token"), "{what}: {}", ended.stderr);
             assert_eq!(ended.stdout, "", "{what}");
         }
-        (Becomes::Failed(status, error) | Becomes::FailedAtOnce(status, error), _) | (Becomes::Avoided(status, error), 2..) => {
+        (Becomes::Capped(..), 1) => {
+            let summary = ended.summary();
+            assert_eq!(summary.by_status(), map(&[("ok", N)]), "{what}");
+            let output = summary.count("output_tokens");
+            assert!(output > 0 && output < N * OUTPUT, "{what}: {output}");
+            ended.assert_exit(0, &summary);
+        }
+        (Becomes::Failed(status, error) | Becomes::FailedAtOnce(status, error), _)
+        | (Becomes::Avoided(status, error) | Becomes::Capped(status, error), 2..) => {
             let summary = ended.summary();
             assert_failed(&summary, befallen, status, error, &what);
             assert!(summary.broken().contains(&"V03".to_owned()), "{what}");
@@ -104,7 +114,7 @@ fn check(fault: Fault, every: u32, path: &str) {
             assert!(summary.broken().contains(&"V07".to_owned()), "{what}");
             ended.assert_exit(5, &summary);
         }
-        (Becomes::Ok | Becomes::Avoided(..), _) => {
+        (Becomes::Ok | Becomes::Avoided(..) | Becomes::Capped(..), _) => {
             let summary = ended.summary();
             assert_failed(&summary, 0, "none", "none", &what);
             assert_eq!(summary.broken_by_requests(), [""; 0], "{what}");
