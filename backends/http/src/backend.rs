@@ -10,6 +10,7 @@ use crate::engines::{Asker, Catalog, EngineSpec, Identity, Kind, Page, Pages, id
 use crate::http2::{Http2Channel, Pool, Spread, Template};
 use crate::prometheus;
 use crate::protocol::{COMMON, PROTOCOLS, Protocol};
+use crate::retry::{Declined, Retrying};
 use crate::scrape::{Scraper, scrape, split_path};
 use crate::socket::{STAMPS, Stamping};
 use crate::tls;
@@ -66,6 +67,8 @@ pub struct HttpConfig {
     pub exact: bool,
     /// Whether every request gets a connection of its own.
     pub fresh: bool,
+    /// How often a request that is declined for now (429, 503) is tried again.
+    pub retries: u16,
     /// What the endpoint is declared to be; found out where nothing is.
     pub engine: Option<Arc<EngineSpec>>,
     /// The engines that are known; those of this crate where there is none.
@@ -173,6 +176,14 @@ impl HttpBackend {
     /// Which HTTP is spoken. Where TLS decides, that is known after the probe.
     pub fn speaks(&self) -> HttpVersion {
         if self.route.spoken.is_two() { HttpVersion::Two } else { HttpVersion::One }
+    }
+
+    /// A channel that asks again, where the user wants that.
+    fn retrying(&self, channel: impl Declined + 'static) -> Box<dyn Channel> {
+        match self.config.retries {
+            0 => Box::new(channel),
+            most => Box::new(Retrying::new(channel, most)),
+        }
     }
 
     pub(crate) fn route(&self) -> &Route {
@@ -333,6 +344,7 @@ impl Backend for HttpBackend {
                 usage: settled.encoder.usage,
                 geometry: None,
                 notes,
+                quotas: settled.quotas,
                 told: identity.facts.iter().map(told).collect(),
                 probed: settled.probed.into_iter().map(|(name, words)| (name.to_owned(), words)).collect(),
             };
@@ -353,8 +365,8 @@ impl Backend for HttpBackend {
             let headers = settled.headers.clone();
             let secrets = headers.into_iter().map(|(_, secret)| secret).collect();
             if !self.route.spoken.is_two() {
-                return Ok(Box::new(HttpChannel::new(self.route.clone(), settled.protocol, secrets).keeping(!self.config.fresh))
-                    as Box<dyn Channel>);
+                let channel = HttpChannel::new(self.route.clone(), settled.protocol, secrets).keeping(!self.config.fresh);
+                return Ok(self.retrying(channel));
             }
             let template = Template::new(&settled, &settled.path).map_err(BackendError::Config)?;
             let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
@@ -365,7 +377,7 @@ impl Backend for HttpBackend {
                     Arc::new(Pool::new(self.route.clone(), spread))
                 })
                 .clone();
-            Ok(Box::new(Http2Channel::new(pool, template, settled.protocol, secrets)) as Box<dyn Channel>)
+            Ok(self.retrying(Http2Channel::new(pool, template, settled.protocol, secrets)))
         })
     }
 

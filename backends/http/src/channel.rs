@@ -4,6 +4,7 @@
 use crate::body::{BodyDecoder, BodyError, Head, MAX_HEAD};
 use crate::encoder::Secret;
 use crate::protocol::Protocol;
+use crate::retry::Declined;
 use crate::said::{complain, said};
 use crate::stream::{Flow, StreamDecoder};
 use crate::transport::{Route, Transport};
@@ -33,6 +34,14 @@ pub(crate) struct HttpChannel {
     decoder: StreamDecoder,
     /// What must not appear in what is told of failures.
     secrets: Vec<Secret>,
+    /// The status of the last answer that was refused, and its `retry-after`.
+    declined: Option<(u16, Option<String>)>,
+}
+
+impl Declined for HttpChannel {
+    fn declined(&self) -> Option<(u16, Option<&str>)> {
+        self.declined.as_ref().map(|(status, after)| (*status, after.as_deref()))
+    }
 }
 
 /// How a response failed to come.
@@ -54,7 +63,15 @@ const fn broken(status: Status, code: ErrorCode) -> Broken {
 
 impl HttpChannel {
     pub fn new(route: Arc<Route>, protocol: &'static dyn Protocol, secrets: Vec<Secret>) -> Self {
-        Self { route, connection: None, keeps: true, buffer: vec![0; SMALL], decoder: StreamDecoder::new(protocol), secrets }
+        Self {
+            route,
+            connection: None,
+            keeps: true,
+            buffer: vec![0; SMALL],
+            decoder: StreamDecoder::new(protocol),
+            secrets,
+            declined: None,
+        }
     }
 
     /// Keeps connections from request to request, or opens one for each.
@@ -143,6 +160,7 @@ impl HttpChannel {
         events.headers(stamp, Some(head.status));
         if let Err(refused) = head.refusal() {
             complain(&self.secrets, &format!("HTTP {}{}", head.status, said(&self.buffer[body_at..filled])), events);
+            self.declined = Some((head.status, head.retry_after));
             return Err(refused.into());
         }
         self.decoder.reset();

@@ -11,4 +11,4 @@ mod spec;
 pub use catalog::{Catalog, CatalogError};
 pub(crate) use identify::{Asker, Identity, identify};
 pub use look::{Look, Page, Pages};
-pub use spec::{Auth, EngineSpec, Fact, Kind, Usage};
+pub use spec::{Auth, Counted, EngineSpec, Fact, Kind, QuotaHeader, Usage};

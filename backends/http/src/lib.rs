@@ -16,6 +16,7 @@ mod control;
 mod encoder;
 mod http2;
 mod preflight;
+mod retry;
 mod said;
 mod scrape;
 mod socket;

@@ -33,6 +33,8 @@ pub(crate) enum Attempt {
 /// A complete answer. Its moments mean nothing: it was not timed.
 pub(crate) struct Answered {
     pub record: RequestRecord,
+    /// The headers it came with.
+    pub headers: Vec<(String, String)>,
     pub notes: Vec<String>,
 }
 
@@ -88,5 +90,5 @@ pub(crate) async fn trial(route: &Route, encoder: &HttpEncoder, asked: Trial, ti
     if record.tokens.output_source == CountSource::Chunks {
         notes.push("the endpoint reports no usage: output tokens are counted in events".into());
     }
-    Ok(Attempt::Accepted(Box::new(Answered { record, notes })))
+    Ok(Attempt::Accepted(Box::new(Answered { record, headers: answer.headers, notes })))
 }

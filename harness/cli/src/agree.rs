@@ -37,6 +37,8 @@ pub fn agree(found: &[Found]) -> Result<Found, Failure> {
     all.info.target = found.iter().map(|f| f.info.target.as_str()).collect::<Vec<_>>().join(", ");
     all.info.shares_host = found.iter().any(|f| f.info.shares_host);
     all.can.context_tokens = found.iter().filter_map(|f| f.can.context_tokens).min();
+    // Each endpoint is asked for its part only; whose quota is whose is not told, so that the smallest is kept to.
+    all.can.quotas = found.iter().flat_map(|f| f.can.quotas.clone()).collect();
     all.can.notes.clear();
     for f in found {
         for note in &f.can.notes {

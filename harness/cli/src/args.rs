@@ -202,6 +202,12 @@ pub struct RunArgs {
     /// reuse: keep connections open; per-request: a new one each time; N: at most N, a due request waits for one (--http 2: N that all share)
     #[arg(long, value_name = "reuse|per-request|N", help_heading = "Load")]
     pub connections: Option<String>,
+    /// Send a request that is declined for now (429, 503) again, at most N times, when the endpoint says; its clock runs on (default: 0)
+    #[arg(long, value_name = "N", help_heading = "Load")]
+    pub retries: Option<u16>,
+    /// End the run when its answers have cost this much by --price
+    #[arg(long, value_name = "USD", help_heading = "Load")]
+    pub budget_usd: Option<f64>,
     /// Longest time for one request
     #[arg(long, value_name = "TIME", help_heading = "Load")]
     pub timeout: Option<String>,

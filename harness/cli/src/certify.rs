@@ -208,7 +208,7 @@ pub fn load(case: &Case, url: &str, out: &Path, stopping: (&StopHandle, &Stop)) 
     let (handle, stop) = (stopping.0.clone(), stopping.1.clone());
     let engine = target::connect(&mut setup, stop.clone())?;
     let Mode::Single(load) = setup.mode.clone() else { return Err(Failure::internal("a calibration has one load")) };
-    let measured = Bench::new(&setup, &engine, handle, stop).measure(load)?;
+    let measured = Bench::new(&setup, &engine, handle, stop)?.measure(load)?;
     let report = &measured.report;
     // On this host the engine shares its cores; that is the point of the exercise and no news.
     let broken = report.validity.broken(Severity::Invalid).map(|r| format!("{} {}: {}", r.code, r.rule, r.value)).collect();

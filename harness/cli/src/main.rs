@@ -4,6 +4,7 @@ mod advice;
 mod agree;
 mod args;
 mod audit;
+mod budget;
 mod calibrate;
 mod certify;
 mod config;

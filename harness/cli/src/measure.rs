@@ -1,5 +1,6 @@
 //! One measured run, from a load to a finished run directory.
 
+use crate::budget::Budget;
 use crate::certify::{Case, Certificate, Way, certify};
 use crate::exit::Failure;
 use crate::manifest;
@@ -9,6 +10,7 @@ use crate::target::Engine;
 use nomoat_core::backend::Offer;
 use nomoat_core::event::Live;
 use nomoat_core::fold::fold;
+use nomoat_core::quota::Demand;
 use nomoat_core::record::RequestRecord;
 use nomoat_core::report::{RunFacts, RunReport};
 use nomoat_core::request::{OutputLength, ShardId};
@@ -48,6 +50,8 @@ pub struct Bench<'a> {
     group: String,
     stop_handle: StopHandle,
     stop: Stop,
+    /// What all runs together may still spend.
+    budget: Mutex<Option<Budget>>,
 }
 
 /// A finished run.
@@ -64,8 +68,18 @@ pub struct Measured {
 
 impl<'a> Bench<'a> {
     /// A bench for `engine`; its runs share a group.
-    pub fn new(setup: &'a Setup, engine: &'a Engine, stop_handle: StopHandle, stop: Stop) -> Self {
-        Self { setup, engine, group: uuid::Uuid::now_v7().to_string(), stop_handle, stop }
+    ///
+    /// # Errors
+    /// A budget that cannot be counted.
+    pub fn new(setup: &'a Setup, engine: &'a Engine, stop_handle: StopHandle, stop: Stop) -> Result<Self, Failure> {
+        let budget = Mutex::new(Budget::new(setup.args.budget_usd, setup.pricing, stop_handle.clone())?);
+        Ok(Self { setup, engine, group: uuid::Uuid::now_v7().to_string(), stop_handle, stop, budget })
+    }
+
+    /// Whether the budget is spent.
+    pub fn is_spent(&self) -> bool {
+        let budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.as_ref().is_some_and(|b| b.flag().load(std::sync::atomic::Ordering::Relaxed))
     }
 
     /// Measures under one load.
@@ -73,6 +87,7 @@ impl<'a> Bench<'a> {
         let (setup, engine) = (self.setup, self.engine);
         let (schedule, fitted) = setup.schedule(load, engine.can.context_tokens)?;
         let facts = self.facts(&schedule, fitted.as_ref());
+        self.fits_quota(&schedule)?;
         // Before the run's folder is made: a calibration that fails leaves nothing behind.
         let rate = match load {
             Load::Closed { .. } => None,
@@ -91,12 +106,16 @@ impl<'a> Bench<'a> {
         manifest.ext.insert("prompt_seed".into(), format!("{prompt_seed:016x}").into());
         manifest.ext.insert("x_request_id_prefix".into(), offer.id_prefix.clone().into());
         dir.write_manifest(&manifest).map_err(Failure::internal)?;
-        let sink = Spool(dir.spool().map_err(Failure::internal)?);
+        let budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sink = Spool { writer: dir.spool().map_err(Failure::internal)?, budget: Arc::new(Mutex::new(budget)) };
+        let spent = sink.budget.clone();
         let (outcome, seen) = self.drive(&schedule, sink, &words, offer, |start| {
             // A run that is killed is folded from this. If it cannot be written now, the end will say so.
             let _ =
                 dir.write_manifest(&Manifest { facts: FactsWire::unfinished(&RunFacts { start, ..facts.clone() }), ..manifest.clone() });
         })?;
+        let spent = spent.lock().unwrap_or_else(PoisonError::into_inner);
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&spent);
         // The run is measured: whatever becomes of its second calibration, it is kept.
         let certificates = before.filter(|_| !self.stop.asked()).and_then(|before| {
             let after = self.calibrate(load, &schedule, rate, Some(seen));
@@ -186,6 +205,19 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// Whether an open loop fits into what the endpoint allows. A closed loop waits for its answers: it slows down instead.
+    fn fits_quota(&self, schedule: &Schedule) -> Result<(), Failure> {
+        let open = !schedule.rule().load.is_closed();
+        let totals = if open { schedule.totals(manifest::ASSUMED_TTFT, manifest::ASSUMED_TPOT) } else { None };
+        let Some(t) = totals else { return Ok(()) };
+        let lasts = schedule.rule().limit.duration.unwrap_or(t.last_due);
+        let demand = Demand { requests: t.requests, input_tokens: t.input_tokens, output_tokens: t.output_tokens, lasts };
+        match self.engine.can.quotas.iter().find_map(|quota| quota.refusal(&demand)) {
+            Some(why) => Err(Failure::usage(format!("{why}; lower --rate or --duration, or use a closed loop (--concurrency)"))),
+            None => Ok(()),
+        }
+    }
+
     /// What the fold must know, as far as it is known before the run.
     fn facts(&self, schedule: &Schedule, fitted: Option<&Fitted>) -> RunFacts {
         let (setup, engine, rule) = (self.setup, self.engine, schedule.rule());
@@ -272,18 +304,25 @@ impl Measured {
 }
 
 /// The spool as the collector's sink.
-struct Spool(SpoolWriter);
+struct Spool {
+    writer: SpoolWriter,
+    /// Only the collector counts; whoever comes after it reads.
+    budget: Arc<Mutex<Option<Budget>>>,
+}
 
 impl RecordSink for Spool {
     fn push(&mut self, record: &RequestRecord) -> std::io::Result<()> {
-        self.0.push(record).map_err(std::io::Error::other)
+        if let Some(budget) = self.budget.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            budget.count(record);
+        }
+        self.writer.push(record).map_err(std::io::Error::other)
     }
 
     fn push_sample(&mut self, sample: &Sample) -> std::io::Result<()> {
-        self.0.push_sample(sample).map_err(std::io::Error::other)
+        self.writer.push_sample(sample).map_err(std::io::Error::other)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush().map_err(std::io::Error::other)
+        self.writer.flush().map_err(std::io::Error::other)
     }
 }

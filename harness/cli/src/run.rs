@@ -30,7 +30,7 @@ pub fn run(flags: RunArgs, file: Option<&Path>) -> Result<Exit, Failure> {
         Mode::Ladder(rungs) => rungs.into_iter().map(|concurrency| Load::Closed { concurrency, think: Nanos::ZERO }).collect(),
         Mode::Probed => vec![target::probed_load(&mut setup, &engine)?],
     };
-    let bench = Bench::new(&setup, &engine, stop_handle, stop.clone());
+    let bench = Bench::new(&setup, &engine, stop_handle, stop.clone())?;
     let mut measured: Vec<(Load, Measured)> = vec![];
     let mut left_out = Exit::Ok;
     for load in loads {
@@ -44,6 +44,8 @@ pub fn run(flags: RunArgs, file: Option<&Path>) -> Result<Exit, Failure> {
     let text = render(&setup, &engine, &measured)?;
     put(&text);
     let exit = measured.iter().fold(left_out, |exit, (_, m)| exit.worst(outcome(&m.report, setup.slo)));
+    // A budget that is spent ends a run as it was meant to: a part of it is missing, and nobody interrupted it.
+    let exit = if exit == Exit::Interrupted && bench.is_spent() { Exit::Partial } else { exit };
     Ok(if setup.zero_on.contains(&exit) { Exit::Ok } else { exit })
 }
 

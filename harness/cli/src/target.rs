@@ -121,6 +121,7 @@ fn http_config(setup: &Setup, url: &str) -> HttpConfig {
         spread: setup.spread,
         exact: setup.length != Some(OutputLength::Cap),
         engine: setup.engine.clone(),
+        retries: args.retries.unwrap_or(0),
         catalog: Some(setup.catalog.clone()),
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::event::{EventSink, Finish, RequestError};
 use crate::kv::KvGeometry;
+use crate::quota::Quota;
 use crate::request::{Request, ShardId};
 use crate::sample::Sample;
 use std::collections::BTreeMap;
@@ -57,6 +58,8 @@ pub struct Capabilities {
     pub geometry: Option<KvGeometry>,
     /// What the probe saw that a reader of the report should know.
     pub notes: Vec<String>,
+    /// What the endpoint allows, where it says.
+    pub quotas: Vec<Quota>,
     /// What the engine tells of itself: types, parallelism, arguments.
     pub told: BTreeMap<String, Told>,
     /// What the probe tried, by a short name, and how it went.

@@ -225,6 +225,14 @@ impl EventSink {
         self.record.attempts += 1;
     }
 
+    /// The attempt was declined before any token, and another one follows: its connection, its answer's head and their moments are
+    /// forgotten. Its start stays, and so do its bytes.
+    pub fn again(&mut self) {
+        let at = &mut self.record.at;
+        (at.conn_ready, at.sent, at.headers, at.first_byte) = (None, None, None, None);
+        self.record.http_status = None;
+    }
+
     /// Calls `notify` with the moment of the first token: other requests wait for it.
     pub fn on_first_token(&mut self, notify: Box<dyn FnOnce(Nanos) + Send>) {
         self.notify_first = Some(notify);

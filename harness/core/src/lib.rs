@@ -16,6 +16,7 @@ pub mod hist;
 pub mod kv;
 pub mod metric;
 pub mod prompt;
+pub mod quota;
 pub mod record;
 pub mod report;
 pub mod request;

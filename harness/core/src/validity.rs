@@ -133,6 +133,8 @@ pub struct Evidence<'a> {
     pub held_up: bool,
     /// Measured requests that this host had no descriptor or port for.
     pub exhausted: u64,
+    /// Measured requests that took more than one attempt.
+    pub retried: u64,
     /// Measured requests whose arrivals the kernel stamped, and those with at least one read it did not.
     pub stamped: (u64, u64),
 }
@@ -212,6 +214,7 @@ pub fn judge(e: &Evidence<'_>) -> Validity {
     rules.push(first_reads(e));
     rules.extend(clock(e));
     rules.extend(stamped(e));
+    rules.extend(retried(e));
     rules.extend(insecure(e));
     rules.extend(host::rules(e));
     rules.push(complete(e));
@@ -270,6 +273,7 @@ const EXHAUSTED: Rule = Rule::invalid("V06", "this host had descriptors and port
 const STAMPED: Rule = Rule::flag("V08", "all moments of arrival are of one kind");
 const CLOCK: Rule = Rule::flag("V08", "the clocks did not step");
 const INSECURE: Rule = Rule::flag("V13", "the endpoint's certificate was verified");
+const FIRST_TRY: Rule = Rule::flag("V16", "every request was sent once");
 const COMPLETE: Rule = Rule::invalid("V19", "the run is complete");
 
 fn percent(share: f64) -> String {
@@ -448,6 +452,13 @@ fn uncounted(e: &Evidence<'_>) -> Option<RuleResult> {
     let value = format!("{uncounted} of {} answers have no token count; their events were counted", e.counts.ok);
     let remedy = "use an endpoint that reports usage (stream_options.include_usage); until then their tokens are events";
     (uncounted > 0).then(|| UNCOUNTED.check(false, value, "a count for every answer", remedy))
+}
+
+fn retried(e: &Evidence<'_>) -> Option<RuleResult> {
+    let (retried, measured) = (e.retried, e.counts.measured);
+    let value = format!("{retried} of {measured} requests took more than one attempt; latency counts from when they were due");
+    let remedy = "the endpoint declines or drops connections at this load: lower it, or publish without --retries";
+    (retried > 0).then(|| FIRST_TRY.check(false, value, "one attempt each", remedy))
 }
 
 fn first_reads(e: &Evidence<'_>) -> RuleResult {

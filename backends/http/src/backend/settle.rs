@@ -3,10 +3,11 @@
 use super::HttpBackend;
 use crate::control::{CONTROL_TIMEOUT, ControlError};
 use crate::encoder::HttpEncoder;
-use crate::engines::EngineSpec;
+use crate::engines::{EngineSpec, QuotaHeader};
 use crate::preflight::{Answered, Attempt, PROBE_TOKENS, Trial, preflight, trial};
 use crate::protocol::{self, COMMON, Protocol};
 use nomoat_core::backend::BackendError;
+use nomoat_core::quota::Quota;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(super) struct Settled {
     pub encoder: HttpEncoder,
     /// What was tried and how it went, by a short name.
     pub probed: BTreeMap<&'static str, String>,
+    /// What the endpoint allows, as its answer said.
+    pub quotas: Vec<Quota>,
     pub notes: Vec<String>,
 }
 
@@ -82,7 +85,7 @@ impl HttpBackend {
                             notes.push(format!("the endpoint refused {}: its own timings are not asked for", names.join(", ")));
                         }
                         notes.extend(answered.notes.iter().cloned());
-                        return self.try_length(encoder, &answered, notes).await;
+                        return self.try_length(encoder, spec, &answered, notes).await;
                     }
                     Ok(Attempt::Refused { status, said }) => {
                         let prompt = if way.ids { "with token ids" } else { "with text" };
@@ -152,7 +155,13 @@ impl HttpBackend {
     }
 
     /// Whether a forced length is kept, not only accepted.
-    async fn try_length(&self, mut encoder: HttpEncoder, first: &Answered, mut notes: Vec<String>) -> Result<Settled, BackendError> {
+    async fn try_length(
+        &self,
+        mut encoder: HttpEncoder,
+        spec: &EngineSpec,
+        first: &Answered,
+        mut notes: Vec<String>,
+    ) -> Result<Settled, BackendError> {
         let mut probed = BTreeMap::new();
         let asked = if encoder.token_ids { "token ids" } else { "text" };
         let counted = first.record.tokens.input.map_or_else(|| "not counted".to_owned(), |n| format!("counted as {n} tokens"));
@@ -178,6 +187,43 @@ impl HttpBackend {
                 }
             }
         }
-        Ok(Settled { encoder, probed, notes })
+        let quotas = quotas(spec, &first.headers);
+        for quota in &quotas {
+            probed.insert("quota", format!("{} {} in {} s ({})", quota.limit, quota.of.name(), quota.per_s, quota.source));
+        }
+        Ok(Settled { encoder, probed, quotas, notes })
+    }
+}
+
+/// What the headers of an answer allow, by the description's word for them. A header that is no whole number says nothing.
+fn quotas(spec: &EngineSpec, headers: &[(String, String)]) -> Vec<Quota> {
+    let of_header = |q: &QuotaHeader| {
+        let (_, value) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(&q.header))?;
+        Some(Quota { of: q.of.into(), per_s: q.per_s, limit: value.trim().parse().ok()?, source: q.header.clone() })
+    };
+    spec.quota.iter().filter_map(of_header).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::Catalog;
+    use nomoat_core::quota::QuotaOf;
+
+    #[test]
+    fn quotas_are_read_by_the_descriptions_word() {
+        let catalog = Catalog::load(None).unwrap();
+        let check = |engine: &str, headers: &[(&str, &str)], expect: &[(QuotaOf, u32, u64)]| {
+            let headers: Vec<_> = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+            let found = quotas(&catalog.get(engine).unwrap(), &headers);
+            let found: Vec<_> = found.iter().map(|q| (q.of, q.per_s, q.limit)).collect();
+            assert_eq!(found, expect, "{engine}");
+        };
+        check("openai", &[("X-RateLimit-Limit-Requests", "500")], &[(QuotaOf::Requests, 60, 500)]);
+        // Groq counts requests by the day under the same name.
+        check("groq", &[("x-ratelimit-limit-requests", "14400")], &[(QuotaOf::Requests, 86_400, 14_400)]);
+        check("anthropic", &[("anthropic-ratelimit-requests-limit", "50"), ("other", "1")], &[(QuotaOf::Requests, 60, 50)]);
+        check("openai", &[("x-ratelimit-limit-requests", "unlimited")], &[]);
+        check("vllm", &[("x-ratelimit-limit-requests", "5")], &[]);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::look::Look;
 use crate::protocol::{Fields, Protocol};
+use nomoat_core::quota::QuotaOf;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -42,6 +43,9 @@ pub struct EngineSpec {
     /// What it can tell of counts.
     #[serde(default)]
     pub usage: Usage,
+    /// What it allows, as the headers of its answers say.
+    #[serde(default)]
+    pub quota: Vec<QuotaHeader>,
     /// Further fields of every body, such as those that make it tell its own timings. Left out if the endpoint refuses them.
     #[serde(default)]
     pub body: Map<String, Value>,
@@ -105,6 +109,43 @@ pub struct Usage {
     /// With every event of a stream, if asked (`continuous_usage_stats`).
     #[serde(default)]
     pub per_event: bool,
+}
+
+/// A header that tells how much is allowed.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaHeader {
+    /// Its name.
+    pub header: String,
+    /// What it counts.
+    pub of: Counted,
+    /// In how many seconds.
+    pub per_s: u32,
+}
+
+/// What a quota counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counted {
+    /// Requests.
+    Requests,
+    /// Tokens of prompts and answers.
+    Tokens,
+    /// Tokens of prompts.
+    InputTokens,
+    /// Tokens of answers.
+    OutputTokens,
+}
+
+impl From<Counted> for QuotaOf {
+    fn from(counted: Counted) -> Self {
+        match counted {
+            Counted::Requests => Self::Requests,
+            Counted::Tokens => Self::Tokens,
+            Counted::InputTokens => Self::InputTokens,
+            Counted::OutputTokens => Self::OutputTokens,
+        }
+    }
 }
 
 /// Something an engine tells about itself.

@@ -7,6 +7,7 @@ use super::pool::Pool;
 use crate::channel::AFTER_DONE;
 use crate::encoder::Secret;
 use crate::protocol::Protocol;
+use crate::retry::Declined;
 use crate::said::{complain, said};
 use crate::stream::{Flow, StreamDecoder};
 use bytes::Bytes;
@@ -29,6 +30,14 @@ pub(crate) struct Http2Channel {
     secrets: Vec<Secret>,
     /// Memory for the marks of the stream at hand.
     marks: VecDeque<Mark>,
+    /// The status of the last answer that was refused, and its `retry-after`.
+    declined: Option<(u16, Option<String>)>,
+}
+
+impl Declined for Http2Channel {
+    fn declined(&self) -> Option<(u16, Option<&str>)> {
+        self.declined.as_ref().map(|(status, after)| (*status, after.as_deref()))
+    }
 }
 
 /// How an answer failed to come.
@@ -50,7 +59,7 @@ const fn error(status: Status, code: ErrorCode) -> RequestError {
 
 impl Http2Channel {
     pub fn new(pool: Arc<Pool>, template: Template, protocol: &'static dyn Protocol, secrets: Vec<Secret>) -> Self {
-        Self { pool, template, decoder: StreamDecoder::new(protocol), secrets, marks: VecDeque::new() }
+        Self { pool, template, decoder: StreamDecoder::new(protocol), secrets, marks: VecDeque::new(), declined: None }
     }
 
     async fn exchange(&mut self, id: &[u8], body: &[u8], events: &mut EventSink) -> Result<Finish, RequestError> {
@@ -131,6 +140,7 @@ impl Http2Channel {
             let words = poll_fn(|cx| Poll::Ready(body.poll_data(cx))).await;
             let words = if let Poll::Ready(Some(Ok(words))) = words { words } else { Bytes::new() };
             complain(&self.secrets, &format!("HTTP {}{}", head.status, said(&words)), events);
+            self.declined = Some((head.status, head.retry_after));
             return Err(refused);
         }
         self.decoder.reset();

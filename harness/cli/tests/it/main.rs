@@ -16,6 +16,7 @@ mod engine;
 mod errors;
 mod faults;
 mod help;
+mod hosted;
 mod interrupt;
 mod kernels;
 mod reconcile;

@@ -25,6 +25,8 @@ pub struct Account {
     engine: Option<(Nanos, Nanos)>,
     /// Measured requests that this host had no descriptor or port for.
     exhausted: u64,
+    /// Measured requests that took more than one attempt.
+    retried: u64,
     /// Measured requests by the kernel's stamps alone, and with one read without.
     stamped: (u64, u64),
     /// First due and last end of each lane of a closed loop.
@@ -49,6 +51,7 @@ impl Account {
         }
         if record.phase == Phase::Measure {
             self.exhausted += u64::from(record.error == Some(ErrorCode::Exhausted));
+            self.retried += u64::from(record.attempts > 1);
             if at.first_byte.is_some() {
                 self.stamped.0 += u64::from(record.stamp == StampSource::Kernel);
                 self.stamped.1 += u64::from(record.stamp == StampSource::Read);
@@ -90,7 +93,7 @@ pub fn evidence<'a>(run: &'a Run<'_>, columns: &Columns, mut account: Account, e
     let (started, last_start) = columns.starts();
     let lanes = f64::from(run.facts.concurrency.unwrap_or(0)) * (run.window.end - run.window.start).0 as f64;
     let of_lanes = |time: i128| (lanes > 0.0).then(|| time as f64 / lanes);
-    let (exhausted, stamped) = (account.exhausted, account.stamped);
+    let (exhausted, stamped, retried) = (account.exhausted, account.stamped, account.retried);
     let ttft_p50 = columns.rough_percentile("ttft", true, 0.50);
     Evidence {
         facts: run.facts,
@@ -118,6 +121,7 @@ pub fn evidence<'a>(run: &'a Run<'_>, columns: &Columns, mut account: Account, e
         held_up: events.iter().any(|e| e.code == "collector_full"),
         exhausted,
         stamped,
+        retried,
         steal: run.host.steal.value(),
         throttled: run.host.throttled.value().map(|grown| grown.by),
         heated: run.host.heated.value().map(|grown| grown.by),
