@@ -1,5 +1,6 @@
 //! Adapters, good and broken, over a Unix socket: what the backend makes of each, and what conformance finds.
 #![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
 
 use nomoat_core::backend::{Backend as _, BackendError, Offer, Prepared};
 use nomoat_core::clock::ManualClock;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Patience with adapters that are sound; nothing waits for it.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 /// Patience with adapters that hang; each of them costs it.
 const SHORT: Duration = Duration::from_millis(300);
 
