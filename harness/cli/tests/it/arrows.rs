@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("nomoat-http", &["nomoat-core"]),
     ("nomoat-local", &["nomoat-core"]),
     ("nomoat-kernels", &[]),
+    ("nomoat-exec", &["nomoat-core"]),
     ("nomoat-workloads", &["nomoat-core"]),
     ("nomoat-results", &["nomoat-core"]),
     ("nomoat-truth", &["nomoat-core"]),

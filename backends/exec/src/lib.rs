@@ -1,0 +1,20 @@
+//! Engines behind an adapter: a process of anybody's that speaks a small framed protocol on a Unix socket (PROTOCOL.md).
+//!
+//! From the bottom: a [`frame`] is a length and a JSON [`message`], a link is a connection on which the adapter has said hello, a
+//! channel is a link that carries one request at a time, and [`backend`] is how the harness sees it. [`conform`] holds an adapter
+//! against the protocol's rules.
+//!
+//! Not here: starting the adapter, which is for whoever has a command line, and any knowledge of when requests are due.
+#![cfg(unix)]
+
+pub mod backend;
+mod channel;
+pub mod conform;
+mod encoder;
+pub mod frame;
+mod link;
+pub mod message;
+mod telemetry;
+
+pub use backend::{ExecBackend, ExecConfig};
+pub use conform::{Finding, conform};
