@@ -8,7 +8,7 @@ use crate::control::{Answer, CONTROL_LIMIT, CONTROL_TIMEOUT, ControlError, excha
 use crate::encoder::{HttpEncoder, IDS, Secret};
 use crate::engines::{Asker, Catalog, EngineSpec, Identity, Kind, Page, Pages, identify};
 use crate::http2::{Http2Channel, Pool, Spread, Template};
-use crate::prometheus;
+use crate::metrics::{self, Tracker};
 use crate::protocol::{COMMON, PROTOCOLS, Protocol};
 use crate::scrape::{Scraper, scrape, split_path};
 use crate::socket::{STAMPS, Stamping};
@@ -268,8 +268,9 @@ impl HttpBackend {
     async fn find_metrics(&self) -> Result<Option<(Arc<Route>, String)>, BackendError> {
         let Some(url) = &self.config.metrics_url else {
             let path = format!("{}/metrics", self.route.endpoint.root);
+            let reader = metrics::known();
             let page = scrape(&self.route, &path, &self.settled()).await;
-            return Ok(page.is_ok_and(|page| !prometheus::canonical(&page).is_empty()).then(|| (self.route.clone(), path)));
+            return Ok(page.is_ok_and(|page| !reader.read(&page).readings.is_empty()).then(|| (self.route.clone(), path)));
         };
         if url.contains(['?', '@']) {
             // It would stand in the manifest.
@@ -283,7 +284,7 @@ impl HttpBackend {
         let page = scrape(&route, &path, &self.settled())
             .await
             .map_err(|why| BackendError::Unreachable(format!("reading --metrics-url {url}: {why}")))?;
-        if prometheus::canonical(&page).is_empty() {
+        if metrics::known().read(&page).readings.is_empty() {
             return Err(BackendError::Config(format!(
                 "--metrics-url {url} has no metric of vLLM or SGLang, the engines whose names this version knows"
             )));
@@ -371,7 +372,8 @@ impl Backend for HttpBackend {
 
     fn telemetry(&self) -> Option<Box<dyn Telemetry>> {
         let (route, path) = self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        Some(Box::new(Scraper { route, path, encoder: self.settled() }))
+        let tracker = Tracker::new(Arc::new(metrics::known()), None);
+        Some(Box::new(Scraper { route, path, encoder: self.settled(), tracker }))
     }
 }
 

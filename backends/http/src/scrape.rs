@@ -2,7 +2,7 @@
 
 use crate::control::{CONTROL_LIMIT, CONTROL_TIMEOUT, ControlError, exchange};
 use crate::encoder::HttpEncoder;
-use crate::prometheus;
+use crate::metrics::Tracker;
 use crate::transport::Route;
 use nomoat_core::backend::{BackendError, BoxFuture, Telemetry};
 use nomoat_core::sample::Sample;
@@ -13,15 +13,25 @@ pub(crate) struct Scraper {
     pub route: Arc<Route>,
     pub path: String,
     pub encoder: HttpEncoder,
+    pub tracker: Tracker,
 }
 
 impl Telemetry for Scraper {
     fn sample(&mut self) -> BoxFuture<'_, Result<Vec<Sample>, BackendError>> {
         Box::pin(async move {
             let page = scrape(&self.route, &self.path, &self.encoder).await;
-            page.map(|page| prometheus::canonical(&page))
+            page.and_then(|page| self.tracker.read(&page))
                 .map_err(|why| BackendError::Unreachable(format!("reading {}{}: {why}", self.route.endpoint, self.path)))
         })
+    }
+
+    fn noticed(&mut self) -> Vec<(&'static str, String)> {
+        let place = format!("{}{}", self.route.endpoint, self.path);
+        self.tracker.noticed().into_iter().map(|(code, words)| (code, format!("{place}: {words}"))).collect()
+    }
+
+    fn closing(&mut self) {
+        self.tracker.closing();
     }
 }
 
