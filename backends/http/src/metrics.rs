@@ -15,26 +15,3 @@ pub use map::MetricMap;
 pub use page::{MAX_PAGE, Series, series};
 pub use read::{Found, Reader};
 pub use track::{COUNTER_FELL, KIND_CHANGED, THINNED, Tracker};
-
-/// The maps of the engines that this version knows.
-const MAPS: &[&str] = &[
-    include_str!("metrics/maps/vllm.toml"),
-    include_str!("metrics/maps/sglang.toml"),
-    include_str!("metrics/maps/max.toml"),
-    include_str!("metrics/maps/llama-cpp.toml"),
-    include_str!("metrics/maps/tensorrt-llm.toml"),
-    include_str!("metrics/maps/tgi.toml"),
-    include_str!("metrics/maps/dynamo.toml"),
-    include_str!("metrics/maps/llm-d.toml"),
-    include_str!("metrics/maps/lmcache.toml"),
-];
-
-/// A reader of every engine that this version knows.
-pub fn known() -> Reader {
-    #[derive(serde::Deserialize)]
-    struct Spec {
-        metrics: MetricMap,
-    }
-    let maps: Vec<MetricMap> = MAPS.iter().map(|text| toml::from_str::<Spec>(text).expect("a test reads each of them").metrics).collect();
-    Reader::new(&maps)
-}

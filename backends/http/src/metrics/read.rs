@@ -297,8 +297,8 @@ mod tests {
     use super::*;
     use std::fmt::Write as _;
 
-    const VLLM: &str = include_str!("maps/vllm.toml");
-    const SGLANG: &str = include_str!("maps/sglang.toml");
+    const VLLM: &str = include_str!("../../engines/vllm.toml");
+    const SGLANG: &str = include_str!("../../engines/sglang.toml");
 
     fn map(text: &str) -> MetricMap {
         #[derive(serde::Deserialize)]

@@ -3,11 +3,11 @@
 use crate::common::recording;
 use nomoat_core::sample::{Sample, SampleSource, names};
 use nomoat_core::units::Nanos;
-use nomoat_http::metrics::known;
+use nomoat_http::engines::Catalog;
 
 fn readings(file: &str) -> Vec<Sample> {
     let page = String::from_utf8(recording(file).body).expect("a page is text");
-    let samples = known().read(&page).readings;
+    let samples = Catalog::load(None).expect("those of this crate are whole").reader().read(&page).readings;
     assert!(samples.iter().all(|s| s.at == Nanos::ZERO && s.source == SampleSource::Engine));
     samples
 }
