@@ -59,6 +59,9 @@ pub struct FactsWire {
     pub endpoints: u16,
     /// Error of TTFT by calibration, 99th percentile; `null` where the run was not calibrated.
     pub instrument_error_ns: Option<i64>,
+    /// Share of the prompt tokens that begin an earlier prompt; left out where that is not known, and in runs from before it was.
+    #[serde(default, serialize_with = "optional_number", skip_serializing_if = "Option::is_none")]
+    pub shared_prefix: Option<f64>,
 }
 
 /// What runs had before there could be more.
@@ -181,6 +184,7 @@ impl From<&RunFacts> for FactsWire {
             insecure,
             endpoints,
             instrument_error,
+            shared_prefix,
         } = facts;
         Self {
             start_ns: start.0,
@@ -218,6 +222,7 @@ impl From<&RunFacts> for FactsWire {
             insecure: *insecure,
             endpoints: *endpoints,
             instrument_error_ns: instrument_error.map(|e| e.0),
+            shared_prefix: *shared_prefix,
         }
     }
 }
@@ -272,6 +277,7 @@ impl FactsWire {
             insecure: self.insecure,
             endpoints: self.endpoints,
             instrument_error: self.instrument_error_ns.map(Nanos),
+            shared_prefix: self.shared_prefix,
         })
     }
 }

@@ -229,6 +229,7 @@ pub(crate) fn arbitrary_facts() -> impl Strategy<Value = RunFacts> {
                 insecure,
                 endpoints,
                 instrument_error: error.map(Nanos),
+                shared_prefix: error.map(|ns| ns as f64 / 3e9),
             }
         },
     )
@@ -260,6 +261,7 @@ pub(crate) fn facts() -> RunFacts {
         insecure: false,
         endpoints: 1,
         instrument_error: None,
+        shared_prefix: None,
     }
 }
 

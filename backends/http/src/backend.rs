@@ -1,6 +1,7 @@
 //! An endpoint as a backend: found, asked what it can do, and driven.
 
 mod models;
+mod pages;
 mod settle;
 
 use crate::channel::HttpChannel;
@@ -8,10 +9,9 @@ use crate::control::{Answer, CONTROL_LIMIT, CONTROL_TIMEOUT, ControlError, excha
 use crate::encoder::{HttpEncoder, IDS, Secret};
 use crate::engines::{Asker, Catalog, EngineSpec, Identity, Kind, Page, Pages, identify};
 use crate::http2::{Http2Channel, Pool, Spread, Template};
-use crate::prometheus;
 use crate::protocol::{COMMON, PROTOCOLS, Protocol};
 use crate::retry::{Declined, Retrying};
-use crate::scrape::{Scraper, scrape, split_path};
+use crate::scrape::Scrapers;
 use crate::socket::{STAMPS, Stamping};
 use crate::tls;
 use crate::transport::Route;
@@ -61,8 +61,8 @@ pub struct HttpConfig {
     pub wait_ready: Option<Duration>,
     /// How long the pre-flight may take to answer.
     pub first_answer: Option<Duration>,
-    /// Where its metrics are.
-    pub metrics_url: Option<String>,
+    /// Where its metrics are, one page or several; beside the API where there is none.
+    pub metrics_urls: Vec<String>,
     /// Whether the user asked for exact answer lengths.
     pub exact: bool,
     /// Whether every request gets a connection of its own.
@@ -84,7 +84,8 @@ pub struct HttpBackend {
     settled: Mutex<HttpEncoder>,
     /// Found out by the probe.
     identity: Mutex<Option<Identity>>,
-    metrics: Mutex<Option<(Arc<Route>, String)>>,
+    /// Its pages of metrics, found by the probe.
+    pages: Mutex<Vec<(Arc<Route>, String)>>,
     /// Of each shard, where HTTP/2 is spoken.
     pools: Mutex<HashMap<ShardId, Arc<Pool>>>,
 }
@@ -168,7 +169,7 @@ impl HttpBackend {
             route,
             settled: Mutex::new(encoder),
             identity: Mutex::default(),
-            metrics: Mutex::new(None),
+            pages: Mutex::default(),
             pools: Mutex::default(),
         }))
     }
@@ -216,24 +217,11 @@ impl HttpBackend {
         let named = self.config.engine.clone().or_else(|| self.catalog.by_address(&seen));
         // A hosted API has no such page, and asking for it counts against its quota.
         if named.as_ref().is_none_or(|spec| spec.kind != Kind::Hosted) {
-            seen.metrics = self.metrics_page().await;
+            seen.metrics = self.metrics_text().await;
         }
         let found = identify(&self.catalog, named, self, &mut seen).await;
         *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
         found
-    }
-
-    /// The metrics page that is there before anything is known of the engine.
-    async fn metrics_page(&self) -> Option<String> {
-        match &self.config.metrics_url {
-            None => scrape(&self.route, &format!("{}/metrics", self.route.endpoint.root), &self.settled()).await.ok(),
-            Some(url) => {
-                let (address, path) = split_path(url);
-                let endpoint = Endpoint::parse(&address).ok()?;
-                let route = self::route(&self.config, endpoint, HttpVersion::One, self.route.clock.clone()).await.ok()?;
-                scrape(&route, &path, &self.settled()).await.ok()
-            }
-        }
     }
 
     /// The list of models; waits for it if asked to.
@@ -273,33 +261,6 @@ impl HttpBackend {
             }
             ControlError::Garbled(why) => format!("talking to {shown}: {why}; is it an OpenAI-compatible endpoint?"),
         })
-    }
-
-    /// Where the endpoint's own metrics are: beside the API if they are there, or where the user said, and then they must be.
-    async fn find_metrics(&self) -> Result<Option<(Arc<Route>, String)>, BackendError> {
-        let Some(url) = &self.config.metrics_url else {
-            let path = format!("{}/metrics", self.route.endpoint.root);
-            let page = scrape(&self.route, &path, &self.settled()).await;
-            return Ok(page.is_ok_and(|page| !prometheus::canonical(&page).is_empty()).then(|| (self.route.clone(), path)));
-        };
-        if url.contains(['?', '@']) {
-            // It would stand in the manifest.
-            return Err(BackendError::Config(
-                "--metrics-url takes no query and no credentials; give --header for what must be sent".into(),
-            ));
-        }
-        let (address, path) = split_path(url);
-        let endpoint = Endpoint::parse(&address).map_err(|e| BackendError::Config(format!("--metrics-url {e}")))?;
-        let route = Arc::new(self::route(&self.config, endpoint, HttpVersion::One, self.route.clock.clone()).await?);
-        let page = scrape(&route, &path, &self.settled())
-            .await
-            .map_err(|why| BackendError::Unreachable(format!("reading --metrics-url {url}: {why}")))?;
-        if prometheus::canonical(&page).is_empty() {
-            return Err(BackendError::Config(format!(
-                "--metrics-url {url} has no metric of vLLM or SGLang, the engines whose names this version knows"
-            )));
-        }
-        Ok(Some((route, path)))
     }
 }
 
@@ -349,7 +310,7 @@ impl Backend for HttpBackend {
                 probed: settled.probed.into_iter().map(|(name, words)| (name.to_owned(), words)).collect(),
             };
             *self.settled.lock().unwrap_or_else(PoisonError::into_inner) = settled.encoder;
-            *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = self.find_metrics().await?;
+            *self.pages.lock().unwrap_or_else(PoisonError::into_inner) = self.find_pages().await?;
             Ok(capabilities)
         })
     }
@@ -382,8 +343,8 @@ impl Backend for HttpBackend {
     }
 
     fn telemetry(&self) -> Option<Box<dyn Telemetry>> {
-        let (route, path) = self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        Some(Box::new(Scraper { route, path, encoder: self.settled() }))
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (!pages.is_empty()).then(|| Box::new(Scrapers::new(pages, &self.settled(), &self.catalog.reader())) as Box<dyn Telemetry>)
     }
 }
 

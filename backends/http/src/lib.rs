@@ -2,7 +2,7 @@
 
 pub mod body;
 pub mod engines;
-pub mod prometheus;
+pub mod metrics;
 pub mod protocol;
 mod scan;
 mod skeleton;

@@ -120,9 +120,10 @@ pub struct RunArgs {
     /// Wait up to this long for the endpoint to be ready
     #[arg(long, value_name = "TIME", help_heading = "What to measure")]
     pub wait_ready: Option<String>,
-    /// Where the engine's metrics are (default: /metrics beside the API, if it is there)
+    /// Where the engine's metrics are (default: /metrics beside the API, if it is there); repeat it for several replicas behind one address
     #[arg(long, value_name = "URL", help_heading = "What to measure")]
-    pub metrics_url: Option<String>,
+    #[serde(with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub metrics_url: Vec<String>,
     /// Longest prompt plus answer in tokens, where the endpoint does not tell
     #[arg(long, value_name = "TOKENS", help_heading = "What to measure")]
     pub context: Option<u32>,
@@ -695,7 +696,7 @@ pub struct EndpointArgs {
     pub wait_ready: Option<String>,
     /// Where the engine's metrics are (default: /metrics beside the API, if it is there)
     #[arg(long, value_name = "URL")]
-    pub metrics_url: Option<String>,
+    pub metrics_url: Vec<String>,
     /// Longest time for one request
     #[arg(long, value_name = "TIME")]
     pub timeout: Option<String>,

@@ -124,7 +124,8 @@ impl<'a> Bench<'a> {
         let instrument_error = certificates.as_ref().and_then(|both| both.iter().filter_map(Certificate::ttft_error).max());
         manifest.calibration = certificates.map(|[before, after]| serde_json::json!({"before": before.json(), "after": after.json()}));
         let (start, stop, scheduled, interrupted) = (outcome.start, outcome.stop, outcome.scheduled, outcome.interrupted);
-        let facts = RunFacts { start, stop, scheduled, interrupted, instrument_error, ..facts };
+        let shared_prefix = schedule.shared_prefix(scheduled);
+        let facts = RunFacts { start, stop, scheduled, interrupted, instrument_error, shared_prefix, ..facts };
         manifest::end(&mut manifest, &outcome, &facts);
         let finished = dir.finish(manifest, &outcome.samples, &outcome.events, fold).map_err(Failure::internal)?;
         Ok(Measured { dir, report: finished.report, manifest: finished.manifest, cpu: outcome.cpu })
@@ -242,6 +243,7 @@ impl<'a> Bench<'a> {
             insecure: setup.args.insecure,
             endpoints: u16::try_from(engine.backends.len()).unwrap_or(u16::MAX),
             instrument_error: None,
+            shared_prefix: None,
         }
     }
 }

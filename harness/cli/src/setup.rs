@@ -114,7 +114,7 @@ impl Setup {
         if args.url.len() > MOST_ENDPOINTS {
             return Err(Failure::usage(format!("--url is given {} times; at most {MOST_ENDPOINTS} endpoints share a run", args.url.len())));
         }
-        if args.url.len() > 1 && args.metrics_url.is_some() {
+        if args.url.len() > 1 && !args.metrics_url.is_empty() {
             return Err(Failure::usage("--metrics-url is about one endpoint; of several, each one's /metrics is read where it has one"));
         }
         if args.calibrate && backend == "local" {

@@ -115,7 +115,7 @@ fn http_config(setup: &Setup, url: &str) -> HttpConfig {
         proxy: args.proxy.clone(),
         wait_ready: setup.wait_ready.map(nomoat_core::units::Nanos::to_std),
         first_answer: Some(setup.timeouts.first_token.unwrap_or(setup.timeouts.total).to_std()),
-        metrics_url: args.metrics_url.clone(),
+        metrics_urls: args.metrics_url.clone(),
         fresh: !setup.reuse,
         http: setup.http,
         spread: setup.spread,

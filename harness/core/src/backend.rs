@@ -193,4 +193,13 @@ pub trait Telemetry: Send {
     /// # Errors
     /// Why there is no reading; absence is never zero.
     fn sample(&mut self) -> BoxFuture<'_, Result<Vec<Sample>, BackendError>>;
+
+    /// What was noticed since this was last asked, as codes and words of run events: a counter that fell, a metric that became another
+    /// kind.
+    fn noticed(&mut self) -> Vec<(&'static str, String)> {
+        vec![]
+    }
+
+    /// Says that the next reading is the run's last: what is kept of its ends only belongs in it.
+    fn closing(&mut self) {}
 }

@@ -4,6 +4,7 @@
 //! records give the same bits however they arrive. One pass over the records; of each request a row of durations is kept, of
 //! its chunks only what may still matter. It reads no clock and no file, and compares no runs.
 
+pub(crate) mod engine;
 pub(crate) mod gaps;
 pub(crate) mod gauges;
 pub(crate) mod host;
@@ -12,6 +13,7 @@ pub(crate) mod money;
 pub(crate) mod rates;
 pub(crate) mod row;
 mod rules;
+pub(crate) mod server;
 mod window;
 
 use crate::metric::{Compute, METRICS, MetricDef};
@@ -20,12 +22,14 @@ use crate::report::{Counts, EndpointCounts, MetricRow, Population, RunFacts, Run
 use crate::sample::{RunEvent, Sample};
 use crate::units::Nanos;
 use crate::validity;
+use engine::Readings;
 use gaps::{EXACT_LIMIT, Gaps};
 use gauges::Gauges;
 use host::HostUse;
 use latency::Columns;
 use row::{Cell, Run, Tally};
 use rules::Account;
+use server::Server;
 use std::borrow::Borrow;
 use window::{Arrivals, Frame};
 
@@ -141,6 +145,10 @@ impl<'a> Pass<'a> {
             tally.chunks += record.chunk_tokens.len() as u64;
             tally.coalesced += u64::from(record.coalesced);
             tally.first_coalesced += u64::from(record.first_coalesced);
+            if let Some(held) = record.kv_token_time() {
+                tally.kv_requests += 1;
+                tally.kv_token_ns += held;
+            }
             gaps::itl(record, |value, count| self.itl.add(class, value, count));
             gaps::icl(record, |value| self.icl.add(class, value, 1));
         }
@@ -151,6 +159,7 @@ impl<'a> Pass<'a> {
         self.counts.by_status = occurred(Status::ALL, self.by_status);
         self.counts.by_error = occurred(ErrorCode::ALL, self.by_error);
         self.counts.by_endpoint = self.by_endpoint;
+        let readings = Readings::new(self.facts.endpoints, samples, events);
         let run = Run {
             facts: self.facts,
             window,
@@ -161,7 +170,8 @@ impl<'a> Pass<'a> {
             bill: self.bill,
             good_bill: self.good_bill,
             last_end: self.last_end,
-            gauges: Gauges::new(self.facts, window, samples, events),
+            gauges: Gauges::new(self.facts, window, samples, &readings, events),
+            server: Server::new(window, &readings),
             host: HostUse::new(window, samples),
         };
         let validity = validity::judge(&rules::evidence(&run, &self.columns, self.account, events));
@@ -191,7 +201,10 @@ fn rows(run: &Run<'_>, columns: &Columns, gaps: [&Gaps; 2], tallies: &[Tally]) -
         for (class, (name, tally)) in run.facts.classes.iter().zip(tallies).enumerate() {
             let requests = columns.of_class(&in_order, class, tallies.len());
             let scope = Scope { class: Some(name.clone()), ..Scope::default() };
-            add(|m| !matches!(m.compute, Compute::Whole(..)), Part { scope, class: Some(class), requests: &requests, tally });
+            add(
+                |m| !matches!(m.compute, Compute::Whole(..) | Compute::Engine(_)),
+                Part { scope, class: Some(class), requests: &requests, tally },
+            );
         }
     }
     let kinds = [Connection::New, Connection::Reused, Connection::H2].map(|kind| (kind, columns.on(&in_order, kind)));
@@ -239,6 +252,11 @@ impl Part<'_> {
                     let tpot = rows.iter().rev().find(|r| r.name == "tpot" && r.stat == stat && r.population == population);
                     let cell = tpot.map_or_else(|| Cell::none("exact", 0, "no tpot"), latency::interactivity);
                     rows.push(row(cell, stat, population));
+                }
+            }
+            Compute::Engine(of) => {
+                for (stat, population) in metric.numbers() {
+                    rows.push(row(of(run, stat.quantile().unwrap_or(0.5)), stat, population));
                 }
             }
             Compute::Part(stat, population, of) => rows.push(row(of(run, self.tally), stat, population)),

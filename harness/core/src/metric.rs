@@ -5,7 +5,7 @@
 //! against each other.
 
 use crate::fold::row::{Cell, Run, Tally};
-use crate::fold::{gauges, host, money, rates};
+use crate::fold::{gauges, host, money, rates, server};
 use crate::record::RequestRecord;
 use crate::report::{Population, Stat};
 use crate::units::Nanos;
@@ -26,7 +26,7 @@ pub enum Better {
 pub struct MetricDef {
     /// Its name in files and tables.
     pub name: &'static str,
-    /// Its unit: `ns`, `tokens/s`, `1/s`, `tokens/s/user`, `share`, `USD`, `bytes`, `cores`, `segments` or `s`.
+    /// Its unit: `ns`, `tokens/s`, `1/s`, `tokens/s/user`, `share`, `USD`, `bytes`, `bytes·s`, `cores`, `requests`, `tokens`, `segments` or `s`.
     pub unit: &'static str,
     /// Which direction is an improvement.
     pub better: Better,
@@ -49,6 +49,7 @@ impl MetricDef {
         match self.compute {
             Compute::Service(_) | Compute::Instrument(_) => [both(Population::Ok), both(Population::All)].concat(),
             Compute::Itl | Compute::Icl => both(Population::Ok).to_vec(),
+            Compute::Engine(_) => vec![(Stat::P50, Population::All), (Stat::P99, Population::All)],
             Compute::Interactivity => vec![(Stat::P50, Population::Ok), (Stat::P99, Population::Ok)],
             Compute::Part(stat, population, _) | Compute::Whole(stat, population, _) => vec![(stat, population)],
         }
@@ -68,6 +69,8 @@ pub(crate) enum Compute {
     Icl,
     /// The reciprocals of percentiles of TPOT.
     Interactivity,
+    /// Percentiles of what the engine counted in buckets, of the whole run.
+    Engine(fn(&Run<'_>, f64) -> Cell),
     /// One number of the whole run and of each class.
     Part(Stat, Population, fn(&Run<'_>, &Tally) -> Cell),
     /// One number of the whole run.
@@ -98,6 +101,20 @@ macro_rules! number {
             about: $about,
             of: concat!("fold::", stringify!($module), "::", stringify!($name)),
             compute: Compute::$kind(Stat::$stat, Population::$population, $module::$name),
+        }
+    };
+}
+
+/// An entry for a latency that the engine tells.
+macro_rules! told {
+    ($name:ident, $about:literal) => {
+        MetricDef {
+            name: stringify!($name),
+            unit: "ns",
+            better: Better::Neither,
+            about: $about,
+            of: concat!("fold::server::", stringify!($name)),
+            compute: Compute::Engine(server::$name),
         }
     };
 }
@@ -136,6 +153,22 @@ pub const METRICS: &[MetricDef] = &[
     number!(gauges::kv_occupied_mean_bytes, Whole, Value, All, "bytes", Neither, "Bytes of KV cache in use, mean over the window; each reading holds until the next."),
     number!(gauges::kv_occupied_peak_bytes, Whole, Value, All, "bytes", Neither, "Bytes of KV cache in use, largest reading of the window."),
     number!(gauges::kv_occupied_peak_frac, Whole, Value, All, "share", Neither, "Share of the KV cache in use, largest reading of the window."),
+    number!(gauges::kv_request_byte_seconds, Part, Value, Ok, "bytes·s", Neither, "KV memory that an answered request holds, in bytes × seconds, mean over the requests of the window: the theoretical bytes per token times, of every token, the time from the moment that it is known to be held to the last token. Of the prompt that is the first token, so that prefill and queue are left out and it is a lower bound; shared prefixes count for each."),
+    number!(server::server_running_mean, Whole, Value, All, "requests", Neither, "Requests that the engine was working on, mean over the window; each reading holds until the next."),
+    number!(server::server_running_peak, Whole, Value, All, "requests", Neither, "Requests that the engine was working on, largest reading of the window."),
+    number!(server::server_waiting_mean, Whole, Value, All, "requests", Neither, "Requests that waited in the engine, mean over the window; each reading holds until the next."),
+    number!(server::server_waiting_peak, Whole, Value, All, "requests", Neither, "Requests that waited in the engine, largest reading of the window."),
+    number!(server::server_prompt_tokens, Whole, Total, All, "tokens", Neither, "Prompt tokens that the engine counted during the window, whoever asked. V07 holds its count of the whole run against the answers' usage."),
+    number!(server::server_generation_tokens, Whole, Total, All, "tokens", Neither, "Tokens that the engine counted as generated during the window, whoever asked. V07 holds its count of the whole run against the answers' usage."),
+    number!(server::prefix_hit_rate, Whole, Rate, All, "share", Neither, "Share of the prompt tokens looked up in the engine's prefix cache during the window that were found there, by its counters."),
+    number!(server::external_hit_rate, Whole, Rate, All, "share", Neither, "Share of the prompt tokens looked up in a cache outside the engine during the window that were found there, by its counters."),
+    number!(server::preemptions, Whole, Total, All, "requests", Lower, "Requests that the engine preempted during the window, by its counter."),
+    number!(server::kv_transfer_bytes, Whole, Total, All, "bytes", Neither, "Bytes of KV that were moved between instances or tiers of memory during the window, by the engine's counter."),
+    number!(server::kv_transfer_time, Whole, Total, All, "s", Neither, "Time spent moving KV during the window, added up over transfers, by the engine's counter."),
+    told!(server_ttft, "TTFT as the engine sees it, of requests whose first token came in the window: from the growth of its histogram, interpolated in a bucket whose width is told. Never comparable with the client's TTFT or with another engine's."),
+    told!(server_itl, "Time between tokens as the engine sees it: from the growth of its histogram over the window, interpolated in a bucket whose width is told."),
+    told!(server_queue, "Time that requests waited in the engine, as it sees it: from the growth of its histogram over the window, interpolated in a bucket whose width is told."),
+    told!(server_prefill, "Time of prefill as the engine sees it: from the growth of its histogram over the window, interpolated in a bucket whose width is told."),
     number!(rates::coalesced_share, Part, Rate, Ok, "share", Lower, "Share of the token-bearing chunks of answered requests that shared their read with another event: their stamps are upper bounds."),
     number!(rates::first_coalesced_share, Part, Rate, Ok, "share", Lower, "Share of answered requests whose first token shared its read with another event: their TTFT is an upper bound."),
     number!(rates::drain_seconds, Whole, Value, All, "s", Neither, "Time from the end of the window to the end of the last request."),
@@ -163,6 +196,7 @@ mod tests {
             "fold::latency" => include_str!("fold/latency.rs"),
             "fold::money" => include_str!("fold/money.rs"),
             "fold::rates" => include_str!("fold/rates.rs"),
+            "fold::server" => include_str!("fold/server.rs"),
             other => panic!("no such module: {other}"),
         };
         let at = source.find(&format!("fn {function}(")).unwrap_or_else(|| panic!("no such function: {path}"));

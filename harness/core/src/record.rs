@@ -413,6 +413,20 @@ impl RequestRecord {
         Some(self.at.last_token? - self.at.sent?)
     }
 
+    /// Tokens × ns that its KV cache is known to have held: the prompt from the first to the last token, each generated token from its
+    /// chunk to the last. Nothing where the prompt was not counted. Whether prefill or a queue came before the first token cannot
+    /// be told from outside, so that time is not in it.
+    pub fn kv_token_time(&self) -> Option<i128> {
+        let (input, first, last) = (self.tokens.input?, self.at.first_token?, self.at.last_token?);
+        let span = i128::from((last - first).0);
+        let mut arrived = 0;
+        let generated = self.chunk_gaps.iter().zip(&self.chunk_tokens).map(|(gap, tokens)| {
+            arrived += i128::from(*gap);
+            i128::from(*tokens) * (span - arrived).max(0)
+        });
+        Some(i128::from(input) * span + generated.sum::<i128>())
+    }
+
     /// Dispatch lag = start − due: our own error.
     pub fn dispatch_lag(&self) -> Option<Nanos> {
         self.at.start.map(|t| t - self.at.due)

@@ -52,6 +52,9 @@ pub struct RunFacts {
     /// The 99th percentile of the instrument's own error of TTFT at this load, the worse of before and after the run; `None` where it was
     /// not calibrated.
     pub instrument_error: Option<Nanos>,
+    /// Share of the prompt tokens that begin an earlier prompt of the run ([`crate::schedule::Schedule::shared_prefix`]); `None` where that
+    /// is not known.
+    pub shared_prefix: Option<f64>,
 }
 
 impl Default for RunFacts {
@@ -78,6 +81,7 @@ impl Default for RunFacts {
             insecure: false,
             endpoints: 1,
             instrument_error: None,
+            shared_prefix: None,
         }
     }
 }

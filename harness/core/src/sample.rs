@@ -80,31 +80,188 @@ pub mod names {
     pub const WAITING: &str = "engine.waiting";
     /// Bytes of KV cache in use.
     pub const KV_USED_BYTES: &str = "engine.kv_used_bytes";
+    /// Tokens of KV cache in use.
+    pub const KV_USED_TOKENS: &str = "engine.kv_used_tokens";
+    /// Blocks of KV cache in use.
+    pub const KV_USED_BLOCKS: &str = "engine.kv_used_blocks";
     /// Share of the KV cache in use, 0–1.
     pub const KV_USED_FRACTION: &str = "engine.kv_used_fraction";
     /// Bytes of KV cache allocated.
     pub const KV_CAPACITY_BYTES: &str = "engine.kv_capacity_bytes";
     /// Tokens the KV cache can hold.
     pub const KV_CAPACITY_TOKENS: &str = "engine.kv_capacity_tokens";
-    /// Prompt tokens the engine has processed.
+    /// Blocks of the KV cache.
+    pub const KV_CAPACITY_BLOCKS: &str = "engine.kv_capacity_blocks";
+    /// Bytes of KV kept outside the engine's own cache: in host memory, by a cache beside it.
+    pub const EXTERNAL_KV_BYTES: &str = "engine.external_kv_bytes";
+    /// Prompt tokens the engine has processed, cached ones included.
     pub const PROMPT_TOKENS: &str = "engine.prompt_tokens_total";
     /// Tokens the engine has generated.
     pub const GENERATION_TOKENS: &str = "engine.generation_tokens_total";
+    /// Requests the engine is done with.
+    pub const REQUESTS_DONE: &str = "engine.requests_done_total";
     /// Requests preempted.
     pub const PREEMPTIONS: &str = "engine.preemptions_total";
     /// Prompt tokens found in the prefix cache.
     pub const PREFIX_HITS: &str = "engine.prefix_hit_tokens_total";
     /// Prompt tokens looked up in the prefix cache.
     pub const PREFIX_QUERIES: &str = "engine.prefix_query_tokens_total";
+    /// Prompt tokens found in a cache outside the engine.
+    pub const EXTERNAL_HITS: &str = "engine.external_hit_tokens_total";
+    /// Prompt tokens looked up in a cache outside the engine.
+    pub const EXTERNAL_QUERIES: &str = "engine.external_query_tokens_total";
+    /// Bytes of KV moved between instances or tiers of memory.
+    pub const KV_TRANSFER_BYTES: &str = "engine.kv_transfer_bytes_total";
+    /// Time spent moving KV, added up over the transfers, in seconds.
+    pub const KV_TRANSFER_SECONDS: &str = "engine.kv_transfer_seconds_total";
+    /// Time to first token as the engine sees it, a histogram.
+    pub const TTFT: &str = "engine.ttft_seconds";
+    /// Time between tokens as the engine sees it, a histogram.
+    pub const ITL: &str = "engine.itl_seconds";
+    /// Time requests waited in the engine, a histogram.
+    pub const QUEUE: &str = "engine.queue_seconds";
+    /// Time requests were prefilled, a histogram.
+    pub const PREFILL: &str = "engine.prefill_seconds";
+
+    /// What follows a histogram's name: the count of one bucket, labelled `le=BOUND` with its upper bound. Counts include those of
+    /// the buckets before it.
+    pub const BUCKET: &str = "_bucket";
+    /// What follows a histogram's name: how many values.
+    pub const COUNT: &str = "_count";
+    /// What follows a histogram's name: their sum.
+    pub const SUM: &str = "_sum";
+    /// The label of a bucket.
+    pub const BOUND: &str = "le";
+    /// The label of one of several endpoints, with its index.
+    pub const ENDPOINT: &str = "endpoint";
+    /// The label of one of several pages of metrics, with its index.
+    pub const PAGE: &str = "page";
+    /// The label of readings that are not the engine's own word: [`Layer::name`](super::Layer::name).
+    pub const LAYER: &str = "layer";
 }
+
+/// Code of the event that a counter of the engine fell: it was restarted, or another one answered. What it counted in between is not known.
+pub const COUNTER_FELL: &str = "counter_fell";
 
 /// Something that happened to the run as a whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RunEvent {
     /// When, on the run's clock.
     pub at: Nanos,
-    /// A short code: `start`, `stop_requested`, `telemetry_failed`, `clock_step`, …
+    /// A short code: `start`, `stop_requested`, `telemetry_failed`, [`COUNTER_FELL`], `clock_step`, …
     pub code: &'static str,
     /// What a reader should know; never a secret.
     pub detail: String,
+}
+
+/// What kind of reading a canonical name of the engine is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadingKind {
+    /// A value that goes up and down. Processes are added up.
+    Gauge,
+    /// A share of what a process has. Of several processes it is their mean, weighted by capacity where that is known.
+    Share,
+    /// A size of the KV cache: zero says that it is not known.
+    Capacity,
+    /// It only grows; where it falls, the engine was restarted.
+    Counter,
+    /// Counts of values by their size, and their sum. All of them only grow.
+    Histogram,
+}
+
+/// Every canonical name that an engine's metrics may be read as, with its kind, in the order of readings.
+pub const ENGINE_READINGS: &[(&str, ReadingKind)] = {
+    use ReadingKind::{Capacity, Counter, Gauge, Histogram, Share};
+    &[
+        (names::RUNNING, Gauge),
+        (names::WAITING, Gauge),
+        (names::PROMPT_TOKENS, Counter),
+        (names::GENERATION_TOKENS, Counter),
+        (names::REQUESTS_DONE, Counter),
+        (names::PREEMPTIONS, Counter),
+        (names::PREFIX_HITS, Counter),
+        (names::PREFIX_QUERIES, Counter),
+        (names::EXTERNAL_HITS, Counter),
+        (names::EXTERNAL_QUERIES, Counter),
+        (names::KV_TRANSFER_BYTES, Counter),
+        (names::KV_TRANSFER_SECONDS, Counter),
+        (names::KV_CAPACITY_TOKENS, Capacity),
+        (names::KV_CAPACITY_BLOCKS, Capacity),
+        (names::KV_CAPACITY_BYTES, Capacity),
+        (names::KV_USED_FRACTION, Share),
+        (names::KV_USED_TOKENS, Gauge),
+        (names::KV_USED_BLOCKS, Gauge),
+        (names::KV_USED_BYTES, Gauge),
+        (names::EXTERNAL_KV_BYTES, Gauge),
+        (names::TTFT, Histogram),
+        (names::ITL, Histogram),
+        (names::QUEUE, Histogram),
+        (names::PREFILL, Histogram),
+    ]
+};
+
+/// Whose word a reading is. What one layer tells is never added to what another tells of the same requests: of several the
+/// innermost is believed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Layer {
+    /// The engine that computes.
+    #[default]
+    Engine,
+    /// What stands before one or more engines: a router, a frontend.
+    Gateway,
+    /// What stands beside them: a cache.
+    Sidecar,
+}
+
+impl Layer {
+    /// Every layer, the innermost first.
+    pub const ALL: [Self; 3] = [Self::Engine, Self::Gateway, Self::Sidecar];
+
+    /// Its name in labels and descriptions.
+    pub fn name(self) -> &'static str {
+        ["engine", "gateway", "sidecar"][self as usize]
+    }
+}
+
+impl Sample {
+    /// The value of one label. What would end a value early stands in it as `%XX`.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.split(',').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+}
+
+/// A value as it may stand among [`Sample::labels`]: what has a meaning there is written as `%XX`.
+pub fn label_value(value: &str) -> std::borrow::Cow<'_, str> {
+    let special = |c: char| matches!(c, '%' | ',' | '=') || c.is_ascii_control();
+    if !value.contains(special) {
+        return value.into();
+    }
+    let escaped = value.chars().map(|c| if special(c) { format!("%{:02X}", c as u32) } else { c.to_string() });
+    escaped.collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_found_whatever_is_in_them() {
+        let value = label_value("a=1,b%\n");
+        assert_eq!(value, "a%3D1%2Cb%25%0A");
+        let sample = Sample {
+            at: Nanos::ZERO,
+            source: SampleSource::Engine,
+            metric: "m".into(),
+            labels: format!("x={value},le=+Inf,endpoint=3"),
+            value: 0.0,
+        };
+        assert_eq!(["x", "le", "endpoint", "b", "page"].map(|l| sample.label(l)), [Some(&*value), Some("+Inf"), Some("3"), None, None]);
+    }
+
+    #[test]
+    fn readings_are_named_once() {
+        for (i, (name, _)) in ENGINE_READINGS.iter().enumerate() {
+            assert!(name.starts_with("engine.") && ENGINE_READINGS[i + 1..].iter().all(|(n, _)| n != name), "{name}");
+        }
+    }
 }

@@ -7,6 +7,7 @@
 mod lane;
 mod links;
 mod open;
+mod reuse;
 mod rule;
 mod spread;
 

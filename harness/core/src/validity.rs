@@ -4,6 +4,7 @@
 //! from its records alone; files, hosts and repeats are judged where they are known.
 
 mod host;
+mod tokens;
 
 use crate::report::{Counts, RunFacts, Window};
 use crate::stats::{LEVEL, binomial_cdf, min_observations};
@@ -91,6 +92,8 @@ pub const MIN_PACE: f64 = 0.98;
 pub const MAX_TOKEN_ERROR: f64 = 0.01;
 /// V07: largest difference of the prompts' counted length from the asked one, as a part of the asked one.
 pub const MAX_INPUT_ERROR: f64 = 0.05;
+/// V16: by how much the share of prompt tokens found in the prefix cache may exceed what the workload shares.
+pub const MAX_FOREIGN_HITS: f64 = 0.01;
 /// V08: largest share of the answers whose first token may come in a read with another event.
 pub const MAX_FIRST_COALESCED: f64 = 0.10;
 
@@ -119,8 +122,14 @@ pub struct Evidence<'a> {
     pub prompts: Prompts,
     /// Answered measured requests whose first token came in a read with another event.
     pub first_coalesced: u64,
-    /// The engine's own count.
+    /// The engine's own count of generated tokens.
     pub counter: Counter,
+    /// Its own count of prompt tokens.
+    pub prompt_counter: Counter,
+    /// First and last reading of the prompt tokens that the engine found in its prefix cache, and of those it looked up.
+    pub cached: Option<[[(Nanos, f64); 2]; 2]>,
+    /// When a counter of the engine fell.
+    pub fell: &'a [Nanos],
     /// Share of the cores' time that the hypervisor gave to others, mean over the window.
     pub steal: Option<f64>,
     /// Periods around the window in which a CPU quota was used up; `None` where there is no quota.
@@ -186,16 +195,16 @@ pub struct Prompts {
     pub wanted: u64,
 }
 
-/// What the engine says it generated against what its answers say.
+/// What the engine says it generated, or read, against what its answers say.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Counter {
-    /// First and last reading of the engine's counter of generated tokens.
+    /// First and last reading of the engine's counter.
     pub readings: Option<[(Nanos, f64); 2]>,
     /// First start and last end of the run's requests, where any started.
     pub engine: Option<(Nanos, Nanos)>,
-    /// Output tokens of the records of all phases, by the endpoint's word.
+    /// Tokens of the records of all phases, by the endpoint's word.
     pub counted: u64,
-    /// Requests the engine may have generated for without saying how much: broken off, timed out, or without usage.
+    /// Requests the engine may have worked on without saying how much: broken off, timed out, or without usage.
     pub uncountable: u64,
 }
 
@@ -208,7 +217,8 @@ pub fn judge(e: &Evidence<'_>) -> Validity {
     rules.extend(exhausted(e));
     rules.extend(shared_host(e));
     rules.extend(if e.facts.concurrency.is_some() { closed_loop(e) } else { vec![open_loop(e)] });
-    rules.extend([lengths(e), prompts(e), counters(e)]);
+    rules.extend([lengths(e), prompts(e), tokens::generated(e)]);
+    rules.extend(tokens::prompts(e));
     rules.push(TOKENIZER.not_checked("not checked", "within 1 % of a tokenizer's count", "a tokenizer cross-check was not asked for"));
     rules.extend(uncounted(e));
     rules.push(first_reads(e));
@@ -216,6 +226,7 @@ pub fn judge(e: &Evidence<'_>) -> Validity {
     rules.extend(stamped(e));
     rules.extend(retried(e));
     rules.extend(insecure(e));
+    rules.extend(tokens::cached(e));
     rules.extend(host::rules(e));
     rules.push(complete(e));
     Validity { rules }
@@ -231,6 +242,10 @@ struct Rule {
 impl Rule {
     const fn invalid(code: &'static str, asks: &'static str) -> Self {
         Self { code, asks, severity: Severity::Invalid }
+    }
+
+    const fn blocks(code: &'static str, asks: &'static str) -> Self {
+        Self { code, asks, severity: Severity::BlocksPublication }
     }
 
     const fn flag(code: &'static str, asks: &'static str) -> Self {
@@ -264,7 +279,6 @@ const CLOSED_LOOP: Rule = Rule::invalid("V06", "lanes sent when they were due");
 const LANES_HELD: Rule = Rule::flag("V06", "lanes had work for the whole window");
 const LENGTHS: Rule = Rule::invalid("V07", "answers have the length that was asked for");
 const PROMPTS: Rule = Rule::flag("V07", "prompts have the length that was asked for");
-const COUNTERS: Rule = Rule::invalid("V07", "usage agrees with the engine's counter");
 const TOKENIZER: Rule = Rule::invalid("V07", "usage agrees with a tokenizer");
 const UNCOUNTED: Rule = Rule::flag("V07", "output tokens are counted, not events");
 const FIRST_READS: Rule = Rule::flag("V08", "first tokens came in reads of their own");
@@ -422,29 +436,6 @@ fn prompts(e: &Evidence<'_>) -> RuleResult {
 /// A number with its thousands set apart.
 fn grouped(n: u64) -> String {
     if n < 1000 { n.to_string() } else { format!("{},{:03}", grouped(n / 1000), n % 1000) }
-}
-
-fn counters(e: &Evidence<'_>) -> RuleResult {
-    let limit = format!("within {} of the engine's counter", percent(MAX_TOKEN_ERROR));
-    let Counter { readings, engine, counted, uncountable } = e.counter;
-    let not_checked = |why: &str, remedy| COUNTERS.not_checked(why, limit.clone(), remedy);
-    let (Some([(first, from), (last, to)]), Some((start, end))) = (readings, engine) else {
-        return not_checked("the engine's counter of generated tokens was not read", "expose the engine's /metrics");
-    };
-    if uncountable > 0 {
-        return not_checked(&format!("{uncountable} requests were broken off or have no usage"), "repair what made them fail");
-    }
-    if first > start || last < end {
-        return not_checked("the counter was not read before the first and after the last request", "keep the engine's /metrics reachable");
-    }
-    if to < from {
-        return not_checked("the counter went backwards", "the engine was restarted during the run: run again");
-    }
-    let engine = to - from;
-    let share = (counted as f64 - engine).abs() / engine.max(1.0);
-    let value = format!("usage {counted} tokens, counter {engine:.0} ({} apart)", percent(share));
-    let remedy = "make sure that nobody else uses the engine during a run, and that all its replicas are scraped";
-    COUNTERS.check(share <= MAX_TOKEN_ERROR, value, limit, remedy)
 }
 
 fn uncounted(e: &Evidence<'_>) -> Option<RuleResult> {

@@ -16,6 +16,8 @@ use tokio::sync::watch;
 const HOST_EVERY: Nanos = Nanos::from_secs(1);
 /// A metrics page that takes longer than this is given up for that reading.
 const READING_TIMEOUT: Nanos = Nanos::from_secs(5);
+/// How long after the run its last reading is taken, at most.
+const SETTLING: Nanos = Nanos::from_millis(250);
 
 /// A running sampler.
 pub(crate) struct Sampler {
@@ -70,8 +72,11 @@ struct Gauge {
 }
 
 impl Gauge {
-    /// Takes a reading, and the moment it was there.
-    async fn read(mut self, clock: Arc<dyn Clock>) -> (Self, Nanos, Result<Vec<Sample>, String>) {
+    /// Takes a reading, and the moment it was there. Of the last one more is kept.
+    async fn read(mut self, clock: Arc<dyn Clock>, last: bool) -> (Self, Nanos, Result<Vec<Sample>, String>) {
+        if last {
+            self.of.closing();
+        }
         let reading = tokio::time::timeout(READING_TIMEOUT.to_std(), self.of.sample()).await;
         let reading = match reading {
             Ok(reading) => reading.map_err(|e: BackendError| e.to_string()),
@@ -82,8 +87,8 @@ impl Gauge {
 }
 
 /// Reads all of them at the same time, so that none waits for a slow one before it. They come back in their order.
-async fn read_all(gauges: Vec<Gauge>, clock: &Arc<dyn Clock>) -> Vec<(Gauge, Nanos, Result<Vec<Sample>, String>)> {
-    let tasks: Vec<_> = gauges.into_iter().map(|gauge| tokio::spawn(gauge.read(clock.clone()))).collect();
+async fn read_all(gauges: Vec<Gauge>, clock: &Arc<dyn Clock>, last: bool) -> Vec<(Gauge, Nanos, Result<Vec<Sample>, String>)> {
+    let tasks: Vec<_> = gauges.into_iter().map(|gauge| tokio::spawn(gauge.read(clock.clone(), last))).collect();
     let mut read = vec![];
     for task in tasks {
         match task.await {
@@ -106,6 +111,10 @@ async fn sample(
     let mut next = clock.now();
     loop {
         let last = *done.borrow();
+        if last && !gauges.is_empty() {
+            // An engine may count an answer a moment after its client has it: what the last reading is for is told by then.
+            tokio::time::sleep(every.min(SETTLING).to_std()).await;
+        }
         let known = samples.len();
         if last || clock.now() >= host_due {
             let (_, change) = MonotonicClock::reread_wall();
@@ -118,7 +127,7 @@ async fn sample(
             samples.extend(host.sample(clock.now()));
             host_due += HOST_EVERY;
         }
-        for (mut gauge, at, reading) in read_all(std::mem::take(&mut gauges), clock).await {
+        for (mut gauge, at, reading) in read_all(std::mem::take(&mut gauges), clock, last).await {
             match reading {
                 Ok(reading) => {
                     let labels =
@@ -132,6 +141,7 @@ async fn sample(
                     }
                 }
             }
+            events.extend(gauge.of.noticed().into_iter().map(|(code, detail)| RunEvent { at, code, detail }));
             gauges.push(gauge);
         }
         // A collector that is gone has failed and stops the run. One that is behind has records to keep: these readings are kept here too.
@@ -146,5 +156,47 @@ async fn sample(
         next = (next + every).max(clock.now());
         let pause = (next - clock.now()).to_std();
         let _ = tokio::time::timeout(pause, done.wait_for(|d| *d)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nomoat_core::backend::BoxFuture;
+    use std::sync::Mutex;
+
+    /// Notes what it is asked.
+    struct Fake(Arc<Mutex<Vec<&'static str>>>);
+
+    impl Telemetry for Fake {
+        fn sample(&mut self) -> BoxFuture<'_, Result<Vec<Sample>, BackendError>> {
+            self.0.lock().unwrap().push("reading");
+            Box::pin(async { Ok(vec![]) })
+        }
+
+        fn noticed(&mut self) -> Vec<(&'static str, String)> {
+            self.0.lock().unwrap().push("noticed");
+            vec![("counter_fell", "from 2 to 1".into())]
+        }
+
+        fn closing(&mut self) {
+            self.0.lock().unwrap().push("closing");
+        }
+    }
+
+    #[test]
+    fn the_last_reading_is_announced_and_what_is_noticed_becomes_an_event() {
+        let log = Arc::default();
+        let (kept, _held) = std::sync::mpsc::sync_channel(1024);
+        let telemetry: Vec<(u16, Box<dyn Telemetry>)> = vec![(0, Box::new(Fake(Arc::clone(&log))))];
+        let sampler = Sampler::start(telemetry, false, Arc::new(MonotonicClock), Nanos::from_millis(1), kept).unwrap();
+        let (_, events) = sampler.finish();
+        let log = log.lock().unwrap().clone();
+        assert_eq!(log[..2], ["reading", "noticed"]);
+        assert_eq!(log[log.len() - 3..], ["closing", "reading", "noticed"]);
+        assert_eq!(log.iter().filter(|l| **l == "closing").count(), 1);
+        let fell: Vec<_> = events.iter().filter(|e| e.code == "counter_fell").map(|e| e.detail.as_str()).collect();
+        assert_eq!(fell.len(), log.iter().filter(|l| **l == "noticed").count());
+        assert!(fell.iter().all(|detail| *detail == "from 2 to 1"));
     }
 }

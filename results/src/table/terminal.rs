@@ -53,6 +53,7 @@ pub(super) fn render(report: &RunReport, context: &TableContext) -> String {
         page.endpoints(),
         page.facts("Cost, USD", Page::cost),
         page.facts("KV memory", Page::kv),
+        page.facts("Engine's own word", Page::server),
         page.verdict(),
         page.below(),
     ];
@@ -267,12 +268,61 @@ impl<'a> Page<'a> {
     fn kv(&mut self) -> Vec<Option<Fact>> {
         let peak = self.single("kv_occupied_peak_frac").and_then(|r| r.value);
         let share = peak.map_or_else(|| "peak".to_owned(), |p| format!("peak, {} of what is allocated", units::percent(p)));
+        let source = |row: Option<&MetricRow>| match row {
+            Some(MetricRow { value: Some(_), method: "gauge", .. }) => "by the engine's metrics",
+            Some(MetricRow { value: Some(_), .. }) => "by the engine's tokens and the model's geometry",
+            _ => "",
+        };
+        let (allocated, occupied) = (source(self.single("kv_allocated_bytes")), source(self.single("kv_occupied_mean_bytes")));
+        let occupied = if occupied.is_empty() { "mean over time".to_owned() } else { format!("mean over time, {occupied}") };
+        let per_request = self.single("kv_request_byte_seconds").filter(|r| r.value.is_some());
+        let per_request = per_request.map(|row| {
+            let remark = "per answered request, at least: from the model's geometry and the tokens it held".to_owned();
+            ["Theoretical".to_owned(), self.cell(Some(row)), remark]
+        });
         vec![
             self.fact("Theoretical", "kv_bytes_per_token", "per token, from the model's geometry"),
-            self.fact("Allocated", "kv_allocated_bytes", ""),
-            self.fact("Occupied", "kv_occupied_mean_bytes", "mean over time"),
+            per_request,
+            self.fact("Allocated", "kv_allocated_bytes", allocated),
+            self.fact("Occupied", "kv_occupied_mean_bytes", &occupied),
             self.fact("", "kv_occupied_peak_bytes", &share),
         ]
+    }
+
+    /// What the engine's metrics say that has no other place; what they do not tell is left out here.
+    fn server(&mut self) -> Vec<Option<Fact>> {
+        let peak = |page: &Self, name: &str| {
+            let value = page.row(name, Stat::Value).and_then(|r| r.value);
+            value.map_or_else(|| "mean over time".to_owned(), |v| format!("mean over time, at most {}", units::digits(v)))
+        };
+        let (running, waiting) = (peak(self, "server_running_peak"), peak(self, "server_waiting_peak"));
+        vec![
+            self.told("Running", "server_running_mean", Stat::Value, running),
+            self.told("Waiting", "server_waiting_mean", Stat::Value, waiting),
+            self.told("Prefix hits", "prefix_hit_rate", Stat::Rate, "of the prompt tokens looked up".into()),
+            self.told("External hits", "external_hit_rate", Stat::Rate, "of the prompt tokens looked up outside the engine".into()),
+            self.told("Preempted", "preemptions", Stat::Total, "requests".into()),
+            self.told("KV moved", "kv_transfer_bytes", Stat::Total, String::new()),
+            self.bucketed("TTFT, its own", "server_ttft"),
+            self.bucketed("ITL, its own", "server_itl"),
+            self.bucketed("Queue, its own", "server_queue"),
+            self.bucketed("Prefill, its own", "server_prefill"),
+        ]
+    }
+
+    /// A metric as a fact, where it has a number.
+    fn told(&mut self, label: &str, name: &str, stat: Stat, remark: String) -> Option<Fact> {
+        let row = self.row(name, stat).filter(|r| r.value.is_some())?;
+        Some([label.to_owned(), self.cell(Some(row)), remark])
+    }
+
+    /// The median of a histogram of the engine, with what is to be known of it beside it rather than in a note.
+    fn bucketed(&self, label: &str, name: &str) -> Option<Fact> {
+        let of =
+            |stat: Stat| self.row(name, stat).and_then(|r| Some((units::human(r.value?, r.unit), r.reason.clone().unwrap_or_default())));
+        let (p50, width) = of(Stat::P50)?;
+        let p99 = of(Stat::P99).map_or_else(String::new, |(p99, width)| format!("; {p99} at p99, {width}"));
+        Some([label.to_owned(), p50, format!("median, {width}{p99}")])
     }
 
     fn verdict(&mut self) -> String {

@@ -9,6 +9,7 @@ pub(super) fn human(value: f64, unit: &str) -> String {
         "s" => duration(value * 1e9),
         "USD" => money(value),
         "bytes" => bytes(value),
+        "bytes·s" => format!("{}·s", bytes(value)),
         "share" => percent(value),
         _ => digits(value),
     }
@@ -17,7 +18,7 @@ pub(super) fn human(value: f64, unit: &str) -> String {
 /// The unit of a row, where [`human`] does not already say it.
 pub(super) fn unit_words(unit: &str) -> &str {
     match unit {
-        "ns" | "s" | "USD" | "bytes" | "share" => "",
+        "ns" | "s" | "USD" | "bytes" | "bytes·s" | "share" => "",
         "1/s" => "/s",
         other => other,
     }
@@ -151,6 +152,7 @@ mod tests {
             (131_072.0, "bytes", "128 KiB"),
             (1023.9 * 1024.0, "bytes", "1.00 MiB"),
             (7.93e9, "bytes", "7.39 GiB"),
+            (1.5 * 1_073_741_824.0, "bytes·s", "1.50 GiB·s"),
             (0.985, "share", "98.5 %"),
             (1.0, "share", "100 %"),
             (0.0017, "share", "0.170 %"),

@@ -2,6 +2,7 @@
 
 use super::look::{Look, Pages};
 use super::spec::{EngineSpec, Kind};
+use crate::metrics::Reader;
 use crate::protocol;
 use nomoat_core::suggest::nearest;
 use std::collections::BTreeMap;
@@ -96,6 +97,11 @@ impl Catalog {
                 nearest(name, self.specs.iter().map(|s| s.name.as_str())).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             CatalogError::Unknown { name: name.to_owned(), hint }
         })
+    }
+
+    /// Reads pages of metrics as any of them means it.
+    pub fn reader(&self) -> Arc<Reader> {
+        Arc::new(Reader::new(self.specs.iter().filter_map(|spec| spec.metrics.as_ref())))
     }
 
     /// The one whose sign is in the address itself: a hosted API's name, a proxy's path.

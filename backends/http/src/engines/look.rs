@@ -1,6 +1,6 @@
 //! A place where an endpoint may tell something, and what it must say there.
 
-use crate::prometheus;
+use crate::metrics;
 use crate::url::Endpoint;
 use serde::Deserialize;
 use serde_json::Value;
@@ -99,7 +99,7 @@ impl Look {
             return format!("{}/", seen.root).contains(path.as_str()).then(|| seen.root.clone());
         }
         if let Some(metric) = &self.metric {
-            let mut series = prometheus::series(seen.metrics.as_deref()?).filter(|s| s.name.starts_with(metric.as_str()));
+            let mut series = metrics::series(seen.metrics.as_deref()?).filter(|s| s.name.starts_with(metric.as_str()));
             return match &self.label {
                 None => series.next().map(|s| s.name.to_owned()),
                 Some(label) => series.find_map(|s| s.label(label)).map(std::borrow::Cow::into_owned),

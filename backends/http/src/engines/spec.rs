@@ -1,6 +1,7 @@
 //! The description of one engine, as its file says it.
 
 use super::look::Look;
+use crate::metrics::MetricMap;
 use crate::protocol::{Fields, Protocol};
 use nomoat_core::quota::QuotaOf;
 use serde::Deserialize;
@@ -52,9 +53,9 @@ pub struct EngineSpec {
     /// What it tells about itself: hardware, parallelism, types.
     #[serde(default)]
     pub fact: Vec<Fact>,
-    /// What its metrics mean.
+    /// What its metrics mean; nothing where it has none.
     #[serde(default)]
-    pub metrics: toml::Table,
+    pub metrics: Option<MetricMap>,
     /// How it is started.
     #[serde(default)]
     pub launch: toml::Table,

@@ -296,3 +296,63 @@ async fn the_endpoints_own_metrics_are_read() {
     good(&ask(&backend, &mut *channel, 1).await, Connection::New);
     assert_eq!(generated(telemetry.sample().await.unwrap()), Some(before + 4.0));
 }
+
+/// A server of pages that answers each connection with the next of `answers`, and the last from then on.
+async fn pages(answers: Vec<(u16, &'static str, String)>) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for turn in 0.. {
+            let (status, head, body) = answers[turn.min(answers.len() - 1)].clone();
+            let Ok((mut socket, _)) = listener.accept().await else { return };
+            let mut asked = [0; 4096];
+            let _ = socket.read(&mut asked).await;
+            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{head}connection: close\r\n\r\n{body}", body.len());
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn pages_of_several_replicas_are_told_apart_and_one_that_fails_is_an_event() {
+    use nomoat_core::sample::names;
+    let truth = truth("ttft=1ms,itl=1ms");
+    let page = |running: u32| (200, "", format!("vllm:num_requests_running {running}\n"));
+    // Asked twice by the probe: what the endpoint is, and whether its pages are there.
+    let a = pages(vec![page(3)]).await;
+    let b = pages(vec![page(4), page(4), page(4), (503, "", String::new()), page(5)]).await;
+    let urls = vec![a.clone() + "/metrics", b.clone() + "/metrics"];
+    let (backend, _) = probe(HttpConfig { metrics_urls: urls.clone(), ..config(at(&truth)) }).await.unwrap();
+    let mut telemetry = backend.telemetry().expect("two pages");
+    let running = |samples: Vec<nomoat_core::sample::Sample>| {
+        let of = |s: &nomoat_core::sample::Sample| (s.label(names::PAGE).map(str::to_owned), s.value);
+        samples.iter().filter(|s| s.metric == names::RUNNING).map(of).collect::<Vec<_>>()
+    };
+    let label = |index: &str| Some(index.to_owned());
+    assert_eq!(running(telemetry.sample().await.unwrap()), [(label("0"), 3.0), (label("1"), 4.0)]);
+    assert_eq!(telemetry.noticed(), []);
+    assert_eq!(running(telemetry.sample().await.unwrap()), [(label("0"), 3.0)]);
+    let noticed = telemetry.noticed();
+    assert!(matches!(&noticed[..], [("telemetry_failed", words)] if words.contains(&b) && words.contains("503")), "{noticed:?}");
+    assert_eq!(running(telemetry.sample().await.unwrap()), [(label("0"), 3.0), (label("1"), 5.0)]);
+    let Err(error) = probe(HttpConfig { metrics_urls: vec![urls[0].clone(); 2], ..config(at(&truth)) }).await else {
+        panic!("one page twice would be counted twice")
+    };
+    assert!(error.to_string().contains("given twice"), "{error}");
+}
+
+#[tokio::test]
+async fn a_page_may_lie_behind_a_slash_and_must_not_be_too_large() {
+    let truth = truth("ttft=1ms,itl=1ms");
+    let with = |url: String| HttpConfig { metrics_urls: vec![url + "/metrics"], ..config(at(&truth)) };
+    let there = pages(vec![(307, "location: /metrics/\r\n", String::new()), (200, "", "vllm:num_requests_running 1\n".into())]).await;
+    assert!(probe(with(there)).await.is_ok());
+    let large = pages(vec![(200, "", "#".repeat(nomoat_http::metrics::MAX_PAGE + 1))]).await;
+    let Err(error) = probe(with(large.clone())).await else { panic!("it is not read") };
+    assert!(error.to_string().contains("longer than 33554432 bytes") && error.to_string().contains(&large), "{error}");
+    let other = pages(vec![(200, "", "node_cpu_seconds_total 1\n".into())]).await;
+    let Err(error) = probe(with(other)).await else { panic!("it says nothing of an engine") };
+    assert!(error.to_string().contains("no metric of") && error.to_string().contains("vLLM"), "{error}");
+}

@@ -1,10 +1,11 @@
 //! Readings over time: KV memory, the harness's busiest thread, the engine's own token counter. Of several endpoints the readings are added
-//! up, shares averaged.
+//! up, shares averaged ([`super::engine`]).
 //!
 //! The three figures of KV memory (theoretical, allocated, occupied) are never mixed: where one is derived from another, the
 //! row says so.
 
-use super::row::{Cell, Run};
+use super::engine::Readings;
+use super::row::{Cell, Run, Tally};
 use crate::report::{RunFacts, Window};
 use crate::sample::{RunEvent, Sample, names};
 use crate::units::Nanos;
@@ -19,7 +20,7 @@ const NOT_HELD: &str = "no reading of the KV gauge held for any part of the wind
 pub fn kv_bytes_per_token(run: &Run<'_>) -> Cell {
     match run.facts.geometry {
         Some(geometry) => Cell::of(geometry.bytes_per_token(), 1, "formula"),
-        None => Cell::none("formula", 0, "the shape of the model's KV cache is not known: it is in the model's config.json"),
+        None => Cell::none("formula", 0, NO_GEOMETRY),
     }
 }
 
@@ -55,20 +56,38 @@ pub fn kv_occupied_peak_frac(run: &Run<'_>) -> Cell {
     }
 }
 
-const DERIVED: &str = "derived: capacity in tokens × theoretical bytes per token";
+/// KV memory that an answered request holds, in bytes × seconds, mean over the requests of the window: the theoretical bytes per token times, of every token, the time from the moment that it is known to be held to the last token. Of the prompt that is the first token, so that prefill and queue are left out and it is a lower bound; shared prefixes count for each.
+pub fn kv_request_byte_seconds(run: &Run<'_>, tally: &Tally) -> Cell {
+    match run.facts.geometry {
+        None => Cell::none("formula", tally.kv_requests, NO_GEOMETRY),
+        Some(_) if tally.kv_requests == 0 => Cell::none("formula", 0, "no answered request has its tokens counted"),
+        Some(geometry) => {
+            let token_seconds = tally.kv_token_ns as f64 / 1e9 / tally.kv_requests as f64;
+            Cell::of(token_seconds * geometry.bytes_per_token(), tally.kv_requests, "formula")
+        }
+    }
+}
+
+const NO_GEOMETRY: &str = "the shape of the model's KV cache is not known: it is in the model's config.json";
+const DERIVED: &str = "derived: the engine's tokens × theoretical bytes per token";
 
 fn occupied(run: &Run<'_>, of: fn(&Held) -> Option<f64>) -> Cell {
     let gauges = &run.gauges;
     let (used, scale, derived) = match (gauges.used_bytes, gauges.used_fraction, gauges.capacity) {
         (Some(used), ..) => (used, 1.0, false),
         (None, Some(used), Some(capacity)) => (used, capacity.bytes, capacity.derived),
-        (None, Some(used), None) => {
-            return Cell::none("gauge", used.readings, format!("only a share of the KV cache is known: {}", gauges.no_capacity));
-        }
-        (None, None, _) => return Cell::none("gauge", 0, gauges.missing.clone()),
+        (None, share, _) => match (gauges.used_tokens, run.facts.geometry, share) {
+            (Some(tokens), Some(geometry), _) => (tokens, geometry.bytes_per_token(), true),
+            (_, _, Some(used)) => {
+                return Cell::none("gauge", used.readings, format!("only a share of the KV cache is known: {}", gauges.no_capacity));
+            }
+            (Some(tokens), None, None) => return Cell::none("gauge", tokens.readings, NO_SHAPE),
+            (None, _, None) => return Cell::none("gauge", 0, gauges.missing.clone()),
+        },
     };
+    let method = if derived { "formula" } else { "gauge" };
     match of(&used) {
-        Some(value) => Cell::of(value * scale, used.readings, "gauge").note(derived.then(|| DERIVED.to_owned())),
+        Some(value) => Cell::of(value * scale, used.readings, method).note(derived.then(|| DERIVED.to_owned())),
         None => Cell::none("gauge", used.readings, NOT_HELD),
     }
 }
@@ -79,6 +98,7 @@ pub struct Gauges {
     capacity: Option<Capacity>,
     used_bytes: Option<Held>,
     used_fraction: Option<Held>,
+    used_tokens: Option<Held>,
     /// Why no reading says how much is in use, when none does.
     missing: String,
     /// Why the capacity is not known, when it is not.
@@ -98,17 +118,19 @@ struct Capacity {
 
 /// A gauge over the window.
 #[derive(Clone, Copy, PartialEq, Debug)]
-struct Held {
+pub struct Held {
     /// Weighted by time; `None` when no reading held for any time of the window.
-    mean: Option<f64>,
-    peak: f64,
-    readings: u64,
+    pub mean: Option<f64>,
+    /// The largest.
+    pub peak: f64,
+    /// How many.
+    pub readings: u64,
 }
 
 impl Gauges {
     /// Reads the samples of a run.
-    pub fn new(facts: &RunFacts, window: Window, samples: &[Sample], events: &[RunEvent]) -> Self {
-        let (endpoints, engine) = (facts.endpoints, |name: &str| of_engine(facts.endpoints, samples, name));
+    pub fn new(facts: &RunFacts, window: Window, samples: &[Sample], readings: &Readings<'_>, events: &[RunEvent]) -> Self {
+        let (endpoints, engine) = (facts.endpoints, |name: &str| readings.course(name));
         let held = |name: &str| Held::over(&engine(name), window);
         let read = |of: &[&str]| of.iter().any(|name| !engine(name).is_empty());
         let used = read(&[names::KV_USED_BYTES, names::KV_USED_FRACTION]);
@@ -121,9 +143,10 @@ impl Gauges {
             _ => NO_CAPACITY.to_owned(),
         };
         Self {
-            capacity: Capacity::of(facts, window, samples),
+            capacity: Capacity::of(facts, window, readings),
             used_bytes: held(names::KV_USED_BYTES),
             used_fraction: held(names::KV_USED_FRACTION),
+            used_tokens: held(names::KV_USED_TOKENS),
             missing: if used { NOT_HELD.to_owned() } else { no_gauge },
             no_capacity,
             busiest_thread: Held::over(&series(samples, names::HARNESS_THREAD), window).and_then(|h| h.mean),
@@ -133,10 +156,10 @@ impl Gauges {
 }
 
 impl Capacity {
-    fn of(facts: &RunFacts, window: Window, samples: &[Sample]) -> Option<Self> {
+    fn of(facts: &RunFacts, window: Window, readings: &Readings<'_>) -> Option<Self> {
         // A capacity is often read once, before the window: it is then still the one that holds.
         let latest = |name| {
-            let series = of_engine(facts.endpoints, samples, name);
+            let series = readings.course(name);
             series.iter().rev().find(|(at, _)| *at <= window.end).or(series.first()).map(|(_, value)| *value).filter(|v| *v > 0.0)
         };
         let reported = latest(names::KV_CAPACITY_BYTES).map(|bytes| Self { bytes, derived: false });
@@ -145,7 +168,8 @@ impl Capacity {
 }
 
 impl Held {
-    fn over(series: &[(Nanos, f64)], window: Window) -> Option<Self> {
+    /// Over a window; nothing where no reading is of it.
+    pub fn over(series: &[(Nanos, f64)], window: Window) -> Option<Self> {
         let before = series.partition_point(|(at, _)| *at <= window.start).saturating_sub(1);
         let until = series.partition_point(|(at, _)| *at <= window.end);
         let inside = series.get(before..until).filter(|s| !s.is_empty())?;
@@ -169,29 +193,8 @@ pub(super) fn series(samples: &[Sample], name: &str) -> Vec<(Nanos, f64)> {
     series
 }
 
-/// The readings of the engine under one canonical name in order of time. Those of several endpoints become one series: each reading
-/// holds until the next of its endpoint, and from the moment on that all are known their sum is read, of shares their mean. Where an
-/// endpoint has no such reading the whole is not known.
-fn of_engine(endpoints: u16, samples: &[Sample], name: &str) -> Vec<(Nanos, f64)> {
-    if endpoints <= 1 {
-        return series(samples, name);
-    }
-    let mut readings: Vec<(Nanos, usize, f64)> = samples
-        .iter()
-        .filter(|s| s.metric == name && s.value.is_finite())
-        .filter_map(|s| Some((s.at, s.labels.strip_prefix("endpoint=")?.parse().ok()?, s.value)))
-        .collect();
-    readings.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)));
-    let mut latest = vec![None; endpoints.into()];
-    let parts = if name == names::KV_USED_FRACTION { f64::from(endpoints) } else { 1.0 };
-    let whole = readings.into_iter().filter_map(|(at, endpoint, value)| {
-        *latest.get_mut(endpoint)? = Some(value);
-        latest.iter().copied().sum::<Option<f64>>().map(|sum| (at, sum / parts))
-    });
-    whole.collect()
-}
-
-fn ends(series: &[(Nanos, f64)]) -> Option<[(Nanos, f64); 2]> {
+/// The first and the last of a course, where there are two.
+pub(super) fn ends(series: &[(Nanos, f64)]) -> Option<[(Nanos, f64); 2]> {
     match series {
         [first, .., last] => Some([*first, *last]),
         _ => None,
@@ -201,28 +204,6 @@ fn ends(series: &[(Nanos, f64)]) -> Option<[(Nanos, f64); 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn readings_of_endpoints_are_added_up_once_all_are_known() {
-        let check = |name: &str, readings: &[(i64, &str, f64)], expect: &[(i64, f64)]| {
-            let sample = |(at, labels, value): &(i64, &str, f64)| Sample {
-                at: Nanos::from_secs(*at),
-                source: crate::sample::SampleSource::Engine,
-                metric: name.into(),
-                labels: (*labels).into(),
-                value: *value,
-            };
-            let samples: Vec<_> = readings.iter().map(sample).collect();
-            let expect: Vec<_> = expect.iter().map(|(at, value)| (Nanos::from_secs(*at), *value)).collect();
-            assert_eq!(of_engine(2, &samples, name), expect, "{readings:?}");
-        };
-        let both =
-            [(1, "endpoint=0", 10.0), (2, "endpoint=1", 5.0), (3, "endpoint=0", 20.0), (4, "endpoint=7", 1.0), (5, "endpoint=1", 6.0)];
-        check(names::GENERATION_TOKENS, &both, &[(2, 15.0), (3, 25.0), (5, 26.0)]);
-        check(names::KV_USED_FRACTION, &both[..2], &[(2, 7.5)]);
-        check(names::KV_USED_BYTES, &[(1, "endpoint=0", 10.0), (2, "endpoint=0", 11.0)], &[]);
-        check(names::KV_USED_BYTES, &[(1, "", 10.0)], &[]);
-    }
 
     #[test]
     fn a_reading_holds_until_the_next() {

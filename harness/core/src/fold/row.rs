@@ -2,6 +2,7 @@
 
 use super::gauges::Gauges;
 use super::host::HostUse;
+use super::server::Server;
 use super::window::{Arrived, Ended};
 use crate::cost::Bill;
 use crate::report::{Counts, Interval, MetricRow, Population, RunFacts, Scope, Stat, Window};
@@ -25,6 +26,7 @@ pub struct Run<'a> {
     /// The end of the last record of any phase.
     pub last_end: Option<Nanos>,
     pub gauges: Gauges,
+    pub server: Server,
     pub host: HostUse,
 }
 
@@ -41,6 +43,10 @@ pub struct Tally {
     pub coalesced: u64,
     /// Answered requests whose first token shared a read.
     pub first_coalesced: u64,
+    /// Answered requests of which it is known how many tokens they held, and when.
+    pub kv_requests: u64,
+    /// Tokens held × ns, over these.
+    pub kv_token_ns: i128,
 }
 
 impl Tally {
@@ -53,6 +59,8 @@ impl Tally {
             chunks: a.chunks + b.chunks,
             coalesced: a.coalesced + b.coalesced,
             first_coalesced: a.first_coalesced + b.first_coalesced,
+            kv_requests: a.kv_requests + b.kv_requests,
+            kv_token_ns: a.kv_token_ns + b.kv_token_ns,
         })
     }
 }

@@ -21,6 +21,9 @@ pub struct Account {
     counted: u64,
     /// Records that the engine may have generated for without telling how much.
     uncountable: u64,
+    /// The same of prompts.
+    prompts_counted: u64,
+    prompts_uncountable: u64,
     /// Of every request, the first and the last moment the engine could have worked on it.
     engine: Option<(Nanos, Nanos)>,
     /// Measured requests that this host had no descriptor or port for.
@@ -63,6 +66,9 @@ impl Account {
         // A refusal generates nothing; whatever else was sent and not completed may have.
         let refused = matches!(record.status, Status::Http | Status::Rejected);
         self.uncountable += u64::from(at.sent.is_some() && !refused && !(complete && told));
+        let prompt = tokens.input.filter(|_| counted(tokens.input_source));
+        self.prompts_counted += u64::from(prompt.unwrap_or(0));
+        self.prompts_uncountable += u64::from(at.sent.is_some() && !refused && !(complete && prompt.is_some()));
         if let (Some(from), Some(to)) = (at.start, at.end) {
             self.engine = Some(self.engine.map_or((from, to), |(first, last)| (first.min(from), last.max(to))));
         }
@@ -118,6 +124,14 @@ pub fn evidence<'a>(run: &'a Run<'_>, columns: &Columns, mut account: Account, e
             counted: account.counted,
             uncountable: account.uncountable,
         },
+        prompt_counter: Counter {
+            readings: run.server.prompts,
+            engine: account.engine,
+            counted: account.prompts_counted,
+            uncountable: account.prompts_uncountable,
+        },
+        cached: run.server.cached,
+        fell: &run.server.fell,
         held_up: events.iter().any(|e| e.code == "collector_full"),
         exhausted,
         stamped,

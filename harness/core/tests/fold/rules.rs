@@ -24,8 +24,12 @@ fn every_rule_both_ways() {
     let check = |what: &str, change: Change, rule: (&str, &str), expect: Option<Finding>, valid: bool| {
         let (mut facts, mut records, mut samples) = good();
         change(&mut facts, &mut records, &mut samples);
-        let events: Vec<RunEvent> =
-            (what == "clock").then(|| RunEvent { at: ms(1), code: "clock_step", detail: "30 µs".into() }).into_iter().collect();
+        let code = match what {
+            "clock" => Some("clock_step"),
+            "a counter that fell in between" => Some("counter_fell"),
+            _ => None,
+        };
+        let events: Vec<RunEvent> = code.map(|code| RunEvent { at: ms(1), code, detail: String::new() }).into_iter().collect();
         let validity = fold(&facts, &records, &samples, &events).validity;
         let found: Vec<_> = validity.rules.iter().filter(|r| r.code == rule.0 && r.rule.contains(rule.1)).collect();
         assert_eq!(found.first().map(|r| r.finding), expect, "{what}: {found:?}");
@@ -116,6 +120,7 @@ fn every_rule_both_ways() {
     not_checked("read too early", ("V07", "counter"), |_, _, s| s[1].at = ms(1_990));
     not_checked("restarted", ("V07", "counter"), |_, _, s| s[1].value = 3.0);
     not_checked("a timeout", ("V07", "counter"), |_, r, _| r[7].status = Status::Timeout);
+    not_checked("a counter that fell in between", ("V07", "counter"), |_, _, _| {});
     pass("a refusal generates nothing", ("V07", "counter"), |_, r, s| {
         r[7] = RequestRecord { status: Status::Http, tokens: Tokens::default(), ..r[7].clone() };
         s[1].value = 1398.0;
@@ -143,6 +148,54 @@ fn every_rule_both_ways() {
     }
     check("nobody tells", |_, _, _| {}, ("V14", ""), None, true);
     fail("stopped", ("V19", ""), |f, _, _| f.interrupted = true);
+}
+
+/// 200 prompts of 10 tokens, counted by the engine too, from before the first request to after the last.
+#[test]
+fn prompts_are_held_against_the_engines_counter() {
+    let check = |readings: &[(i64, f64)], change: fn(&mut Vec<RequestRecord>), expect: Option<Finding>| {
+        let (facts, mut records, mut samples) = good();
+        change(&mut records);
+        samples.extend(readings.iter().map(|(at, value)| sample(SampleSource::Engine, names::PROMPT_TOKENS, ms(*at), *value)));
+        let rules = fold(&facts, &records, &samples, &[]).validity.rules;
+        let found = rules.iter().find(|r| r.rule.contains("usage of prompts"));
+        assert_eq!(found.map(|r| r.finding), expect, "{readings:?}: {found:?}");
+    };
+    use Finding::{Fail, NotChecked, Pass};
+    check(&[], |_| {}, None);
+    check(&[(0, 50.0), (3_000, 2_050.0)], |_| {}, Some(Pass));
+    check(&[(0, 50.0), (3_000, 2_069.0)], |_| {}, Some(Pass));
+    check(&[(0, 50.0), (3_000, 2_150.0)], |_| {}, Some(Fail)); // somebody else's
+    check(&[(0, 50.0), (1_500, 2_050.0)], |_| {}, Some(NotChecked)); // requests in flight at the end are not in it
+    check(&[(0, 50.0), (3_000, 2_050.0)], |r| r[3].tokens.input = None, Some(NotChecked));
+    check(&[(0, 50.0), (3_000, 2_050.0)], |r| r[3].status = Status::Timeout, Some(NotChecked));
+}
+
+#[test]
+fn a_prefix_cache_finds_no_more_than_the_workload_shares() {
+    let check = |hits: [f64; 2], queries: [f64; 2], shared: Option<f64>, input: u32, expect: Option<Finding>, says: &str| {
+        let (mut facts, mut records, mut samples) = good();
+        facts.shared_prefix = shared;
+        records.iter_mut().for_each(|r| r.tokens.input = Some(input));
+        for (name, values) in [(names::PREFIX_HITS, hits), (names::PREFIX_QUERIES, queries)] {
+            samples.extend([0, 3_000].into_iter().zip(values).map(|(at, value)| sample(SampleSource::Engine, name, ms(at), value)));
+        }
+        let validity = fold(&facts, &records, &samples, &[]).validity;
+        let found = validity.rules.iter().find(|r| r.code == "V16");
+        assert_eq!(found.map(|r| r.finding), expect, "{hits:?} {queries:?} {shared:?}: {found:?}");
+        assert!(found.is_none_or(|r| format!("{} {}", r.value, r.limit).contains(says)), "{says}: {found:?}");
+        assert!(validity.is_valid(), "it keeps a run from being published and does not make it none");
+    };
+    use Finding::{Fail, NotChecked, Pass};
+    check([0.0, 0.0], [0.0, 2_000.0], Some(0.0), 10, Some(Pass), "0.00 % of the prompt tokens");
+    check([7.0, 27.0], [7.0, 2_007.0], Some(0.0), 10, Some(Pass), "1.00 %");
+    check([0.0, 500.0], [0.0, 2_000.0], Some(0.0), 10, Some(Fail), "the workload shares 0.00 %");
+    check([0.0, 500.0], [0.0, 2_000.0], Some(0.25), 10, Some(Pass), "25.00 %");
+    check([0.0, 100.0], [0.0, 2_000.0], Some(0.25), 10, Some(Pass), "5.00 %"); // less is the engine's own affair
+    check([0.0, 500.0], [0.0, 2_600.0], Some(0.0), 13, Some(Pass), "at most 24.08 %"); // three of 13 are a template's
+    check([0.0, 500.0], [0.0, 2_000.0], None, 10, Some(NotChecked), "is not known");
+    check([0.0, 0.0], [5.0, 5.0], Some(0.0), 10, Some(NotChecked), "looked nothing up");
+    check([9.0, 2.0], [9.0, 2_000.0], Some(0.0), 10, Some(NotChecked), "backwards");
 }
 
 /// With few requests one late one is chance; with many the percentile decides.
