@@ -17,6 +17,8 @@ struct Event<'a> {
     usage: Option<Usage<'a>>,
     /// How far llama.cpp's server is in the prompt.
     prompt_progress: Option<&'a RawValue>,
+    /// OpenAI's padding, so that nobody reads a text from the length of its packets.
+    obfuscation: Option<&'a RawValue>,
     time_info: Option<&'a RawValue>,
     timings: Option<&'a RawValue>,
     metrics: Option<&'a RawValue>,
@@ -58,7 +60,7 @@ pub(super) fn places(data: &[u8], pieces: &mut Pieces) {
         pieces.push_hole(kind, raw.get().as_bytes(), data);
     }
     let total = event.usage.and_then(|u| u.total_tokens);
-    for raw in total.into_iter().chain(event.prompt_progress) {
+    for raw in total.into_iter().chain(event.prompt_progress).chain(event.obfuscation) {
         pieces.push_hole(HoleKind::Unread, raw.get().as_bytes(), data);
     }
     let vendor = [
