@@ -105,6 +105,50 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         (
             4,
+            "by log probabilities",
+            with(
+                vec![
+                    chat("\"content\":\"ab\"", "")
+                        .replace("\"index\":0", "\"index\":0,\"logprobs\":{\"content\":[{\"logprob\":-1},{\"logprob\":-2.5}]}"),
+                    chat("\"content\":\"c\"", "").replace("\"index\":0", "\"index\":0,\"logprobs\":{\"content\":[{\"logprob\":-0.5}]}"),
+                    chat("\"content\":\"def\"", "").replace(
+                        "\"index\":0",
+                        "\"index\":0,\"logprobs\":{\"content\":[{\"logprob\":-1},{\"logprob\":-2.5},{\"logprob\":0}]}",
+                    ),
+                ],
+                end(),
+            ),
+            "ok stop | 6 per_chunk | 2,1,3 per_chunk | 1 1 1 3 | 0",
+        ),
+        (
+            4,
+            "by ids where there are log probabilities too",
+            with(
+                vec![
+                    chat("\"content\":\"ab\"", "")
+                        .replace("\"index\":0", "\"index\":0,\"token_ids\":[1,2],\"logprobs\":{\"content\":[{\"logprob\":-1}]}"),
+                    chat("\"content\":\"c\"", "").replace("\"index\":0", "\"index\":0,\"token_ids\":[3],\"logprobs\":{\"content\":[]}"),
+                ],
+                end(),
+            ),
+            "ok stop | 3 per_chunk | 2,1 per_chunk | 1 1 1 2 | 0",
+        ),
+        (
+            4,
+            "log probabilities of no token",
+            with(
+                vec![
+                    chat("\"content\":\"ab\"", "").replace("\"index\":0", "\"index\":0,\"logprobs\":{\"content\":[]}"),
+                    chat("\"content\":\"c\"", "").replace("\"index\":0", "\"index\":0,\"logprobs\":{\"content\":null}"),
+                    chat("\"content\":\"d\"", "").replace("\"index\":0", "\"index\":0,\"logprobs\":[7]"),
+                    usage(3),
+                ],
+                end(),
+            ),
+            "ok stop | 3 usage | 1,1,1 usage | 1 1 1 3 | 0 | 7 - - -",
+        ),
+        (
+            4,
             "by bytes of text",
             with(vec![content("a"), content("bcd"), usage(4)], end()),
             "ok stop | 4 usage | 1,3 estimated | 1 1 1 2 | 0 | 7 - - -",

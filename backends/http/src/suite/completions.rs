@@ -21,6 +21,16 @@ pub(super) fn rows() -> Vec<Row> {
         (4, "by bytes of text", vec![text("a"), text("b"), last.clone()], "ok length | 3 usage | 2,1 estimated | 1 1 1 2 | 0 | 9 8 1 2"),
         (
             4,
+            "by log probabilities",
+            vec![
+                text("ab").replace("\"index\":0", "\"index\":0,\"logprobs\":{\"text_offset\":[0,1],\"token_logprobs\":[-1.5,-2],\"tokens\":[\"a\",\"b\"],\"top_logprobs\":null}"),
+                text("c").replace("\"index\":0", "\"index\":0,\"logprobs\":{\"text_offset\":[2],\"token_logprobs\":[-1],\"tokens\":[\"c\"],\"top_logprobs\":null}"),
+                last.clone(),
+            ],
+            "ok length | 3 usage | 2,1 per_chunk | 1 1 1 2 | 0 | 9 8 1 2",
+        ),
+        (
+            4,
             "several tokens in one",
             vec![running("abc", 3), running("d", 4), last.replace(":3,", ":4,"), s(DONE)],
             "ok length | 4 usage | 3,1 per_chunk | 1 1 1 2 | 0 | 9 8 1 2",

@@ -1,12 +1,12 @@
 //! The suite of traps over the wire: played by a server that knows only bytes, cut as badly as can be, read by the measured connection.
 
 use crate::{config, prepared, sink};
-use nomoat_core::backend::Backend;
+use nomoat_core::backend::{Backend, Payload};
 use nomoat_core::record::{Connection, RequestRecord};
 use nomoat_core::request::ShardId;
 use nomoat_http::protocol::by_name;
 use nomoat_http::suite::{Case, Expect, cases};
-use nomoat_http::{HttpBackend, HttpConfig};
+use nomoat_http::{HttpBackend, HttpConfig, Secret};
 use nomoat_truth::{Config, Cut, Play, Script, Truth};
 
 fn playing(cases: &[Case], cut: Cut) -> Truth {
@@ -55,5 +55,24 @@ async fn every_case_at_every_cut() {
                 case.name()
             );
         }
+    }
+}
+
+/// What a dialect must say in its head, once; a user's own word counts instead.
+#[tokio::test]
+async fn headers_of_a_dialect() {
+    let truth = playing(&[], Cut::Whole);
+    for (own, expect) in [(None, "anthropic-version: 2023-06-01\r\n"), (Some("2099-01-01"), "Anthropic-Version: 2099-01-01\r\n")] {
+        let headers = own.map(|value| ("Anthropic-Version".to_owned(), Secret::new(value.to_owned())));
+        let settings = HttpConfig {
+            path: Some("/v1/messages".into()),
+            headers: headers.into_iter().collect(),
+            ..config(format!("http://{}", truth.addr()))
+        };
+        let backend = HttpBackend::new(settings, crate::clock()).await.unwrap();
+        let Payload::Wire { bytes, body_at } = prepared(&backend, 1, 20).payload else { panic!("an endpoint gets bytes") };
+        let head = String::from_utf8(bytes[..body_at].to_vec()).unwrap();
+        assert_eq!(head.to_ascii_lowercase().matches("anthropic-version").count(), 1, "{head}");
+        assert!(head.contains(expect), "{head}");
     }
 }
