@@ -1,4 +1,4 @@
-//! OpenAI-compatible endpoints over a measured connection: HTTP/1.1, or streams of HTTP/2.
+//! Endpoints, OpenAI-compatible and others, over a measured connection: HTTP/1.1, or streams of HTTP/2.
 
 pub mod body;
 pub mod engines;
@@ -8,6 +8,7 @@ mod scan;
 mod skeleton;
 pub mod sse;
 pub mod stream;
+pub mod suite;
 
 mod backend;
 mod channel;

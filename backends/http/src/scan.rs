@@ -167,6 +167,22 @@ pub(crate) fn id_list(bytes: &[u8]) -> Option<(u32, &[u8])> {
     }
 }
 
+/// A JSON array of values of any kind without white space, not an empty one; how many, and what follows it.
+#[inline]
+pub(crate) fn list(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let mut rest = bytes.strip_prefix(b"[")?;
+    let mut n = 0;
+    loop {
+        rest = value(rest)?;
+        n += 1;
+        match rest.split_first()? {
+            (b',', after) => rest = after,
+            (b']', after) => return Some((n, after)),
+            _ => return None,
+        }
+    }
+}
+
 /// What follows a JSON number without exponent whose integer part has at most 18 digits: a finite one, whatever its fraction.
 #[inline]
 pub(crate) fn decimal(bytes: &[u8]) -> Option<&[u8]> {
@@ -335,6 +351,11 @@ mod tests {
         for bad in [&b"[1,]"[..], b"[,]", b"[1, 2]", b"[-1]", b"[01]", b"[1", b"[", b"null", b"[1.5]"] {
             assert_eq!(id_list(bad), None, "{bad:?}");
         }
+        assert_eq!(list(b"[1]}"), Some((1, &b"}"[..])));
+        assert_eq!(list(b"[{\"a\":[1,2]},null,\"]\"]"), Some((3, &b""[..])));
+        for bad in [&b"[]"[..], b"[1,]", b"[,]", b"[1, 2]", b"[1", b"[", b"null", b"{}"] {
+            assert_eq!(list(bad), None, "{bad:?}");
+        }
         for good in [&b"0,"[..], b"-1,", b"1.5,", b"-0.25,", b"0.00000000000000000000000000000000000000001,"] {
             assert_eq!(decimal(good), Some(&b","[..]), "{good:?}");
         }
@@ -432,6 +453,11 @@ mod tests {
             if let Some(rest) = value(bytes) {
                 let taken = &bytes[..bytes.len() - rest.len()];
                 prop_assert!(serde_json::from_slice::<serde::de::IgnoredAny>(taken).is_ok(), "{json}");
+            }
+            if let Some((n, rest)) = list(bytes) {
+                let taken = &bytes[..bytes.len() - rest.len()];
+                let parsed = serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(taken);
+                prop_assert_eq!(parsed.ok().map(|p| p.len()), Some(n as usize), "{}", json);
             }
             if let Some(rest) = decimal(bytes) {
                 let taken = &bytes[..bytes.len() - rest.len()];

@@ -189,7 +189,7 @@ impl Skeleton {
         let ordered = holes.windows(2).all(|w| w[0].at.end <= w[1].at.start);
         let count = |wanted: fn(HoleKind) -> bool| holes.iter().filter(|h| wanted(h.kind)).count();
         let texts = count(|k| matches!(k, HoleKind::Text(_)));
-        let ids = count(|k| k == HoleKind::Ids);
+        let ids = count(|k| matches!(k, HoleKind::Ids | HoleKind::Entries));
         let vendor = count(|k| matches!(k, HoleKind::Vendor(_)));
         // What the event says must be in its literals and parts, and nowhere else.
         let told = pieces.texts <= 1 && texts >= pieces.texts as usize && texts <= 1;
@@ -321,6 +321,11 @@ impl Found {
             HoleKind::Ids => {
                 let (ids, after) = scan::id_list(rest)?;
                 self.ids = Some(ids);
+                Some(after)
+            }
+            HoleKind::Entries => {
+                let (entries, after) = scan::list(rest)?;
+                self.ids = Some(entries);
                 Some(after)
             }
             HoleKind::Count(count) => {

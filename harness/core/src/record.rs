@@ -272,7 +272,7 @@ pub enum CountSource {
     Unknown,
     /// The endpoint's usage.
     Usage,
-    /// The endpoint's token ids or running usage per chunk.
+    /// The endpoint's token ids, log probabilities or running usage per chunk.
     PerChunk,
     /// Events counted, because the endpoint reports nothing: a lower or upper bound, flagged.
     Chunks,

@@ -26,6 +26,14 @@ pub enum TruthError {
         /// What the system said.
         source: io::Error,
     },
+    /// A recorded response cannot be played.
+    #[error("recorded responses {}: {why}", path.display())]
+    Play {
+        /// The file or the folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// TLS cannot be set up.
     #[error("setting up TLS: {0}")]
     Tls(String),

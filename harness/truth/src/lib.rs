@@ -40,6 +40,7 @@ mod line;
 mod log;
 mod pause;
 mod peer;
+mod play;
 #[cfg(target_os = "linux")]
 mod raw;
 mod routes;
@@ -58,6 +59,7 @@ pub use instant::{Instant, Writes};
 pub use jitter::Jitter;
 pub use log::LogState;
 pub use pause::{Freeze, Stall};
+pub use play::{Cut, Play};
 #[cfg(target_os = "linux")]
 pub use raw::{RawCount, take};
 pub use row::{LogRow, Outcome, read_log};

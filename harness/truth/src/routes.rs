@@ -45,12 +45,18 @@ pub async fn answer(worker: &Worker, peer: &mut Peer<'_>, incoming: Incoming) ->
         "/v1/completions" => Some(Endpoint::Completion),
         _ => None,
     };
+    if let (Some(play), "POST") = (&shared.play, incoming.method.as_str()) {
+        return play.answer(worker, peer, incoming).await;
+    }
     if let (Some(endpoint), "POST") = (endpoint, incoming.method.as_str()) {
         return generate(worker, peer, incoming, endpoint, allowed).await;
     }
     let done = match (incoming.method.as_str(), incoming.path.as_str()) {
         ("GET", "/truth/log") => send_log(worker, peer).await,
-        ("GET", path) => peer.answer(&plain(worker, path, allowed)).await,
+        ("GET", path) => {
+            let listed = shared.play.as_ref().filter(|_| allowed).and_then(|play| play.models(path));
+            peer.answer(&listed.unwrap_or_else(|| plain(worker, path, allowed))).await
+        }
         (_, path) => {
             let known = plain(worker, path, true).status() != 404 || path == "/truth/log";
             let answer = if known { Answer::error(405, None, "this route takes GET") } else { unknown(path) };

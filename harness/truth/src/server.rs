@@ -9,6 +9,7 @@ use crate::error::TruthError;
 use crate::gauges::Gauges;
 use crate::line::{Line, Socket};
 use crate::log::{Inbox, Log, LogState};
+use crate::play::Play;
 use crate::routes::serve;
 use crate::row::LogRow;
 use crate::script::Script;
@@ -42,6 +43,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What to play.
     pub script: Script,
+    /// Recorded responses to play instead of scripted ones.
+    pub play: Option<Play>,
     /// Threads that serve connections; 0 counts as 1.
     pub threads: usize,
     /// File to which rows are appended as JSON lines.
@@ -59,6 +62,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             script: Script::default(),
+            play: None,
             threads: 1,
             log_file: None,
             api_key: None,
@@ -71,6 +75,7 @@ impl Default for Config {
 /// What all threads share.
 pub struct Shared {
     pub script: Script,
+    pub play: Option<Play>,
     pub api_key: Option<String>,
     pub gauges: Arc<Gauges>,
     pub log: Arc<Log>,
@@ -131,6 +136,7 @@ impl Truth {
         let (listener, addr) = listen(config.listen).map_err(|source| TruthError::Listen { addr: config.listen, source })?;
         let shared = Arc::new(Shared {
             script: config.script,
+            play: config.play,
             api_key: config.api_key,
             gauges: Arc::default(),
             log: log.clone(),

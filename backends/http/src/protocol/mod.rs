@@ -189,7 +189,7 @@ pub struct Pieces {
     pub reasoning: bool,
     /// Token counts of the answer so far.
     pub usage: Option<Usage>,
-    /// How many token ids came with the event.
+    /// How many tokens came with the event: token ids, or log probabilities where there are no ids.
     pub ids: Option<u32>,
     /// The event speaks of another choice than the first, or of several: running counts of one are not counts of all.
     pub several: bool,
@@ -233,6 +233,8 @@ pub(crate) enum HoleKind {
     Text(TokenKind),
     /// An array of integers: token ids.
     Ids,
+    /// An array of anything, one for each token, which may not become empty.
+    Entries,
     /// A whole number of 32 bits of the usage.
     Count(Count),
     /// A value that nobody reads and that changes from event to event: a total, log probabilities.

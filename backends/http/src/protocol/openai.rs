@@ -59,6 +59,15 @@ struct Choice<'a> {
     #[serde(borrow)]
     finish_reason: Option<Text<'a>>,
     token_ids: Option<&'a RawValue>,
+    logprobs: Option<&'a RawValue>,
+}
+
+/// Log probabilities: one entry for each token, under another name in each dialect.
+#[derive(Deserialize)]
+struct LogProbs<'a> {
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    tokens: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -163,8 +172,11 @@ fn read(place: Place, data: &[u8], pieces: &mut Pieces) -> Result<bool, serde_js
     for choice in choices {
         if let Some(raw) = choice.token_ids {
             let Length(n) = serde_json::from_str(raw.get())?;
-            pieces.ids = Some(pieces.ids.unwrap_or(0) + n);
+            pieces.ids = Some(pieces.ids.unwrap_or(0).saturating_add(n));
             pieces.push_hole(HoleKind::Ids, raw.get().as_bytes(), data);
+        } else if let Some((n, raw)) = choice.logprobs.and_then(entries) {
+            pieces.ids = Some(pieces.ids.unwrap_or(0).saturating_add(n));
+            pieces.push_hole(HoleKind::Entries, raw.get().as_bytes(), data);
         }
         match place {
             Place::Text => add(choice.text.as_ref(), TokenKind::Visible, data, pieces),
@@ -204,6 +216,14 @@ fn add(text: Option<&Text<'_>>, kind: TokenKind, data: &[u8], pieces: &mut Piece
     if let Some(Text(text)) = text {
         pieces.push_text(kind, text, data);
     }
+}
+
+/// How many tokens have log probabilities, and where; nothing if none has, or if they come in a shape that nobody knows.
+fn entries(logprobs: &RawValue) -> Option<(u32, &RawValue)> {
+    let LogProbs { content, tokens } = serde_json::from_str(logprobs.get()).ok()?;
+    let raw = content.or(tokens)?;
+    let Length(n) = serde_json::from_str(raw.get()).ok()?;
+    (n > 0).then_some((n, raw))
 }
 
 fn finish(reason: &str) -> FinishReason {

@@ -213,7 +213,10 @@ fn event(data: &[u8], pieces: &mut Pieces) -> Result<(), serde_json::Error> {
         // One for each token, where they were asked for.
         if let Some(raw) = event.logprobs {
             let Length(n) = serde_json::from_str(raw.get())?;
-            pieces.ids = (n > 0).then_some(n);
+            if n > 0 {
+                pieces.ids = Some(n);
+                pieces.push_hole(HoleKind::Entries, raw.get().as_bytes(), data);
+            }
         }
         return Ok(());
     }

@@ -17,6 +17,8 @@ struct Event<'a> {
     usage: Option<Usage<'a>>,
     /// How far llama.cpp's server is in the prompt.
     prompt_progress: Option<&'a RawValue>,
+    /// OpenAI's padding, so that nobody reads a text from the length of its packets.
+    obfuscation: Option<&'a RawValue>,
     time_info: Option<&'a RawValue>,
     timings: Option<&'a RawValue>,
     metrics: Option<&'a RawValue>,
@@ -27,7 +29,18 @@ struct Event<'a> {
 #[derive(Deserialize)]
 struct Choice<'a> {
     #[serde(borrow)]
+    token_ids: Option<&'a RawValue>,
     logprobs: Option<&'a RawValue>,
+}
+
+/// What log probabilities hold beside the entries that are counted.
+#[derive(Deserialize)]
+struct LogProbs<'a> {
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    token_logprobs: Option<&'a RawValue>,
+    top_logprobs: Option<&'a RawValue>,
+    text_offset: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -51,14 +64,23 @@ pub(super) fn places(data: &[u8], pieces: &mut Pieces) {
     for raw in [event.id, event.created, worker].into_iter().flatten() {
         pieces.push_hole(HoleKind::Steady, raw.get().as_bytes(), data);
     }
-    let logprobs = event.choices.iter().flatten().filter_map(|c| c.logprobs);
-    for raw in logprobs {
-        // Where there are none, some engines still send the object, the same every time.
-        let kind = if raw.get().bytes().any(|b| b.is_ascii_digit()) { HoleKind::Unread } else { HoleKind::Steady };
-        pieces.push_hole(kind, raw.get().as_bytes(), data);
+    for choice in event.choices.iter().flatten() {
+        let Some(raw) = choice.logprobs else { continue };
+        if choice.token_ids.is_some() {
+            // Nobody reads them. Where there are none, some engines still send the object, the same every time.
+            let kind = if raw.get().bytes().any(|b| b.is_ascii_digit()) { HoleKind::Unread } else { HoleKind::Steady };
+            pieces.push_hole(kind, raw.get().as_bytes(), data);
+        } else if pieces.ids.is_some()
+            && let Ok(logprobs) = serde_json::from_str::<LogProbs<'_>>(raw.get())
+            && logprobs.content.is_none()
+        {
+            // The entries of completions, which are counted, have lists beside them.
+            let lists = [logprobs.token_logprobs, logprobs.top_logprobs, logprobs.text_offset];
+            lists.into_iter().flatten().for_each(|raw| pieces.push_hole(HoleKind::Unread, raw.get().as_bytes(), data));
+        }
     }
     let total = event.usage.and_then(|u| u.total_tokens);
-    for raw in total.into_iter().chain(event.prompt_progress) {
+    for raw in total.into_iter().chain(event.prompt_progress).chain(event.obfuscation) {
         pieces.push_hole(HoleKind::Unread, raw.get().as_bytes(), data);
     }
     let vendor = [

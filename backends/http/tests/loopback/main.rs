@@ -5,6 +5,7 @@
 mod http2;
 mod raw;
 mod relay;
+mod suite;
 
 use nomoat_core::backend::{Backend, BackendError, Capabilities, Channel, Offer, Prepared};
 use nomoat_core::clock::Clock;

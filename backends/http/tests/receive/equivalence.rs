@@ -40,6 +40,21 @@ fn event() -> impl Strategy<Value = Event> {
         .prop_map(|(text, other, tokens, created)| Event { text, other, tokens, created })
 }
 
+/// Log probabilities: mostly of some tokens, sometimes in a shape that is none.
+fn logprobs(name: &str, other: u8) -> String {
+    match other % 32 {
+        11 => "[1]".to_owned(),
+        12 => format!("{{\"{name}\":[],\"tokens\":null}}"),
+        13 => format!("{{\"{name}\":null}}"),
+        14 => format!("{{\"{name}\":[1],\"{name}\":[1,2]}}"),
+        15..30 => format!(
+            "{{\"{name}\":[{}],\"token_logprobs\":[-1.{other}]}}",
+            ["1", "{\"logprob\":-1.5}", "1,2", "[1,[]],null"][usize::from(other % 4)]
+        ),
+        _ => "null".to_owned(),
+    }
+}
+
 /// Writes an event the way one of the recorded engines does.
 fn write(style: u8, event: &Event, output: u64) -> String {
     let Event { text, other, created, .. } = event;
@@ -60,12 +75,15 @@ fn write(style: u8, event: &Event, output: u64) -> String {
     let total = output + 44;
     match style % 12 {
         0 => format!(
-            "data: {{\"id\":\"c\",\"created\":{created},\"model\":\"m\",\"choices\":[{{\"index\":{index},\"delta\":{{\"{name}\":{text}}},\"logprobs\":null,\
+            "data: {{\"id\":\"c\",\"created\":{created},\"model\":\"m\",\"choices\":[{{\"index\":{index},\"delta\":{{\"{name}\":{text}}},\"logprobs\":{},\
              \"finish_reason\":{finish},\"token_ids\":null}}],\"usage\":{{\"prompt_tokens\":44,\"total_tokens\":{total},\"completion_tokens\":{output},\
-             \"completion_tokens_details\":null}}}}\n\n"
+             \"completion_tokens_details\":null}}}}\n\n",
+            logprobs("content", *other)
         ),
         1 => format!(
-            "data: {{\"created\":{created},\"choices\":[{{\"index\":{index},\"text\":{text},\"finish_reason\":{finish},\"token_ids\":{ids}}}],\"usage\":{{\"prompt_tokens\":5,\"total_tokens\":{total},\"completion_tokens\":{output}}}}}\n\n"
+            "data: {{\"created\":{created},\"choices\":[{{\"index\":{index},\"text\":{text},\"logprobs\":{},\"finish_reason\":{finish},\"token_ids\":{}}}],\"usage\":{{\"prompt_tokens\":5,\"total_tokens\":{total},\"completion_tokens\":{output}}}}}\n\n",
+            logprobs("tokens", *other),
+            if style > 127 { "null" } else { &ids }
         ),
         2 => format!(
             "data: {{\"id\":\"s\",\"created\":{created},\"choices\":[{{\"index\":{index},\"delta\":{{\"reasoning_content\":null,\"{name}\":{text}}},\

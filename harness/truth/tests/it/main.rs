@@ -7,5 +7,6 @@ mod client;
 mod faults;
 mod http2;
 mod log;
+mod play;
 mod routes;
 mod streams;
