@@ -12,6 +12,7 @@ use crate::log::{Inbox, Log, LogState};
 use crate::routes::serve;
 use crate::row::LogRow;
 use crate::script::Script;
+use crate::sleep::Doors;
 use crate::timer::Timers;
 use crate::tls;
 use nomoat_core::units::Nanos;
@@ -70,6 +71,8 @@ impl Default for Config {
 
 /// What all threads share.
 pub struct Shared {
+    /// Whether anything is served.
+    pub doors: Doors,
     pub script: Script,
     pub api_key: Option<String>,
     pub gauges: Arc<Gauges>,
@@ -129,14 +132,16 @@ impl Truth {
         let tls = config.tls.then(tls::acceptor).transpose().map_err(TruthError::Tls)?;
         raise_file_limit();
         let (listener, addr) = listen(config.listen).map_err(|source| TruthError::Listen { addr: config.listen, source })?;
+        let epoch = now();
         let shared = Arc::new(Shared {
+            doors: Doors::new(epoch + config.script.loading),
             script: config.script,
             api_key: config.api_key,
             gauges: Arc::default(),
             log: log.clone(),
             streams: config.streams,
             tls,
-            epoch: now(),
+            epoch,
             ordinals: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
         });
