@@ -1,7 +1,10 @@
 //! An endpoint as a backend: found, asked what it can do, and driven.
 
+mod aside;
 mod models;
 mod settle;
+
+pub use aside::{OneToken, Reply};
 
 use crate::channel::HttpChannel;
 use crate::control::{Answer, CONTROL_LIMIT, CONTROL_TIMEOUT, ControlError, exchange};
@@ -21,6 +24,7 @@ use nomoat_core::backend::{
 };
 use nomoat_core::clock::Clock;
 use nomoat_core::request::ShardId;
+use nomoat_core::units::Nanos;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -82,6 +86,8 @@ pub struct HttpBackend {
     /// Found out by the probe.
     identity: Mutex<Option<Identity>>,
     metrics: Mutex<Option<(Arc<Route>, String)>>,
+    /// When the first token of all arrived.
+    first_token: Mutex<Option<Nanos>>,
     /// Of each shard, where HTTP/2 is spoken.
     pools: Mutex<HashMap<ShardId, Arc<Pool>>>,
 }
@@ -166,6 +172,7 @@ impl HttpBackend {
             settled: Mutex::new(encoder),
             identity: Mutex::default(),
             metrics: Mutex::new(None),
+            first_token: Mutex::new(None),
             pools: Mutex::default(),
         }))
     }

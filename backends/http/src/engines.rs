@@ -14,7 +14,7 @@ mod spec;
 pub use catalog::{Catalog, CatalogError};
 pub use cold::{ActionSpec, CallSpec, ColdStartSpec, NoAction};
 pub(crate) use identify::{Asker, Identity, identify};
-pub use launch::{LaunchSpec, StopSignal, Values};
+pub use launch::{LaunchSpec, Naming, StopSignal, Values};
 pub use look::{Look, Page, Pages};
 pub use sign::Sign;
 pub use spec::{Auth, EngineSpec, Fact, Kind, Usage};

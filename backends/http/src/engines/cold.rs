@@ -105,9 +105,8 @@ impl ActionSpec {
 
     fn filled(&self, argument: &str, model: &str) -> Result<Self, NoAction> {
         let (name, path) = argument.split_once('=').unwrap_or((argument, argument));
-        let fill = |text: &str| -> Result<String, String> {
-            Ok(text.replace("{model}", model).replace("{arg}", name).replace("{path}", path))
-        };
+        let fill =
+            |text: &str| -> Result<String, String> { Ok(text.replace("{model}", model).replace("{arg}", name).replace("{path}", path)) };
         let calls = |calls: &[CallSpec]| calls.iter().map(|call| call.filled(&fill)).collect::<Result<Vec<_>, _>>();
         let sign = |sign: &Option<Sign>| sign.as_ref().map(|s| s.filled(fill)).transpose();
         let all = || -> Result<Self, String> {
@@ -135,9 +134,7 @@ fn filled(value: &Value, fill: &impl Fn(&str) -> Result<String, String>) -> Resu
     Ok(match value {
         Value::String(text) => Value::String(fill(text)?),
         Value::Array(list) => Value::Array(list.iter().map(|v| filled(v, fill)).collect::<Result<_, _>>()?),
-        Value::Object(map) => {
-            Value::Object(map.iter().map(|(k, v)| Ok((k.clone(), filled(v, fill)?))).collect::<Result<_, String>>()?)
-        }
+        Value::Object(map) => Value::Object(map.iter().map(|(k, v)| Ok((k.clone(), filled(v, fill)?))).collect::<Result<_, String>>()?),
         other => other.clone(),
     })
 }

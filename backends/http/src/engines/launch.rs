@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// How one engine is started, when it counts as ready, and how it is stopped.
 ///
 /// Words of [`Self::command`] and [`Self::context`] and values of [`Self::env`] may hold `{model}`, `{served_name}`, `{host}`, `{port}`,
-/// `{context}` and `{scratch}` (a folder that is removed afterwards). Any other braces stay as they are: engines take JSON as arguments.
+/// `{context}`, `{scratch}` (a folder that is removed afterwards) and `{nomoat}` (this program, which has a scripted server in it). Any other braces stay as they are: engines take JSON as arguments.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LaunchSpec {
@@ -65,6 +65,17 @@ impl Default for LaunchSpec {
     }
 }
 
+/// What decides the model's name in requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Naming {
+    /// The command gives it one.
+    Command,
+    /// The engine makes one of what it loads; it lists it.
+    Engine,
+    /// The user: the command names no model at all.
+    User,
+}
+
 /// What the placeholders of a command stand for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Values {
@@ -80,6 +91,8 @@ pub struct Values {
     pub context: Option<u32>,
     /// A folder for what the engine wants to keep while it runs.
     pub scratch: String,
+    /// Where this program is.
+    pub nomoat: String,
 }
 
 impl LaunchSpec {
@@ -115,9 +128,14 @@ impl LaunchSpec {
         self.env.iter().map(|(name, value)| Ok((name.clone(), values.fill(value)?))).collect()
     }
 
-    /// Whether a name for the model can be chosen: else the engine decides what it lists.
-    pub fn names_model(&self) -> bool {
-        self.command.iter().any(|word| word.contains("{served_name}"))
+    /// What the model's name in requests is decided by.
+    pub fn naming(&self) -> Naming {
+        let has = |placeholder| self.command.iter().any(|word| word.contains(placeholder));
+        match (has("{served_name}"), has("{model}")) {
+            (true, _) => Naming::Command,
+            (false, true) => Naming::Engine,
+            (false, false) => Naming::User,
+        }
     }
 }
 
@@ -136,6 +154,7 @@ impl Values {
             ("{port}", Some(port.as_str()), ""),
             ("{context}", context.as_deref(), "--context TOKENS"),
             ("{scratch}", Some(self.scratch.as_str()), ""),
+            ("{nomoat}", Some(self.nomoat.as_str()), ""),
         ];
         // In one pass, so that a value that looks like a placeholder stays as it is.
         let mut filled = String::with_capacity(word.len());
@@ -172,6 +191,7 @@ mod tests {
             port: 4711,
             context: None,
             scratch: "/tmp/x".into(),
+            nomoat: "/bin/nomoat".into(),
         }
     }
 
@@ -206,7 +226,15 @@ mod tests {
         assert_eq!(spec.argv(&values()).unwrap(), ["engine", "a"]);
         assert_eq!(spec.argv(&Values { context: Some(64), ..values() }).unwrap(), ["engine", "a", "--max", "64"]);
         assert_eq!(spec.environment(&values()).unwrap(), [("A".to_owned(), "4711".to_owned())]);
-        assert_eq!((spec.stop, spec.grace_s, spec.names_model()), (StopSignal::Term, 30, true));
+        assert_eq!((spec.stop, spec.grace_s, spec.naming()), (StopSignal::Term, 30, Naming::Command));
+    }
+
+    #[test]
+    fn who_names_the_model() {
+        for (command, naming) in [("{model} {served_name}", Naming::Command), ("-m {model}", Naming::Engine), ("serve", Naming::User)] {
+            let spec = LaunchSpec { command: command.split(' ').map(str::to_owned).collect(), ..LaunchSpec::default() };
+            assert_eq!(spec.naming(), naming, "{command}");
+        }
     }
 
     #[test]
