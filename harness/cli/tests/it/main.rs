@@ -8,6 +8,7 @@
 mod arrows;
 mod audit;
 mod calibrate;
+mod cold_start;
 mod common;
 mod dry_run;
 mod embedded;
@@ -18,5 +19,6 @@ mod faults;
 mod help;
 mod interrupt;
 mod kernels;
+mod launch;
 mod reconcile;
 mod secrets;
