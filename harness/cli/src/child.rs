@@ -180,7 +180,7 @@ mod tests {
     use std::io::{BufRead as _, BufReader};
     use std::process::Stdio;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     /// A shell that runs `script`, and the first line it prints: from then on it is set up.
     fn shell(script: &str, grace: Duration) -> (Group, String) {

@@ -70,7 +70,10 @@ impl Bench {
 
     fn measure(&mut self, setup: &mut Setup, asked: &str, wanted: u32) -> Result<ColdStartRun, Failure> {
         self.launch(setup)?;
-        let engine = target::connect(setup, self.stop.clone())?;
+        let engine = target::connect(setup, self.stop.clone()).map_err(|failure| match &self.running {
+            Some(running) => running.blamed(failure),
+            None => failure,
+        })?;
         let url = setup.args.url.first().cloned().unwrap_or_default();
         let backend =
             engine.over_http.first().cloned().ok_or_else(|| Failure::usage("--cold-start is about an endpoint; give --url or --launch"))?;

@@ -133,6 +133,14 @@ impl Running {
         processes::held(self.id())
     }
 
+    /// A failure to talk to it, with the place of what it printed meanwhile.
+    pub fn blamed(&self, failure: Failure) -> Failure {
+        if failure.exit != Exit::Unreachable {
+            return failure;
+        }
+        Failure { message: format!("{}\nwhat engine `{}` printed: {}", failure.message, self.engine, self.log.path().display()), ..failure }
+    }
+
     /// Ends it. How it had ended before, if it had, in words with the end of its log: it shall not.
     pub fn stop(mut self) -> Option<String> {
         let before: Option<ExitStatus> = self.group.ended();

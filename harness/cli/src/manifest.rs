@@ -161,9 +161,8 @@ fn scrubbed(setup: &Setup, argv: Vec<String>) -> Vec<String> {
         Some(("--launch-env", pair)) => format!("--launch-env={}", redacted_pair(pair)),
         _ => redacted_pair(word),
     };
-    let after_flag = |i: usize| i > 0 && argv[i - 1] == "--launch-env";
-    let word =
-        |(i, word): (usize, &String)| if after_flag(i) || word.starts_with("--launch-env=") { hide(word) } else { secrets.scrub(word) };
+    let is_variable = |i: usize, word: &str| word.starts_with("--launch-env=") || (i > 0 && argv[i - 1] == "--launch-env");
+    let word = |(i, word): (usize, &String)| secrets.scrub(&if is_variable(i, word) { hide(word) } else { word.clone() });
     argv.iter().enumerate().map(word).collect()
 }
 

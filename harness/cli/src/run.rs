@@ -35,7 +35,10 @@ pub fn run(flags: RunArgs, file: Option<&Path>) -> Result<Exit, Failure> {
         let folder = launch::folder(&setup, &format!("launch-{}", plan.engine))?;
         running = Some(Running::start(&setup, &plan, &folder.join("engine.log"), &stop)?);
     }
-    let mut engine = target::connect(&mut setup, stop.clone())?;
+    let mut engine = target::connect(&mut setup, stop.clone()).map_err(|failure| match &running {
+        Some(running) => running.blamed(failure),
+        None => failure,
+    })?;
     if let Some(running) = &running {
         engine.is_child(running, &setup.out);
     }

@@ -61,7 +61,7 @@ impl Log {
         if tail.is_empty() {
             return "it printed nothing".into();
         }
-        let lines: String = tail.iter().map(|line| format!("\n  | {line}")).collect();
+        let lines: String = tail.iter().flat_map(|line| ["\n  | ", line]).collect();
         format!("the end of what it printed:{lines}\nall of it: {}", self.path.display())
     }
 }
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_end_is_at_hand() {
-        let many: String = (0..100).map(|n| format!("line {n}\n")).collect();
+        let many = (0..100).map(|n| format!("line {n}\n")).collect::<Vec<_>>().concat();
         let (_, lines) = kept(&[&many, "loading 1%\rloading 2%\r\n\u{1b}[31mred\n"]);
         assert_eq!(lines.len(), TAIL);
         assert_eq!(lines[TAIL - 3..], ["line 99", "loading 2%", "[31mred"]);

@@ -231,6 +231,29 @@ fn it_ends_when_we_are_killed() {
 }
 
 #[test]
+fn one_that_dies_under_load_is_told() {
+    let place = Place::new();
+    let folder = mine(&place, "\"$0\" truth --listen \"$1\" & echo $$ $!; wait $!", "");
+    let mut running = place.start(&words(&format!(
+        "run --engines {folder} --launch mine --concurrency 1 --duration 600s --warmup 0s --input-tokens 16 --output-tokens 4"
+    )));
+    until("the load has begun", || {
+        running.check_alive();
+        place.runs().iter().any(|run| run.join("spool.bin").exists()).then_some(())
+    });
+    let log = log(&place);
+    let pids: Vec<&str> = log.lines().next().unwrap().split(' ').collect();
+    let server = rustix::process::Pid::from_raw(pids[1].parse().unwrap()).unwrap();
+    rustix::process::kill_process(server, Signal::KILL).unwrap();
+    until("its shell has ended too", || is_gone(pids[0]).then_some(()));
+    running.signal(Signal::INT);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(ended.stderr.contains("engine `mine` ended by itself with exit status: 137"), "{}", ended.stderr);
+    assert_eq!(names(&runs(&place).pop().unwrap()), FIVE, "what was measured is kept");
+}
+
+#[test]
 fn a_dry_run_shows_the_command_and_starts_nothing() {
     let place = Place::new();
     let ended = place.say(&format!("run --launch llama-cpp --model /models/tiny.gguf --context 64 {LOAD} --dry-run"));
