@@ -7,6 +7,7 @@
 //!
 //! This crate reads no clock, knows no engine and prints nothing.
 
+pub mod cold_start;
 mod columnar;
 mod error;
 pub mod events;

@@ -1,10 +1,14 @@
 //! Made-up runs for the tests of this crate: every number in here is invented.
 
+mod cold_start;
 mod kernels;
 
 use crate::facts::FactsWire;
-use crate::manifest::{Accelerator, Clock, Command, Cpu, Engine, Harness, Host, Manifest, System, Told, TraceInfo, WallAnchor, Workload};
+use crate::manifest::{
+    Accelerator, Clock, ColdStart, Command, Cpu, Engine, Harness, Host, Launched, Manifest, System, Told, TraceInfo, WallAnchor, Workload,
+};
 use crate::words::Word;
+pub(crate) use cold_start::cold_start;
 pub(crate) use kernels::kernel_run;
 use nomoat_core::cost::Pricing;
 use nomoat_core::digest::OutputHash;
@@ -325,6 +329,20 @@ pub(crate) fn early_manifest() -> Manifest {
             told: [(text("kv_cache_dtype"), Told { value: text("fp8"), source: text("/get_server_info") })].into(),
             probed: [(text("forced_length"), text("8 of 8 tokens"))].into(),
             shares_host: false,
+            launched: Some(Launched {
+                engine: text("vllm"),
+                argv: vec![text("vllm"), text("serve"), text("made-up-8b")],
+                env: [(text("OMP_NUM_THREADS"), text("8"))].into(),
+                log: text("0198-launch-vllm/engine.log"),
+            }),
+            cold_start: Some(ColdStart {
+                port_open_ns: 41_000_000_000,
+                ready_ns: 62_000_000_000,
+                first_token_ns: Some(62_500_000_000),
+                looks_ns: [82_000_000, 124_000_000],
+                ready_by: vec![text("GET /health")],
+                resident_bytes: Some(17_179_869_184),
+            }),
         },
         system: System {
             accelerators: vec![Accelerator { name: text("h200"), count: 8 }],

@@ -234,6 +234,12 @@ pub struct Engine {
     pub probed: BTreeMap<String, String>,
     /// Whether it competes with the harness for this host's cores.
     pub shares_host: bool,
+    /// How nomoat started it, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launched: Option<Launched>,
+    /// How long that took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cold_start: Option<ColdStart>,
 }
 
 /// Something an engine tells of itself.
@@ -244,6 +250,38 @@ pub struct Told {
     pub value: String,
     /// Where it says it.
     pub source: String,
+}
+
+/// How an engine was started, where nomoat did.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Launched {
+    /// The name of its description.
+    pub engine: String,
+    /// The words of its command, without secrets.
+    pub argv: Vec<String>,
+    /// The variables it was given beside the harness's own, without secrets.
+    pub env: BTreeMap<String, String>,
+    /// Where its log is, from the folder of runs.
+    pub log: String,
+}
+
+/// How long a started engine took: times from the moment before its process was made, on the run's clock.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColdStart {
+    /// Until its port took a connection.
+    pub port_open_ns: i64,
+    /// Until all pages showed that it is ready.
+    pub ready_ns: i64,
+    /// Until the first token of the first request arrived; that request was sent once it was ready.
+    pub first_token_ns: Option<i64>,
+    /// How long before the first two moments the last look found them not yet come: they are late by no more than this.
+    pub looks_ns: [i64; 2],
+    /// What counted as ready.
+    pub ready_by: Vec<String>,
+    /// Resident memory of all its processes when it was ready.
+    pub resident_bytes: Option<u64>,
 }
 
 /// What the user declared to be behind the endpoint; nothing of it was verified.

@@ -3,6 +3,7 @@
 //! Nothing is decided here: no number is computed beyond its unit and digits, no verdict is passed. A value that does not exist is
 //! "–" with a numbered note that says why; absolute numbers always, intervals where there are any, no winner.
 
+mod cold_start;
 mod csv;
 mod grid;
 mod kernels;
@@ -20,6 +21,7 @@ use crate::summary::Summary;
 use nomoat_core::report::{MetricRow, RunReport};
 use nomoat_core::slo::Slo;
 
+pub use cold_start::render_cold_start;
 pub use kernels::render_kernels;
 pub use ladder::{Rung, render_ladder};
 pub use list::List;

@@ -1,8 +1,11 @@
 //! An endpoint as a backend: found, asked what it can do, and driven.
 
+mod aside;
 mod models;
 mod pages;
 mod settle;
+
+pub use aside::{OneToken, Reply};
 
 use crate::channel::HttpChannel;
 use crate::control::{Answer, CONTROL_LIMIT, CONTROL_TIMEOUT, ControlError, exchange};
@@ -22,6 +25,7 @@ use nomoat_core::backend::{
 };
 use nomoat_core::clock::Clock;
 use nomoat_core::request::ShardId;
+use nomoat_core::units::Nanos;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -86,6 +90,8 @@ pub struct HttpBackend {
     identity: Mutex<Option<Identity>>,
     /// Its pages of metrics, found by the probe.
     pages: Mutex<Vec<(Arc<Route>, String)>>,
+    /// When the first token of all arrived.
+    first_token: Mutex<Option<Nanos>>,
     /// Of each shard, where HTTP/2 is spoken.
     pools: Mutex<HashMap<ShardId, Arc<Pool>>>,
 }
@@ -170,6 +176,7 @@ impl HttpBackend {
             settled: Mutex::new(encoder),
             identity: Mutex::default(),
             pages: Mutex::default(),
+            first_token: Mutex::new(None),
             pools: Mutex::default(),
         }))
     }

@@ -4,6 +4,7 @@
 use crate::body::{BodyDecoder, BodyError, Head, MAX_HEADERS};
 use crate::http2;
 use crate::transport::{ConnectError, Route};
+use nomoat_core::event::Arrival;
 use std::time::Duration;
 
 /// Most bytes of an answer that is not measured.
@@ -19,6 +20,8 @@ pub(crate) struct Answer {
     /// Every header, as sent: what engines are recognised by.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// How much of the body was there after each read, and when that read's bytes arrived. Not known of HTTP/2.
+    pub reads: Vec<(usize, Arrival)>,
 }
 
 /// Why there is none.
@@ -58,8 +61,8 @@ async fn talk(route: &Route, request: &[u8], limit: usize) -> Result<Answer, Con
     transport.write_all(request).await.map_err(lost)?;
     let mut bytes = vec![];
     let mut chunk = vec![0; 64 << 10];
-    let (head, length) = loop {
-        let (n, _, _) = transport.read(&mut chunk).await.map_err(lost)?;
+    let (head, length, arrival) = loop {
+        let (n, arrival, _) = transport.read(&mut chunk).await.map_err(lost)?;
         if n == 0 {
             return Err(ControlError::Garbled("the connection was closed without an HTTP response".into()));
         }
@@ -75,14 +78,14 @@ async fn talk(route: &Route, request: &[u8], limit: usize) -> Result<Answer, Con
             bytes.drain(..*length);
             parsed = Head::parse(&bytes)?;
         }
-        if let Some(parsed) = parsed {
-            break parsed;
+        if let Some((head, length)) = parsed {
+            break (head, length, arrival);
         }
     };
     let headers = headers(&bytes[..length]);
     let mut decoder = BodyDecoder::new(head.framing);
-    let mut body = vec![];
-    let mut take = |decoder: &mut BodyDecoder, bytes: &[u8]| {
+    let (mut body, mut reads) = (vec![], vec![]);
+    let take = |decoder: &mut BodyDecoder, bytes: &[u8], body: &mut Vec<u8>| {
         decoder.feed(bytes, &mut |piece: &[u8]| {
             if body.len() + piece.len() > limit {
                 return Err(ControlError::Garbled(format!("the response is longer than {limit} bytes")));
@@ -91,16 +94,18 @@ async fn talk(route: &Route, request: &[u8], limit: usize) -> Result<Answer, Con
             Ok(())
         })
     };
-    take(&mut decoder, &bytes[length..])?;
+    take(&mut decoder, &bytes[length..], &mut body)?;
+    reads.push((body.len(), arrival));
     while !decoder.is_done() {
-        let (n, _, _) = transport.read(&mut chunk).await.map_err(lost)?;
+        let (n, arrival, _) = transport.read(&mut chunk).await.map_err(lost)?;
         if n == 0 {
             decoder.close()?;
             break;
         }
-        take(&mut decoder, &chunk[..n])?;
+        take(&mut decoder, &chunk[..n], &mut body)?;
+        reads.push((body.len(), arrival));
     }
-    Ok(Answer { status: head.status, head, headers, body })
+    Ok(Answer { status: head.status, head, headers, body, reads })
 }
 
 /// The headers of a complete head.

@@ -4,11 +4,17 @@
 //! this is pure but [`identify`], which asks an endpoint for the pages that the descriptions name. No engine's name stands in code.
 
 mod catalog;
+mod cold;
 mod identify;
+mod launch;
 mod look;
+mod sign;
 mod spec;
 
 pub use catalog::{Catalog, CatalogError};
+pub use cold::{ActionSpec, CallSpec, ColdStartSpec, NoAction};
 pub(crate) use identify::{Asker, Identity, identify};
+pub use launch::{LaunchSpec, Naming, StopSignal, Values};
 pub use look::{Look, Page, Pages};
+pub use sign::Sign;
 pub use spec::{Auth, Counted, EngineSpec, Fact, Kind, QuotaHeader, Usage};

@@ -26,6 +26,6 @@ mod transport;
 pub mod url;
 mod version;
 
-pub use backend::{HttpBackend, HttpConfig};
+pub use backend::{HttpBackend, HttpConfig, OneToken, Reply};
 pub use encoder::Secret;
 pub use version::HttpVersion;

@@ -1,13 +1,12 @@
 //! Real generations outside the records: is it the dialect, does it generate, which settings does it accept and keep.
 
-use crate::control::{ControlError, exchange};
+use crate::control::{Answer, ControlError, exchange};
 use crate::encoder::HttpEncoder;
 use crate::protocol::Input;
 use crate::said::said;
 use crate::stream::StreamDecoder;
 use crate::transport::Route;
-use nomoat_core::clock::ManualClock;
-use nomoat_core::event::EventSink;
+use nomoat_core::event::{EventSink, RequestError};
 use nomoat_core::record::{CountSource, RequestRecord};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +26,11 @@ pub(crate) struct Trial {
 /// How an attempt went.
 pub(crate) enum Attempt {
     Accepted(Box<Answered>),
-    Refused { status: u16, said: String },
+    Refused { status: u16, said: String, retry_after: Option<String> },
 }
 
-/// A complete answer. Its moments mean nothing: it was not timed.
+/// A complete answer. Of its moments those of tokens and bytes are real: each is the arrival of the read that brought it, over HTTP/2 of
+/// the whole answer.
 pub(crate) struct Answered {
     pub record: RequestRecord,
     /// The headers it came with.
@@ -59,30 +59,28 @@ pub(crate) async fn trial(route: &Route, encoder: &HttpEncoder, asked: Trial, ti
     let answer = exchange(route, &request, LIMIT, timeout).await?;
     if answer.status != 200 {
         let to = answer.head.location.as_deref().map_or(String::new(), |to| format!(": it redirects to {to}"));
-        return Ok(Attempt::Refused { status: answer.status, said: format!("{to}{}", said(&answer.body)) });
+        let retry_after = answer.head.retry_after.clone();
+        return Ok(Attempt::Refused { status: answer.status, said: format!("{to}{}", said(&answer.body)), retry_after });
     }
     if let Some(encoding) = answer.head.encoding.as_deref().filter(|e| !["", "identity"].contains(e)) {
         return Ok(Attempt::Refused {
             status: 200,
             said: format!(": it compresses ({encoding}) although identity was asked for, and holds tokens back to do so"),
+            retry_after: None,
         });
     }
-    let mut sink = EventSink::new(Arc::new(ManualClock::default()), Arc::default());
+    let mut sink = EventSink::new(route.clock.clone(), Arc::default());
     sink.begin(RequestRecord::default(), false);
     let mut decoder = StreamDecoder::new(encoder.protocol);
-    let stamp = sink.arrived(answer.body.len(), None);
-    let outcome = match decoder.feed(&answer.body, stamp, &mut sink) {
-        Ok(_) => decoder.end(&mut sink),
-        Err(error) => Err(error),
-    };
+    let outcome = replay(&answer, &mut decoder, &mut sink).and_then(|()| decoder.end(&mut sink));
     let (record, _) = sink.finish(outcome, false);
     if let Err(error) = outcome {
         let words = decoder.message().map_or_else(|| said(&answer.body), |m| format!(": {m}"));
-        return Ok(Attempt::Refused { status: 200, said: format!("{words} ({})", error.code.name()) });
+        return Ok(Attempt::Refused { status: 200, said: format!("{words} ({})", error.code.name()), retry_after: None });
     }
     let mut notes = vec![];
     if record.at.first_token.is_none() && record.tokens.output.unwrap_or(0) == 0 {
-        return Ok(Attempt::Refused { status: 200, said: ": a complete stream without a token".into() });
+        return Ok(Attempt::Refused { status: 200, said: ": a complete stream without a token".into(), retry_after: None });
     }
     if answer.head.is_type("application/json") {
         notes.push("the endpoint answered a streaming request in one piece: TTFT is its whole time".into());
@@ -91,4 +89,20 @@ pub(crate) async fn trial(route: &Route, encoder: &HttpEncoder, asked: Trial, ti
         notes.push("the endpoint reports no usage: output tokens are counted in events".into());
     }
     Ok(Attempt::Accepted(Box::new(Answered { record, headers: answer.headers, notes })))
+}
+
+/// Decodes an answer read by read, as it came.
+fn replay(answer: &Answer, decoder: &mut StreamDecoder, sink: &mut EventSink) -> Result<(), RequestError> {
+    let mut from = 0;
+    let whole = (answer.body.len(), None);
+    let reads = answer.reads.iter().map(|(to, arrival)| (*to, Some(*arrival))).chain([whole]);
+    for (to, arrival) in reads {
+        if to > from {
+            let piece = &answer.body[from..to];
+            let stamp = sink.arrived(piece.len(), arrival);
+            decoder.feed(piece, stamp, sink)?;
+            from = to;
+        }
+    }
+    Ok(())
 }

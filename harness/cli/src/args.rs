@@ -88,6 +88,25 @@ pub struct RunArgs {
     /// Model to ask for; not needed when the endpoint lists one
     #[arg(long, help_heading = "What to measure")]
     pub model: Option<String>,
+    /// Start this engine for the run, a name of `nomoat engine list`; --model is what it loads
+    #[arg(long, value_name = "NAME", help_heading = "What to measure")]
+    pub launch: Option<String>,
+    /// Further arguments of the started engine, split as a shell does and passed on as they are
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "What to measure")]
+    pub launch_args: Option<String>,
+    /// Another command to start it by; {model}, {served_name}, {host}, {port}, {context} and {scratch} are filled in
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "What to measure")]
+    pub launch_command: Option<String>,
+    /// A variable of the started engine; one whose name tells a secret is written nowhere
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "What to measure")]
+    #[serde(serialize_with = "without_secrets")]
+    pub launch_env: Vec<String>,
+    /// Instead of a load: bring the engine to a cold state and back, again and again: launch, sleep:1, sleep:2, lora:NAME or load
+    #[arg(long, value_name = "ACTION", help_heading = "What to measure")]
+    pub cold_start: Option<String>,
+    /// How often, with --cold-start (default: 3)
+    #[arg(long, value_name = "N", help_heading = "What to measure")]
+    pub cycles: Option<u32>,
     /// Route to post to; its end tells the dialect (default: completions with token ids, else chat)
     #[arg(long, value_name = "PATH", help_heading = "What to measure")]
     pub endpoint: Option<String>,
@@ -296,6 +315,10 @@ mod one_or_many {
             Words::Many(list) => list,
         })
     }
+}
+
+fn without_secrets<S: serde::Serializer>(pairs: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    pairs.iter().map(|pair| crate::launch::secrets::redacted(pair)).collect::<Vec<_>>().serialize(serializer)
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]

@@ -8,7 +8,8 @@ use std::ffi::OsString;
 use std::path::Path;
 
 /// Keys that say the same in other words: the one given as a flag takes the place of those in the file.
-const RIVALS: [&[&str]; 7] = [
+const RIVALS: [&[&str]; 8] = [
+    &["launch", "url"],
     &["slo", "goodput"],
     &["cv", "burstiness"],
     &["usd-per-hour", "price"],
@@ -26,6 +27,7 @@ pub fn resolve(flags: RunArgs, file: Option<&Path>) -> Result<RunArgs, Failure> 
     let mut keys = read(path)?;
     // Flags that are not written to a manifest still win over a file.
     let (header, out, format, dry_run) = (flags.header.clone(), flags.out.clone(), flags.format.clone(), flags.dry_run);
+    let launch_env = flags.launch_env.clone();
     for (key, value) in to_map(&flags) {
         for rival in RIVALS.iter().filter(|rivals| rivals.contains(&key.as_str())).flat_map(|rivals| rivals.iter()) {
             keys.shift_remove(*rival);
@@ -42,6 +44,9 @@ pub fn resolve(flags: RunArgs, file: Option<&Path>) -> Result<RunArgs, Failure> 
     let mut merged = from_map(keys).map_err(|e| Failure::usage(format!("reading {}: {e}", path.display())))?;
     if !header.is_empty() {
         merged.header = header;
+    }
+    if !launch_env.is_empty() {
+        merged.launch_env = launch_env;
     }
     merged.out = out.or(merged.out);
     merged.format = format.or(merged.format);

@@ -1,5 +1,6 @@
 //! Ctrl-C: once stops the run and keeps what was measured; twice ends the process.
 
+use crate::child;
 use crate::exit::{Exit, Failure};
 use nomoat_drive::{Stop, StopHandle};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,7 @@ pub fn install() -> Result<(StopHandle, Stop), Failure> {
                 }
                 if asked {
                     eprintln!("stopped at once; if a run had begun, `nomoat recover RUN` finishes what it left behind");
+                    child::kill_all();
                     std::process::exit(by_signal(Exit::Interrupted) as i32);
                 }
                 asked = true;

@@ -1,6 +1,7 @@
 //! What was run, as it goes into `manifest.json`: secrets out, everything that repeats the run in.
 
 use crate::config;
+use crate::launch::secrets::redacted as redacted_pair;
 use crate::setup::Setup;
 use crate::target::Engine;
 use nomoat_core::report::RunFacts;
@@ -8,7 +9,8 @@ use nomoat_core::schedule::{Limit, Load, Schedule, Source, Warmup};
 use nomoat_core::units::Nanos;
 use nomoat_drive::{HostFacts, MonotonicClock, Outcome, WallAnchor};
 use nomoat_results::manifest::{
-    Accelerator, Clock, Command, Cpu, Engine as EngineFacts, Harness, Host, System, Told, TraceInfo, WallAnchor as AnchorWire, Workload,
+    Accelerator, Clock, ColdStart, Command, Cpu, Engine as EngineFacts, Harness, Host, System, Told, TraceInfo, WallAnchor as AnchorWire,
+    Workload,
 };
 use nomoat_results::{Manifest, TableContext, rfc3339_utc};
 use std::path::Path;
@@ -49,7 +51,7 @@ pub fn begin(setup: &Setup, engine: &Engine, schedule: &Schedule, load: &str, ru
         rustc: env(env!("NOMOAT_RUSTC")),
     };
     manifest.command = Command {
-        argv_redacted: redacted(std::env::args_os().map(|word| word.to_string_lossy().into_owned())),
+        argv_redacted: scrubbed(setup, redacted(std::env::args_os().map(|word| word.to_string_lossy().into_owned()))),
         config: resolved(setup, rule.load, rule.warmup, rule.limit),
     };
     manifest.clock = Clock {
@@ -95,6 +97,8 @@ pub fn begin(setup: &Setup, engine: &Engine, schedule: &Schedule, load: &str, ru
         told: engine.can.told.iter().map(|(name, t)| (name.clone(), Told { value: t.value.clone(), source: t.source.clone() })).collect(),
         probed: engine.can.probed.clone(),
         shares_host: engine.info.shares_host,
+        launched: engine.born.as_ref().map(|(launched, _)| launched.clone()),
+        cold_start: engine.born.as_ref().map(|(_, cold_start)| cold_start.clone()),
     };
     manifest.system = System {
         accelerators: setup.accelerators.iter().map(|(name, count)| Accelerator { name: name.clone(), count: *count }).collect(),
@@ -137,7 +141,29 @@ fn resolved(setup: &Setup, load: Load, warmup: Warmup, limit: Limit) -> serde_js
     args.requests = limit.requests;
     // How a run talks while it runs is no part of what it measured.
     args.quiet = false;
+    if let Some(plan) = &setup.launch {
+        // Its address was that of one launch, and a repetition loads the same model again.
+        args.url = vec![];
+        args.model.clone_from(&plan.model);
+        let secrets = plan.secrets();
+        for text in [&mut args.launch_args, &mut args.launch_command].into_iter().flatten() {
+            *text = secrets.scrub(text);
+        }
+    }
     config::to_map(&args)
+}
+
+/// The command line without what a started engine was given and no file may hold.
+fn scrubbed(setup: &Setup, argv: Vec<String>) -> Vec<String> {
+    let Some(plan) = &setup.launch else { return argv };
+    let secrets = plan.secrets();
+    let hide = |word: &str| match word.split_once('=') {
+        Some(("--launch-env", pair)) => format!("--launch-env={}", redacted_pair(pair)),
+        _ => redacted_pair(word),
+    };
+    let is_variable = |i: usize, word: &str| word.starts_with("--launch-env=") || (i > 0 && argv[i - 1] == "--launch-env");
+    let word = |(i, word): (usize, &String)| secrets.scrub(&if is_variable(i, word) { hide(word) } else { word.clone() });
+    argv.iter().enumerate().map(word).collect()
 }
 
 fn redacted(argv: impl Iterator<Item = String>) -> Vec<String> {
@@ -181,6 +207,7 @@ pub fn context(manifest: &Manifest, dir: &Path, next: &str) -> TableContext {
         ),
         format!("stamps: {}", manifest.clock.stamp_source),
     ];
+    below.extend(engine.launched.iter().zip(&engine.cold_start).map(|(launched, start)| started(&launched.engine, start)));
     below.extend(engine.notes.iter().map(|n| format!("note: {n}")));
     if let Some(trace) = &workload.trace {
         below.extend(trace.losses.iter().map(|l| format!("trace: {l}")));
@@ -202,6 +229,16 @@ pub fn context(manifest: &Manifest, dir: &Path, next: &str) -> TableContext {
         calibration: manifest.calibration.as_ref().and_then(calibration),
         next: (!next.is_empty()).then(|| next.to_owned()),
     }
+}
+
+/// How long a started engine took, in a line.
+fn started(name: &str, start: &ColdStart) -> String {
+    let first = start.first_token_ns.map_or("no first token".into(), |ns| format!("first token after {}", Nanos(ns)));
+    format!(
+        "cold start of {name}: port open after {}, ready after {}, {first}, all from the start of its process",
+        Nanos(start.port_open_ns),
+        Nanos(start.ready_ns)
+    )
 }
 
 /// The load host in a line: what it is, and of its set-up what is out of the ordinary.

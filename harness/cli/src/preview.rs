@@ -1,12 +1,14 @@
 //! `--dry-run`: what would be sent, without connecting.
 
 use crate::exit::Failure;
+use crate::launch::{without_ourselves, words};
 use crate::manifest::{ASSUMED_TPOT, ASSUMED_TTFT};
 use crate::setup::{Mode, Setup};
 use nomoat_core::cost::Pricing;
 use nomoat_core::schedule::Load;
 use nomoat_core::units::Nanos;
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// Bytes of a request around its prompt: head and the JSON's keys.
 const HEAD_BYTES: u64 = 420;
@@ -24,6 +26,10 @@ pub fn preview(setup: &Setup) -> Result<String, Failure> {
         }
     };
     let mut text = String::new();
+    if let Some(plan) = &setup.launch {
+        let command = plan.secrets().scrub(&without_ourselves(&words::join(&plan.argv(Path::new("SCRATCH"))?)));
+        let _ = writeln!(text, "{:<26}{command}\n", "would be started");
+    }
     for load in loads {
         describe(setup, load, &mut text)?;
     }

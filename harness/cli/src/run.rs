@@ -3,10 +3,11 @@
 use crate::args::RunArgs;
 use crate::config;
 use crate::exit::{Exit, Failure};
+use crate::launch::{self, Running};
 use crate::measure::{Bench, Measured};
 use crate::output::put;
 use crate::setup::{Mode, Setup};
-use crate::{advice, ctrl_c, preview, target};
+use crate::{advice, cold_start, ctrl_c, preview, target};
 use nomoat_core::report::RunReport;
 use nomoat_core::schedule::Load;
 use nomoat_core::slo::Slo;
@@ -19,12 +20,28 @@ pub fn run(flags: RunArgs, file: Option<&Path>) -> Result<Exit, Failure> {
     let args = config::resolve(flags, file)?;
     let dry_run = args.dry_run;
     let mut setup = Setup::new(args)?;
+    cold_start::check(&setup)?;
     if dry_run {
         put(&preview::preview(&setup)?);
         return Ok(Exit::Ok);
     }
     let (stop_handle, stop) = ctrl_c::install()?;
-    let engine = target::connect(&mut setup, stop.clone())?;
+    if let Some(action) = setup.args.cold_start.clone() {
+        return cold_start::cold_start(setup, &action, &stop);
+    }
+    // Kept to the end: dropping it stops the engine, whatever happens in between.
+    let mut running = None;
+    if let Some(plan) = setup.launch.clone() {
+        let folder = launch::folder(&setup, &format!("launch-{}", plan.engine))?;
+        running = Some(Running::start(&setup, &plan, &folder.join("engine.log"), &stop)?);
+    }
+    let mut engine = target::connect(&mut setup, stop.clone()).map_err(|failure| match &running {
+        Some(running) => running.blamed(failure),
+        None => failure,
+    })?;
+    if let Some(running) = &running {
+        engine.is_child(running, &setup.out);
+    }
     let loads = match setup.mode.clone() {
         Mode::Single(load) => vec![load],
         Mode::Ladder(rungs) => rungs.into_iter().map(|concurrency| Load::Closed { concurrency, think: Nanos::ZERO }).collect(),
@@ -43,6 +60,10 @@ pub fn run(flags: RunArgs, file: Option<&Path>) -> Result<Exit, Failure> {
     }
     let text = render(&setup, &engine, &measured)?;
     put(&text);
+    if let Some(ended) = running.and_then(Running::stop) {
+        eprintln!("nomoat: {ended}");
+        left_out = left_out.worst(Exit::Unreachable);
+    }
     let exit = measured.iter().fold(left_out, |exit, (_, m)| exit.worst(outcome(&m.report, setup.slo)));
     // A budget that is spent ends a run as it was meant to: a part of it is missing, and nobody interrupted it.
     let exit = if exit == Exit::Interrupted && bench.is_spent() { Exit::Partial } else { exit };

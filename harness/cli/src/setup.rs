@@ -4,6 +4,7 @@ use crate::args::RunArgs;
 use crate::config::choose;
 use crate::exit::{Exit, Failure};
 use crate::geometry;
+use crate::launch::plan::Plan;
 use nomoat_core::arrival::ArrivalProcess;
 use nomoat_core::cost::Pricing;
 use nomoat_core::kv::KvGeometry;
@@ -89,6 +90,8 @@ pub struct Setup {
     pub catalog: Arc<Catalog>,
     /// What the endpoint is declared to be.
     pub engine: Option<Arc<EngineSpec>>,
+    /// The engine to start for the run.
+    pub launch: Option<Plan>,
     pub labels: BTreeMap<String, String>,
     pub out: PathBuf,
     pub format: Format,
@@ -103,6 +106,17 @@ impl Setup {
 
     /// Checks `args`.
     pub fn new(mut args: RunArgs) -> Result<Self, Failure> {
+        let catalog = catalog(args.engines.as_deref())?;
+        let known = |flag: &str, name: Option<&String>| {
+            name.map(|name| catalog.get(name)).transpose().map_err(|e| Failure::usage(format!("{flag}: {e}")))
+        };
+        let started = known("--launch", args.launch.as_ref())?;
+        let launch = Plan::new(&args, started.as_deref())?;
+        if let Some(plan) = &launch {
+            // From here on it is an endpoint like any other; manifests get the settings back as they were given.
+            args.url = vec![plan.url.clone()];
+            args.model.clone_from(&plan.served_name);
+        }
         let inferred = if args.url.is_empty() { "local" } else { "http" };
         let backend = choose("--backend", args.backend.as_deref().unwrap_or(inferred), &["local", "http"])?.to_owned();
         if backend == "http" && args.url.is_empty() {
@@ -126,9 +140,7 @@ impl Setup {
             return Err(Failure::usage("--engine says what an endpoint is; it needs --url"));
         }
         args.backend = Some(backend);
-        let catalog = catalog(args.engines.as_deref())?;
-        let engine =
-            args.engine.as_deref().map(|name| catalog.get(name)).transpose().map_err(|e| Failure::usage(format!("--engine: {e}")))?;
+        let engine = known("--engine", args.engine.as_ref())?.or(started.filter(|_| launch.as_ref().is_some_and(|plan| plan.is_known)));
         let seed = *args.seed.get_or_insert(DEFAULT_SEED);
         let shape = shape(&args)?;
         let trace = trace(&args, shape, seed)?;
@@ -152,6 +164,7 @@ impl Setup {
             shape,
             catalog,
             engine,
+            launch,
             speed: args.speed.unwrap_or(1.0),
             warmup,
             limit,

@@ -2,13 +2,17 @@
 
 use crate::agree::{Found, agree};
 use crate::exit::{Exit, Failure};
+use crate::launch::{Running, Watched};
 use crate::setup::Setup;
 use nomoat_core::backend::{Backend, BackendInfo, Capabilities, EngineVersion};
 use nomoat_core::request::OutputLength;
 use nomoat_core::schedule::Load;
+use nomoat_core::units::Nanos;
 use nomoat_drive::{MonotonicClock, Stop};
 use nomoat_http::{HttpBackend, HttpConfig, HttpVersion, Secret};
 use nomoat_local::{LocalBackend, LocalConfig};
+use nomoat_results::manifest::{ColdStart, Launched};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +39,19 @@ pub struct Engine {
     pub version: EngineVersion,
     /// What it can do.
     pub can: Capabilities,
+    /// When the first token of its first answer to us arrived.
+    pub first_token: Option<Nanos>,
+    /// How it was started and how long that took, where we did.
+    pub born: Option<(Launched, ColdStart)>,
+}
+
+impl Engine {
+    /// Takes note that it is `running` as our child: its memory is read beside its metrics, and manifests tell of its start.
+    pub fn is_child(&mut self, running: &Running, out: &Path) {
+        let watch = |inner: Arc<dyn Backend>| Arc::new(Watched::new(inner, running.id())) as Arc<dyn Backend>;
+        self.backends = std::mem::take(&mut self.backends).into_iter().map(watch).collect();
+        self.born = Some((running.launched(out), running.cold_start(self.first_token)));
+    }
 }
 
 /// Makes the backend, asks it for its version and probes it.
@@ -86,7 +103,8 @@ pub fn connect(setup: &mut Setup, mut stop: Stop) -> Result<Engine, Failure> {
         setup.http = first.speaks();
         setup.args.http = Some(if setup.http == HttpVersion::Two { "2" } else { "1" }.into());
     }
-    Ok(Engine { backends, targets, local, over_http, info, version, can })
+    let first_token = over_http.first().and_then(|backend| backend.first_token());
+    Ok(Engine { backends, targets, local, over_http, info, version, can, first_token, born: None })
 }
 
 /// What each of them is and can do, asked one after the other.
@@ -100,7 +118,8 @@ async fn ask(backends: &[Arc<dyn Backend>]) -> Result<Vec<Found>, Failure> {
     Ok(found)
 }
 
-fn http_config(setup: &Setup, url: &str) -> HttpConfig {
+/// How an endpoint is reached.
+pub fn http_config(setup: &Setup, url: &str) -> HttpConfig {
     let args = &setup.args;
     HttpConfig {
         url: url.to_owned(),

@@ -74,6 +74,10 @@ pub mod names {
     pub const HARNESS_INVOLUNTARY: &str = "harness.involuntary_switches_total";
     /// Periods in which the CPU quota of a control group around this process was used up; absent where there is no quota.
     pub const HARNESS_THROTTLED: &str = "harness.throttled_periods_total";
+    /// Resident memory of an engine that nomoat started, all its processes; pages that several share count in each.
+    pub const ENGINE_RESIDENT: &str = "engine.resident_bytes";
+    /// Processes of an engine that nomoat started.
+    pub const ENGINE_PROCESSES: &str = "engine.processes";
     /// Requests running in the engine.
     pub const RUNNING: &str = "engine.running";
     /// Requests waiting in the engine.

@@ -57,6 +57,9 @@ impl Generation<'_, '_> {
         if !allowed {
             return self.refuse(Answer::error(401, None, "the key is missing or wrong; send authorization: Bearer KEY")).await;
         }
+        if let Some(closed) = self.worker.shared.doors.closed(now()) {
+            return self.refuse(closed).await;
+        }
         let mut ask = match Ask::read(endpoint, body, script) {
             Ok(ask) => ask,
             Err(refusal) => return self.refuse(Answer::error(refusal.status, refusal.param, &refusal.message)).await,

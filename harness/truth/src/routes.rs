@@ -2,6 +2,7 @@
 
 use crate::answer::Answer;
 use crate::ask::Endpoint;
+use crate::clock::now;
 use crate::conn::{Conn, Gone, Incoming};
 use crate::generate::{Next, generate};
 use crate::http2;
@@ -51,6 +52,11 @@ pub async fn answer(worker: &Worker, peer: &mut Peer<'_>, incoming: Incoming) ->
     if let (Some(endpoint), "POST") = (endpoint, incoming.method.as_str()) {
         return generate(worker, peer, incoming, endpoint, allowed).await;
     }
+    let (script, at) = (&shared.script, now());
+    if let Some(answer) = shared.doors.control(script.sleep, &incoming.method, &incoming.path, at, script.waking) {
+        let done = peer.answer(&answer).await;
+        return if incoming.close || done.is_err() { Next::Close } else { Next::Keep };
+    }
     let done = match (incoming.method.as_str(), incoming.path.as_str()) {
         ("GET", "/truth/log") => send_log(worker, peer).await,
         ("GET", path) => {
@@ -69,6 +75,9 @@ pub async fn answer(worker: &Worker, peer: &mut Peer<'_>, incoming: Incoming) ->
 /// The routes whose answer is one page.
 fn plain(worker: &Worker, path: &str, allowed: bool) -> Answer {
     let script = &worker.shared.script;
+    if let ("/health" | "/v1/models", Some(closed)) = (path, worker.shared.doors.loading(now())) {
+        return closed;
+    }
     match path {
         "/health" => Answer::text(String::new()),
         "/version" => Answer::json(200, serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }).to_string()),

@@ -6,6 +6,7 @@ use crate::error::TruthError;
 use crate::fault::Fault;
 use crate::jitter::Jitter;
 use crate::pause::{Freeze, Stall};
+use crate::sleep::Sleep;
 use crate::text::{self, parse_duration};
 use nomoat_core::units::Nanos;
 use serde::{Deserialize, Serialize};
@@ -100,6 +101,15 @@ pub struct Script {
     pub block_size: u32,
     /// KV blocks, for the metrics page. Nothing is refused when they run out; the gauge then stays at 1.
     pub kv_blocks: u32,
+    /// From its start it answers 503 for so long, with `retry-after`.
+    #[serde(with = "text::duration")]
+    pub loading: Nanos,
+    /// The same after it was woken.
+    #[serde(with = "text::duration")]
+    pub waking: Nanos,
+    /// What the routes do that put it to sleep and wake it.
+    #[serde(with = "text")]
+    pub sleep: Sleep,
 }
 
 impl Default for Script {
@@ -123,13 +133,16 @@ impl Default for Script {
             fault_every: 1,
             block_size: 16,
             kv_blocks: 65_536,
+            loading: Nanos::ZERO,
+            waking: Nanos::ZERO,
+            sleep: Sleep::default(),
         }
     }
 }
 
 impl Script {
     /// The keys of [`Self::parse`], which are the fields.
-    pub const KEYS: [&'static str; 18] = [
+    pub const KEYS: [&'static str; 21] = [
         "model",
         "max_model_len",
         "ttft",
@@ -148,6 +161,9 @@ impl Script {
         "fault_every",
         "block_size",
         "kv_blocks",
+        "loading",
+        "waking",
+        "sleep",
     ];
 
     /// Reads `key=value,key=value` over the default, such as `ttft=50ms,itl=10ms,fault=close_after:3`. Empty text is the default.
@@ -195,6 +211,9 @@ impl Script {
             "fault_every" => self.fault_every = number(key, value)?,
             "block_size" => self.block_size = number(key, value)?,
             "kv_blocks" => self.kv_blocks = number(key, value)?,
+            "loading" => self.loading = parse_duration(value)?,
+            "waking" => self.waking = parse_duration(value)?,
+            "sleep" => self.sleep = value.parse()?,
             _ => return Err(format!("unknown key `{key}`; there are {}", Self::KEYS.join(", "))),
         }
         Ok(())
@@ -206,7 +225,7 @@ impl Script {
     /// A [`TruthError::Script`] that names the field.
     pub fn check(&self) -> Result<(), TruthError> {
         let wrong = |what: &str| Err(TruthError::Script(what.to_owned()));
-        let mut durations = vec![self.ttft, self.itl, self.role_delay];
+        let mut durations = vec![self.ttft, self.itl, self.role_delay, self.loading, self.waking];
         durations.extend(self.stall.map(|stall| stall.lasts));
         durations.extend(self.freeze.into_iter().flat_map(|freeze| [freeze.at, freeze.lasts]));
         if durations.into_iter().any(|d| d < Nanos::ZERO || d > Nanos::from_secs(86_400)) {
@@ -277,7 +296,7 @@ mod tests {
 
     #[test]
     fn scripts_read() {
-        let script = Script::parse("ttft=50ms, itl=1.5ms,jitter=uniform:0.25,seed=7,tokens_per_chunk=4,role_chunk=false,role_delay=1ms,reasoning_tokens=3,reasoning_field=reasoning,stall=10:2s,freeze=20s:10s,output_tokens=9,fault=close_after:3,fault_every=5,model=m,max_model_len=99,block_size=8,kv_blocks=100").unwrap();
+        let script = Script::parse("ttft=50ms, itl=1.5ms,jitter=uniform:0.25,seed=7,tokens_per_chunk=4,role_chunk=false,role_delay=1ms,reasoning_tokens=3,reasoning_field=reasoning,stall=10:2s,freeze=20s:10s,output_tokens=9,fault=close_after:3,fault_every=5,model=m,max_model_len=99,block_size=8,kv_blocks=100,loading=3s,waking=4s,sleep=ignored").unwrap();
         let expected = Script {
             model: "m".to_owned(),
             max_model_len: 99,
@@ -297,6 +316,9 @@ mod tests {
             fault_every: 5,
             block_size: 8,
             kv_blocks: 100,
+            loading: Nanos::from_secs(3),
+            waking: Nanos::from_secs(4),
+            sleep: Sleep::Ignored,
         };
         assert_eq!(script, expected);
         let json = serde_json::to_string(&script).unwrap();

@@ -13,6 +13,7 @@ use crate::play::Play;
 use crate::routes::serve;
 use crate::row::LogRow;
 use crate::script::Script;
+use crate::sleep::Doors;
 use crate::timer::Timers;
 use crate::tls;
 use nomoat_core::units::Nanos;
@@ -74,6 +75,8 @@ impl Default for Config {
 
 /// What all threads share.
 pub struct Shared {
+    /// Whether anything is served.
+    pub doors: Doors,
     pub script: Script,
     pub play: Option<Play>,
     pub api_key: Option<String>,
@@ -134,7 +137,9 @@ impl Truth {
         let tls = config.tls.then(tls::acceptor).transpose().map_err(TruthError::Tls)?;
         raise_file_limit();
         let (listener, addr) = listen(config.listen).map_err(|source| TruthError::Listen { addr: config.listen, source })?;
+        let epoch = now();
         let shared = Arc::new(Shared {
+            doors: Doors::new(epoch + config.script.loading),
             script: config.script,
             play: config.play,
             api_key: config.api_key,
@@ -142,7 +147,7 @@ impl Truth {
             log: log.clone(),
             streams: config.streams,
             tls,
-            epoch: now(),
+            epoch,
             ordinals: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
         });

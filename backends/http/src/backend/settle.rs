@@ -65,6 +65,7 @@ impl HttpBackend {
                 encoder.extra = self.extra(spec, dressed);
                 match preflight(&self.route, &encoder, self.config.first_answer.unwrap_or(CONTROL_TIMEOUT)).await {
                     Ok(Attempt::Accepted(answered)) => {
+                        self.came(&answered);
                         let mut notes = vec![];
                         if asked && !exact {
                             notes.push(if forces {
@@ -87,7 +88,7 @@ impl HttpBackend {
                         notes.extend(answered.notes.iter().cloned());
                         return self.try_length(encoder, spec, &answered, notes).await;
                     }
-                    Ok(Attempt::Refused { status, said }) => {
+                    Ok(Attempt::Refused { status, said, .. }) => {
                         let prompt = if way.ids { "with token ids" } else { "with text" };
                         refusals.push(format!("{} {prompt}: HTTP {status}{said}", way.protocol.name()));
                         // What no other body will change.
@@ -147,7 +148,7 @@ impl HttpBackend {
                     Some(PROBE_TOKENS) => return Length::Kept,
                     got => missed = got.unwrap_or(0),
                 },
-                Ok(Attempt::Refused { status, said }) => return Length::Untold(format!("HTTP {status}{said}")),
+                Ok(Attempt::Refused { status, said, .. }) => return Length::Untold(format!("HTTP {status}{said}")),
                 Err(ControlError::Unreachable(why) | ControlError::Tls(why) | ControlError::Garbled(why)) => return Length::Untold(why),
             }
         }

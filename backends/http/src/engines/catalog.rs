@@ -1,5 +1,7 @@
 //! All descriptions: those of this crate, then a user's folder, whose files replace by name.
 
+use super::cold::ColdStartSpec;
+use super::launch::LaunchSpec;
 use super::look::{Look, Pages};
 use super::spec::{EngineSpec, Kind};
 use crate::metrics::Reader;
@@ -159,6 +161,8 @@ fn extended(table: &toml::Table, all: &BTreeMap<String, (String, toml::Table)>) 
 }
 
 fn check(name: &str, spec: &EngineSpec) -> Result<(), String> {
+    LaunchSpec::read(&spec.launch)?;
+    ColdStartSpec::read(&spec.cold_start)?;
     if spec.name != name {
         return Err(format!("`name` is `{}` and the file's name says `{name}`", spec.name));
     }
@@ -253,6 +257,8 @@ mod tests {
         check(&format!("{head}colour = \"red\"\n"), &["colour"]);
         check(&format!("{head}[[detect]]\njson = \"/a\"\n"), &["host, path, metric, get"]);
         check(&format!("{head}[auth]\nheader = \"X\"\n"), &["scheme"]);
+        check(&format!("{head}[launch]\nready = []\n"), &["[launch]", "`command` is missing"]);
+        check(&format!("{head}[cold_start.nap]\nwarm = []\n"), &["[cold_start]", "cool"]);
         let missing = Catalog::load(Some(Path::new("/nonexistent/engines"))).unwrap_err().to_string();
         assert!(missing.contains("/nonexistent/engines"), "{missing}");
     }

@@ -31,7 +31,7 @@ pub(crate) async fn talk(transport: Transport, route: &Route, wire: &[u8], limit
         let head = answer(&parts);
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-        Ok(Answer { status: head.status, head, headers, body })
+        Ok(Answer { status: head.status, head, headers, body, reads: vec![] })
     };
     // Driven here rather than by a task: the connection ends with the exchange.
     tokio::pin!(driver, exchange);

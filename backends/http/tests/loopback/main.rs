@@ -2,6 +2,7 @@
 //! kept and stale connections; every way an endpoint can be none. Nothing here judges how long anything took.
 #![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
 
+mod aside;
 mod http2;
 mod raw;
 mod relay;

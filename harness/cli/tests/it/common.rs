@@ -122,6 +122,11 @@ impl Running {
         Ended { code: status.code(), stdout: read(&self.stdout), stderr: read(&self.stderr) }
     }
 
+    /// What it said so far.
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap()
+    }
+
     /// Whether it is still there; with what it said if it is not.
     pub fn check_alive(&mut self) {
         if let Some(status) = self.child.try_wait().unwrap() {

@@ -8,6 +8,7 @@
 mod arrows;
 mod audit;
 mod calibrate;
+mod cold_start;
 mod common;
 mod dry_run;
 mod embedded;
@@ -19,5 +20,6 @@ mod help;
 mod hosted;
 mod interrupt;
 mod kernels;
+mod launch;
 mod reconcile;
 mod secrets;

@@ -157,3 +157,31 @@ fn a_taken_address_is_named() {
     assert!(error.to_string().contains(&truth.addr().to_string()), "{error}");
     assert!(matches!(error, TruthError::Listen { .. }));
 }
+
+#[test]
+fn it_sleeps_and_wakes() {
+    let truth = start("ttft=1ms,itl=0ms,waking=1h");
+    let mut client = Client::new(truth.addr());
+    let sleeps = |client: &mut Client| client.get("/is_sleeping").json()["is_sleeping"].as_bool().unwrap();
+    assert_eq!(client.chat(1, "").events().len(), 2);
+    assert_eq!((client.post("/sleep?level=1", "", "").status, sleeps(&mut client)), (200, true));
+    assert_eq!((client.chat(1, "").status, client.get("/health").status), (503, 200));
+    assert_eq!((client.post("/wake_up", "", "").status, sleeps(&mut client)), (200, false));
+    let loading = client.chat(1, "");
+    assert_eq!((loading.status, client.get("/health").status), (503, 503));
+    let seconds: u32 = loading.header("retry-after").unwrap().parse().unwrap();
+    assert!(seconds <= 3_600, "{seconds}");
+    let rows = truth.log();
+    assert_eq!(rows.iter().map(|row| row.status).collect::<Vec<_>>(), [200, 503, 503], "refusals are rows");
+}
+
+#[test]
+fn some_servers_do_not_sleep() {
+    let truth = start("sleep=ignored,ttft=1ms");
+    let mut client = Client::new(truth.addr());
+    assert_eq!(client.post("/sleep", "", "").status, 200);
+    assert_eq!((client.get("/is_sleeping").json()["is_sleeping"].as_bool(), client.chat(1, "").status), (Some(false), 200));
+    let truth = start("sleep=absent");
+    let mut client = Client::new(truth.addr());
+    assert_eq!((client.post("/sleep", "", "").status, client.get("/is_sleeping").status), (404, 404));
+}
