@@ -15,6 +15,7 @@ mod conform;
 mod control;
 mod encoder;
 mod http2;
+mod lent;
 mod preflight;
 mod said;
 mod scrape;
