@@ -150,7 +150,7 @@ const COMPLAINT_LENGTH: usize = 300;
 pub struct EventSink {
     clock: Arc<dyn Clock>,
     live: Arc<Live>,
-    /// Told to the timeout watcher, which cannot look into a sink that the future has borrowed.
+    /// Told to whoever watches deadlines, who cannot look into a sink that the future has borrowed.
     first_token_seen: Arc<AtomicBool>,
     record: RequestRecord,
     hash: OutputHash,
@@ -204,10 +204,10 @@ impl EventSink {
         self.read = Read::default();
         self.text = keep_text.then(String::new);
         self.notify_first = None;
-        self.first_token_seen = Arc::default();
+        self.first_token_seen.store(false, Ordering::Relaxed);
     }
 
-    /// Becomes true at the first token.
+    /// Is true from the first token of a request to the beginning of the next.
     pub fn first_token_flag(&self) -> Arc<AtomicBool> {
         self.first_token_seen.clone()
     }
