@@ -169,6 +169,8 @@ struct Read {
     number: u32,
     events: u32,
     tokens: u32,
+    /// As the progress line counts: what the endpoint tells, else events.
+    counted: u64,
     has_first: bool,
 }
 
@@ -331,7 +333,7 @@ impl EventSink {
         if let Some(text) = &mut self.text {
             text.push_str(&String::from_utf8_lossy(event.text));
         }
-        self.live.tokens.fetch_add(u64::from(event.tokens.unwrap_or(1)), Ordering::Relaxed);
+        self.read.counted += u64::from(event.tokens.unwrap_or(1));
     }
 
     /// Token counts, as the endpoint reports them so far.
@@ -406,8 +408,11 @@ impl EventSink {
             self.record.coalesced += self.read.tokens;
             self.record.first_coalesced |= self.read.has_first;
         }
-        self.read.events = 0;
-        self.read.tokens = 0;
+        // Once per read: an addition that all shards share costs as much as the rest of a token.
+        if self.read.counted > 0 {
+            self.live.tokens.fetch_add(self.read.counted, Ordering::Relaxed);
+        }
+        (self.read.events, self.read.tokens, self.read.counted) = (0, 0, 0);
     }
 }
 
