@@ -9,7 +9,7 @@ use crate::priority;
 use crate::sampler::Sampler;
 use crate::shard::{Opening, Shard, ShardConfig, ShardEnd, waits_for_first_tokens};
 use crate::stop::{Stop, StopHandle};
-use crate::supply::{Maker, Supply};
+use crate::supply::{Maker, Supply, is_small};
 use crate::window::WindowState;
 use nomoat_core::backend::{Backend, Offer};
 use nomoat_core::clock::Clock;
@@ -127,6 +127,7 @@ pub fn run(
         opening: OnceLock::new(),
     });
     let mut threads = vec![];
+    let small = is_small(&plan.schedule);
     for index in 0..shards {
         let streams = plan.schedule.streams(ShardId(index), shards);
         let config = ShardConfig {
@@ -148,10 +149,11 @@ pub fn run(
             // What can fail is made before the gate, and every shard passes it either way: nobody waits for one that broke.
             priority::wake_soon();
             let made = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(TASKS_PER_LOOK).build();
-            let supply = Supply::threaded(index, Maker::new(streams, config.endpoints.clone()));
+            let local = tokio::task::LocalSet::new();
+            let maker = Maker::new(streams, config.endpoints.clone());
+            let supply = if small { Supply::beside(&local, maker) } else { Supply::threaded(index, maker) };
             let opening = gate.pass();
             let (runtime, supply) = (made?, supply?);
-            let local = tokio::task::LocalSet::new();
             local.block_on(&runtime, async move { Ok(Shard::run(config, opening, supply, Pacer::precise()?).await) })
         };
         threads.push(std::thread::Builder::new().name(format!("shard-{index}")).spawn(body).map_err(failed("a shard"))?);

@@ -12,7 +12,7 @@ use nomoat_core::backend::{LiveTurn, Payload, Prepared};
 use nomoat_core::clock::Clock;
 use nomoat_core::event::{EventSink, Live, RequestError, unsent};
 use nomoat_core::prompt::Prompt;
-use nomoat_core::record::{ErrorCode, Moments, RequestRecord, Status, Tokens};
+use nomoat_core::record::{ErrorCode, Moments, Phase, RequestRecord, Status, Tokens};
 use nomoat_core::request::{RequestId, ShardId};
 use nomoat_core::schedule::{Due, Schedule};
 use nomoat_core::trace::Moment;
@@ -330,11 +330,17 @@ impl Shard {
         if let Some(digest) = ready.digest {
             self.end.offered = self.end.offered.wrapping_add(u64::from_le_bytes(digest.0[..8].try_into().expect("8 of 32 bytes")));
         }
+        self.start(due, ready, phase);
+        // After it: what is due goes before anything is made.
         if self.config.lanes > 0 {
             self.supply.ask(stream);
         } else {
             self.top_up();
         }
+    }
+
+    fn start(&mut self, due: Nanos, ready: Box<Ready>, phase: Phase) {
+        let id = ready.entry.request.id;
         let start = self.config.clock.now();
         let mut record = RequestRecord { phase, ..self.blank(&ready, due) };
         if self.in_flight >= self.config.max_in_flight {
