@@ -1,7 +1,7 @@
 //! A run from its plan to its outcome.
 
 use crate::clock::{MonotonicClock, WallAnchor, process_cpu};
-use crate::collect::{Collector, Progress, RecordSink};
+use crate::collect::{Collector, Progress, RecordSink, SPARE_RECORDS};
 use crate::endpoints::Endpoints;
 use crate::flight::Timeouts;
 use crate::pacer::Pacer;
@@ -18,6 +18,7 @@ use nomoat_core::request::ShardId;
 use nomoat_core::sample::{RunEvent, Sample};
 use nomoat_core::schedule::{Load, Schedule};
 use nomoat_core::units::Nanos;
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Barrier, Mutex, OnceLock, PoisonError};
 
 /// From "every shard is ready" to the first due: time to make the first requests ready.
@@ -115,12 +116,13 @@ pub fn run(
     };
     let (stopper, stop) = stopping;
     let endpoints = Arc::new(Endpoints::new(backends, &plan.schedule, &plan.offer));
-    let (collector, records) = Collector::start(sink, progress, stopper.clone()).map_err(failed("the collector"))?;
+    let shards = plan.used_shards();
+    let (returns, spare): (Vec<_>, Vec<_>) = (0..shards).map(|_| sync_channel(SPARE_RECORDS)).unzip();
+    let (collector, records) = Collector::start(sink, progress, stopper.clone(), returns).map_err(failed("the collector"))?;
     let sampler = Sampler::start(endpoints.telemetry(), backends.len() > 1, clock.clone(), plan.sample_every, records.clone())
         .map_err(failed("the sampler"))?;
     let before = WallAnchor::now();
     let rule = plan.schedule.rule();
-    let shards = plan.used_shards();
     let gate = Arc::new(Gate {
         ready: Barrier::new(usize::from(shards) + 1),
         open: Barrier::new(usize::from(shards) + 1),
@@ -128,13 +130,14 @@ pub fn run(
     });
     let mut threads = vec![];
     let small = is_small(&plan.schedule);
-    for index in 0..shards {
+    for (index, spare) in (0..shards).zip(spare) {
         let streams = plan.schedule.streams(ShardId(index), shards);
         let config = ShardConfig {
             shard: ShardId(index),
             endpoints: endpoints.clone(),
             clock: clock.clone(),
             records: records.clone(),
+            spare,
             live: live.clone(),
             timeouts: plan.timeouts,
             max_in_flight: share(plan.max_in_flight, index, shards),

@@ -22,7 +22,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -36,6 +36,8 @@ pub(crate) struct ShardConfig {
     pub endpoints: Arc<Endpoints>,
     pub clock: Arc<dyn Clock>,
     pub records: SyncSender<Kept>,
+    /// Kept records, for their memory.
+    pub spare: Receiver<Box<RequestRecord>>,
     pub live: Arc<Live>,
     pub timeouts: Timeouts,
     /// Requests in flight above which a due request is dropped.
@@ -128,6 +130,7 @@ pub(crate) struct Shard {
     waiting: Waiting<(usize, Box<Ready>)>,
     backlog: VecDeque<(Nanos, Box<Ready>, RequestRecord)>,
     /// Those that are free, by endpoint: a channel leads to one.
+    #[expect(clippy::vec_box, reason = "every request takes one into its flight and brings it back, and a slot is not small")]
     slots: Vec<Vec<Box<Slot>>>,
     /// Of all slots, free or in flight.
     leashes: Vec<Rc<Leash>>,
@@ -461,7 +464,10 @@ impl Shard {
 
     fn blank(&self, ready: &Ready, due: Nanos) -> RequestRecord {
         let r = &ready.entry.request;
+        let RequestRecord { chunk_gaps, chunk_tokens, .. } = self.config.spare.try_recv().map_or_else(|_| RequestRecord::default(), |r| *r);
         RequestRecord {
+            chunk_gaps,
+            chunk_tokens,
             request: r.id,
             session: r.session,
             turn: r.turn,

@@ -152,6 +152,7 @@ impl Case {
                 endpoints: endpoints.clone(),
                 clock,
                 records,
+                spare: sync_channel(0).1,
                 live: Arc::new(Live::default()),
                 timeouts: Timeouts { total: self.timeout, first_token: None },
                 max_in_flight: self.max_in_flight,
@@ -368,7 +369,7 @@ impl RecordSink for Null {
 #[test]
 fn a_sink_that_fails_stops_the_run() {
     let (handle, stop) = StopHandle::new();
-    let (collector, records) = crate::collect::Collector::start(Box::new(Null), Arc::default(), handle).unwrap();
+    let (collector, records) = crate::collect::Collector::start(Box::new(Null), Arc::default(), handle, vec![]).unwrap();
     records.send(Kept::Record(Box::default())).unwrap();
     drop(records);
     assert!(collector.finish().unwrap_err().to_string().contains("disk full"));
