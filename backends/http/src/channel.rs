@@ -3,6 +3,7 @@
 
 use crate::body::{BodyDecoder, BodyError, Head, MAX_HEAD};
 use crate::encoder::Secret;
+use crate::lent::Lent;
 use crate::protocol::Protocol;
 use crate::retry::Declined;
 use crate::said::{complain, said};
@@ -11,14 +12,13 @@ use crate::transport::{Route, Transport};
 use nomoat_core::backend::{BoxFuture, Channel, Payload, Prepared};
 use nomoat_core::event::{EventSink, Finish, RequestError, Stamp};
 use nomoat_core::record::{Connection, ErrorCode, Status};
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
+use tokio::io::ReadBuf;
 
-/// What a connection begins with: enough for a slow stream, of which there may be tens of thousands.
-const SMALL: usize = 4 << 10;
-/// What it grows to when reads fill it: a fast stream is read in few reads.
-const BUFFER: usize = 256 << 10;
 /// Longer than this for TCP and TLS together is a failure of its own kind.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the framing may take to end after the stream has said that it is done. Costs the connection, not the answer.
@@ -30,7 +30,6 @@ pub(crate) struct HttpChannel {
     connection: Option<Transport>,
     /// Whether a connection is kept for the next request.
     keeps: bool,
-    buffer: Vec<u8>,
     decoder: StreamDecoder,
     /// What must not appear in what is told of failures.
     secrets: Vec<Secret>,
@@ -63,15 +62,7 @@ const fn broken(status: Status, code: ErrorCode) -> Broken {
 
 impl HttpChannel {
     pub fn new(route: Arc<Route>, protocol: &'static dyn Protocol, secrets: Vec<Secret>) -> Self {
-        Self {
-            route,
-            connection: None,
-            keeps: true,
-            buffer: vec![0; SMALL],
-            decoder: StreamDecoder::new(protocol),
-            secrets,
-            declined: None,
-        }
+        Self { route, connection: None, keeps: true, decoder: StreamDecoder::new(protocol), secrets, declined: None }
     }
 
     /// Keeps connections from request to request, or opens one for each.
@@ -121,45 +112,38 @@ impl HttpChannel {
         }
     }
 
-    /// Makes room for more when a read left none. What is in the buffer stays.
-    fn grow_if_full(&mut self, filled: usize) {
-        let length = self.buffer.len();
-        if filled == length && length < BUFFER {
-            self.buffer.resize((length * 4).min(BUFFER), 0);
-        }
-    }
-
     /// Reads one response. Gives the finish and whether the connection can be kept.
     async fn receive(&mut self, transport: &mut Transport, events: &mut EventSink, reused: bool) -> Result<(Finish, bool), Broken> {
         let mut reads = Reads::default();
-        let mut filled = 0;
-        let (head, mut body_at, mut stamp) = loop {
-            let (n, stamp) = match reads.next(transport, &mut self.buffer[filled..], events).await {
+        // The beginning of a head that a read cut in two.
+        let mut begun = vec![];
+        let (head, length, mut bytes, mut stamp) = loop {
+            let (mut bytes, stamp) = match reads.next(transport, events).await {
                 Ok(Some(read)) => read,
-                Ok(None) | Err(_) if reused && filled == 0 => return Err(Broken::Stale),
+                Ok(None) | Err(_) if reused && begun.is_empty() => return Err(Broken::Stale),
                 Ok(None) | Err(_) => return Err(broken(Status::Connect, ErrorCode::Reset)),
             };
-            filled += n;
+            if !begun.is_empty() {
+                bytes.prepend(&begun);
+            }
             let head = loop {
-                match Head::parse(&self.buffer[..filled]) {
+                match Head::parse(&bytes) {
                     // An interim head (100, 103): the final one follows, perhaps in the same read.
-                    Ok(Some((head, length))) if (100..200).contains(&head.status) && head.status != 101 => {
-                        self.buffer.copy_within(length..filled, 0);
-                        filled -= length;
-                    }
+                    Ok(Some((head, length))) if (100..200).contains(&head.status) && head.status != 101 => bytes.skip(length),
                     other => break other,
                 }
             };
             match head {
-                Ok(Some((head, length))) => break (head, length, stamp),
-                Ok(None) if filled < MAX_HEAD => self.grow_if_full(filled),
+                Ok(Some((head, length))) => break (head, length, bytes, stamp),
+                Ok(None) if bytes.len() < MAX_HEAD => begun = bytes.to_vec(),
                 Ok(None) => return Err(broken(Status::Protocol, ErrorCode::TooLarge)),
                 Err(_) => return Err(broken(Status::Protocol, ErrorCode::BadHead)),
             }
         };
+        bytes.skip(length);
         events.headers(stamp, Some(head.status));
         if let Err(refused) = head.refusal() {
-            complain(&self.secrets, &format!("HTTP {}{}", head.status, said(&self.buffer[body_at..filled])), events);
+            complain(&self.secrets, &format!("HTTP {}{}", head.status, said(&bytes)), events);
             self.declined = Some((head.status, head.retry_after));
             return Err(refused.into());
         }
@@ -169,7 +153,7 @@ impl HttpChannel {
         let mut spotless;
         loop {
             let decoder = &mut self.decoder;
-            let fed = body.feed(&self.buffer[body_at..filled], &mut |piece: &[u8]| {
+            let fed = body.feed(&bytes, &mut |piece: &[u8]| {
                 done |= decoder.feed(piece, stamp, events).map_err(Failed::Decode)? == Flow::Done;
                 Ok::<_, Failed>(())
             });
@@ -183,13 +167,12 @@ impl HttpChannel {
                 }
             };
             // Bytes behind the body belong to nobody: the next response could not be told from them.
-            spotless = used == filled - body_at;
+            spotless = used == bytes.len();
             if body.is_done() {
                 break;
             }
-            body_at = 0;
-            self.grow_if_full(filled);
-            let read = reads.next(transport, &mut self.buffer, events);
+            drop(bytes);
+            let read = reads.next(transport, events);
             let read = if done {
                 match tokio::time::timeout(AFTER_DONE, read).await {
                     Ok(read) => read,
@@ -206,7 +189,7 @@ impl HttpChannel {
                     }
                     return Ok((self.decoder.end(events)?, false));
                 }
-                Ok(Some((n, at))) => (filled, stamp) = (n, at),
+                Ok(Some((read, at))) => (bytes, stamp) = (read, at),
                 Err(_) => return Err(broken(Status::Truncated, ErrorCode::Reset)),
             }
         }
@@ -256,12 +239,22 @@ struct Reads {
 }
 
 impl Reads {
-    async fn next(&mut self, transport: &mut Transport, buffer: &mut [u8], events: &mut EventSink) -> io::Result<Option<(usize, Stamp)>> {
-        let (n, arrival, number) = transport.read(buffer).await?;
+    async fn next(&mut self, transport: &mut Transport, events: &mut EventSink) -> io::Result<Option<(Lent, Stamp)>> {
+        let bytes = poll_fn(|cx| {
+            let mut bytes = Lent::take();
+            let mut room = ReadBuf::new(bytes.room());
+            ready!(transport.poll_read(cx, &mut room))?;
+            let n = room.filled().len();
+            bytes.fill(n);
+            Poll::Ready(io::Result::Ok(bytes))
+        })
+        .await?;
+        let n = bytes.len();
         if n == 0 {
             // The end of the connection is no byte: it has no stamp.
             return Ok(None);
         }
+        let (arrival, number) = transport.arrival();
         let stamp = match self.last {
             Some((seen, stamp)) if seen == number => {
                 events.continued(n);
@@ -270,6 +263,6 @@ impl Reads {
             _ => events.arrived(n, Some(arrival)),
         };
         self.last = Some((number, stamp));
-        Ok(Some((n, stamp)))
+        Ok(Some((bytes, stamp)))
     }
 }

@@ -16,6 +16,7 @@ mod conform;
 mod control;
 mod encoder;
 mod http2;
+mod lent;
 mod preflight;
 mod retry;
 mod said;

@@ -26,6 +26,7 @@
 
 use crate::protocol::{Count, HoleKind, MAX_VENDOR, Pieces};
 use crate::scan;
+use memchr::memchr2;
 use nomoat_core::event::{TokenKind, Usage};
 use nomoat_core::record::FinishReason;
 use std::ops::Range;
@@ -55,6 +56,8 @@ struct Skeleton {
     finish: Option<FinishReason>,
     several: bool,
     choice: bool,
+    /// No line ends in its literals; values that a match takes have none either.
+    one_line: bool,
     /// When it last fitted.
     used: u64,
 }
@@ -141,11 +144,25 @@ impl Skeletons {
             Some(found) => found,
             None => self.search(data)?,
         };
+        Some(self.matched(data, found))
+    }
+
+    /// The same for one that is of the kind that fitted last and has no line end in it: whoever does not know yet where the event ends
+    /// knows it then. Nothing is learnt or looked for.
+    #[inline]
+    pub fn read_line<'a>(&'a mut self, data: &'a [u8]) -> Option<Match<'a>> {
+        let scratch = &mut self.scratch;
+        let found = self.learnt.get(self.last).filter(|s| s.one_line).and_then(|s| s.read(data, scratch))?;
+        Some(self.matched(data, found))
+    }
+
+    #[inline]
+    fn matched<'a>(&'a mut self, data: &'a [u8], found: Found) -> Match<'a> {
         self.events += 1;
         self.misses = 0;
         let skeleton = &mut self.learnt[self.last];
         skeleton.used = self.events;
-        Some(Match {
+        Match {
             kind: found.kind,
             text: found.text.map_or(&self.scratch.text, |at| &data[at]),
             ids: found.ids,
@@ -154,7 +171,7 @@ impl Skeletons {
             several: skeleton.several,
             choice: skeleton.choice,
             vendor: &self.scratch.vendor,
-        })
+        }
     }
 
     /// Tries every skeleton: first as they are, then with the steady values of another answer.
@@ -208,6 +225,7 @@ impl Skeleton {
             finish: pieces.finish,
             several: pieces.several,
             choice: pieces.choice,
+            one_line: memchr2(b'\n', b'\r', data).is_none(),
             used: now,
         };
         let mut from = 0;
@@ -388,6 +406,27 @@ mod tests {
 
     fn chunk(delta: &str, tail: &str) -> String {
         format!("{{\"id\":\"x1\",\"created\":7,\"choices\":[{{\"index\":0,\"delta\":{{{delta}}}{tail}}}]}}")
+    }
+
+    #[test]
+    fn one_line_of_the_kind_that_fitted_last() {
+        let (plain, other) = (chunk("\"content\":\"a\"", ""), chunk("\"reasoning\":\"a\"", ""));
+        let mut skeletons = learn(&plain);
+        teach(&mut skeletons, &other);
+        let line = |skeletons: &mut Skeletons, data: &str| skeletons.read_line(data.as_bytes()).map(|m| m.text.to_vec());
+        assert_eq!(line(&mut skeletons, &plain), Some(b"a".to_vec()));
+        assert_eq!(line(&mut skeletons, &other), None, "another kind is not looked for");
+        assert!(skeletons.read(other.as_bytes()).is_some());
+        assert_eq!(line(&mut skeletons, &other), Some(b"a".to_vec()));
+        for data in [plain.clone() + "\n\ndata: " + &plain, plain.clone() + "\n", plain.replace(",\"choices", ",\n\"choices")] {
+            assert_eq!(line(&mut skeletons, &data), None, "{data:?}");
+        }
+        // Several `data` lines are joined by line feeds: what is learnt from them says nothing of one line.
+        let joined = plain.replace(",\"choices", ",\n\"choices");
+        let mut skeletons = learn(&joined);
+        assert_eq!(line(&mut skeletons, &joined), None);
+        assert_eq!(text(&mut skeletons, &joined).as_deref(), Some("a"));
+        assert_eq!(line(&mut skeletons, &joined), None);
     }
 
     #[test]

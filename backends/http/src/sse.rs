@@ -138,6 +138,12 @@ impl SseDecoder {
         Ok(())
     }
 
+    /// Whether the next byte begins an event, and nothing before it matters.
+    #[inline]
+    pub fn is_between_events(&self) -> bool {
+        self.bom == BOM.len() && self.line.is_empty() && self.event.is_empty() && !self.has_data && !self.after_cr
+    }
+
     /// The stream is over.
     pub fn finish(&mut self) -> Tail {
         let cut = self.has_data || !self.line.is_empty() || !self.event.is_empty();

@@ -6,7 +6,7 @@
 //! from outside: this file never asks what time it is.
 
 use crate::protocol::{Pieces, Protocol};
-use crate::skeleton::Skeletons;
+use crate::skeleton::{Match, Skeletons};
 use crate::sse::{Frame, Item, MAX_EVENT, SseDecoder, SseError};
 use nomoat_core::event::{EventSink, Finish, RequestError, Silent, Stamp, TokenEvent, TokenKind, Usage};
 use nomoat_core::record::{CountSource, ErrorCode, FinishReason, Status};
@@ -161,6 +161,16 @@ impl StreamDecoder {
     #[inline]
     fn feed_events(&mut self, bytes: &[u8], stamp: Stamp, sink: &mut EventSink) -> Result<(), RequestError> {
         let Self { sse, reader, .. } = self;
+        // One whole event of a known kind, as a server that frames each by itself sends it, needs no cutting: had it a line end inside,
+        // it would not match.
+        if sse.is_between_events()
+            && let Some(data) = bytes.strip_prefix(b"data: ").and_then(|rest| rest.strip_suffix(b"\n\n"))
+            && let Some(found) = reader.skeletons.read_line(data)
+        {
+            reader.answer.items += 1;
+            reader.answer.take(&found, data, &mut reader.vendor, stamp, sink);
+            return Ok(());
+        }
         sse.feed(bytes, &mut |item| reader.item(item, stamp, sink))
     }
 
@@ -215,6 +225,24 @@ struct Answer {
     fallbacks: u64,
 }
 
+impl Answer {
+    /// Takes an event that fitted a skeleton.
+    #[inline]
+    fn take(&mut self, found: &Match<'_>, data: &[u8], vendor: &mut Vec<(&'static str, String)>, stamp: Stamp, sink: &mut EventSink) {
+        self.counter.unreliable |= found.several;
+        let kind = found.kind.ok_or(if found.choice { Silent::Choice } else { Silent::Aside });
+        self.counter.report(kind, found.text, found.ids, found.usage, stamp, sink);
+        self.finish = found.finish.or(self.finish);
+        if !found.vendor.is_empty() {
+            for (key, at) in found.vendor {
+                let json = String::from_utf8_lossy(&data[at.clone()]);
+                keep(vendor, key, &json);
+            }
+            sink.vendor(joined(vendor));
+        }
+    }
+}
+
 impl Reader {
     #[inline]
     fn item(&mut self, item: Item<'_>, stamp: Stamp, sink: &mut EventSink) -> Result<(), RequestError> {
@@ -225,17 +253,7 @@ impl Reader {
         match item {
             Item::Frame(frame) if self.is_learnable(frame) => {
                 if let Some(found) = self.skeletons.read(frame.data) {
-                    self.answer.counter.unreliable |= found.several;
-                    let kind = found.kind.ok_or(if found.choice { Silent::Choice } else { Silent::Aside });
-                    self.answer.counter.report(kind, found.text, found.ids, found.usage, stamp, sink);
-                    self.answer.finish = found.finish.or(self.answer.finish);
-                    if !found.vendor.is_empty() {
-                        for (key, at) in found.vendor {
-                            let json = String::from_utf8_lossy(&frame.data[at.clone()]);
-                            keep(&mut self.vendor, key, &json);
-                        }
-                        sink.vendor(joined(&self.vendor));
-                    }
+                    self.answer.take(&found, frame.data, &mut self.vendor, stamp, sink);
                     return Ok(());
                 }
                 self.parse(frame, stamp, sink)

@@ -150,7 +150,7 @@ const COMPLAINT_LENGTH: usize = 300;
 pub struct EventSink {
     clock: Arc<dyn Clock>,
     live: Arc<Live>,
-    /// Told to the timeout watcher, which cannot look into a sink that the future has borrowed.
+    /// Told to whoever watches deadlines, who cannot look into a sink that the future has borrowed.
     first_token_seen: Arc<AtomicBool>,
     record: RequestRecord,
     hash: OutputHash,
@@ -169,6 +169,8 @@ struct Read {
     number: u32,
     events: u32,
     tokens: u32,
+    /// As the progress line counts: what the endpoint tells, else events.
+    counted: u64,
     has_first: bool,
 }
 
@@ -204,10 +206,10 @@ impl EventSink {
         self.read = Read::default();
         self.text = keep_text.then(String::new);
         self.notify_first = None;
-        self.first_token_seen = Arc::default();
+        self.first_token_seen.store(false, Ordering::Relaxed);
     }
 
-    /// Becomes true at the first token.
+    /// Is true from the first token of a request to the beginning of the next.
     pub fn first_token_flag(&self) -> Arc<AtomicBool> {
         self.first_token_seen.clone()
     }
@@ -340,7 +342,7 @@ impl EventSink {
         if let Some(text) = &mut self.text {
             text.push_str(&String::from_utf8_lossy(event.text));
         }
-        self.live.tokens.fetch_add(u64::from(event.tokens.unwrap_or(1)), Ordering::Relaxed);
+        self.read.counted += u64::from(event.tokens.unwrap_or(1));
     }
 
     /// Token counts, as the endpoint reports them so far.
@@ -415,8 +417,11 @@ impl EventSink {
             self.record.coalesced += self.read.tokens;
             self.record.first_coalesced |= self.read.has_first;
         }
-        self.read.events = 0;
-        self.read.tokens = 0;
+        // Once per read: an addition that all shards share costs as much as the rest of a token.
+        if self.read.counted > 0 {
+            self.live.tokens.fetch_add(self.read.counted, Ordering::Relaxed);
+        }
+        (self.read.events, self.read.tokens, self.read.counted) = (0, 0, 0);
     }
 }
 

@@ -19,6 +19,14 @@ const FLUSH_EVERY: Duration = Duration::from_millis(400);
 /// How long the collector lets records gather once it has taken all there were.
 const GATHER: Duration = Duration::from_millis(1);
 
+/// Records that wait to be used again by their shard: as many as may gather at once.
+pub(crate) const SPARE_RECORDS: usize = 256;
+/// The longest lists of chunks that are used again: what waits is bounded in bytes too.
+const SPARE_CHUNKS: usize = 1 << 10;
+
+/// Where kept records go back to, by shard. Memory that one thread takes and another frees costs both a lock in the allocator.
+pub(crate) type Returns = Vec<SyncSender<Box<RequestRecord>>>;
+
 /// What a run must not lose.
 pub(crate) enum Kept {
     /// A request that ended.
@@ -75,10 +83,15 @@ pub(crate) struct Collector {
 
 impl Collector {
     /// Starts the collector; shards send into the returned sender.
-    pub fn start(sink: Box<dyn RecordSink>, progress: Arc<Mutex<Progress>>, stop: StopHandle) -> std::io::Result<(Self, SyncSender<Kept>)> {
+    pub fn start(
+        sink: Box<dyn RecordSink>,
+        progress: Arc<Mutex<Progress>>,
+        stop: StopHandle,
+        returns: Returns,
+    ) -> std::io::Result<(Self, SyncSender<Kept>)> {
         let (sender, receiver) = sync_channel(WAITING_RECORDS);
         let thread = std::thread::Builder::new().name("collect".into()).spawn(move || {
-            let result = collect(sink, &receiver, &progress);
+            let result = collect(sink, &receiver, &progress, &returns);
             if result.is_err() {
                 // Records that cannot be kept are not worth making.
                 stop.stop();
@@ -97,7 +110,12 @@ impl Collector {
     }
 }
 
-fn collect(mut sink: Box<dyn RecordSink>, records: &Receiver<Kept>, progress: &Mutex<Progress>) -> std::io::Result<u64> {
+fn collect(
+    mut sink: Box<dyn RecordSink>,
+    records: &Receiver<Kept>,
+    progress: &Mutex<Progress>,
+    returns: &[SyncSender<Box<RequestRecord>>],
+) -> std::io::Result<u64> {
     let mut count = 0;
     let mut flushed = Instant::now();
     let mut next = records.recv_timeout(FLUSH_EVERY);
@@ -117,6 +135,7 @@ fn collect(mut sink: Box<dyn RecordSink>, records: &Receiver<Kept>, progress: &M
                         progress.lag.add(lag.0, 1);
                     }
                 }
+                give_back(record, returns);
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
@@ -134,5 +153,17 @@ fn collect(mut sink: Box<dyn RecordSink>, records: &Receiver<Kept>, progress: &M
             std::thread::sleep(GATHER);
             next = records.recv_timeout(FLUSH_EVERY);
         }
+    }
+}
+
+/// Hands a record's memory back to its shard, if it is worth it and there is room.
+fn give_back(mut record: Box<RequestRecord>, returns: &[SyncSender<Box<RequestRecord>>]) {
+    if let Some(shard) = returns.get(usize::from(record.shard.0))
+        && record.chunk_gaps.capacity().max(record.chunk_tokens.capacity()) <= SPARE_CHUNKS
+    {
+        record.chunk_gaps.clear();
+        record.chunk_tokens.clear();
+        // A shard that has enough of them, or is gone, takes none.
+        let _ = shard.try_send(record);
     }
 }

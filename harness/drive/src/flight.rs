@@ -1,16 +1,20 @@
-//! One request in flight: a slot generates under the deadlines, and whatever comes of it becomes a record.
+//! One request in flight: a slot generates until the answer is there or the shard cuts it, and whatever comes of it becomes a record.
+//!
+//! Deadlines are the shard's business, not the flight's: a timer and a listener of its own for every request would be set up and taken
+//! down for each, and asked at every read of every stream.
 
-use crate::stop::Stop;
 use nomoat_core::backend::{Backend, Channel, Prepared};
+use nomoat_core::clock::Clock;
 use nomoat_core::event::{EventSink, RequestError};
 use nomoat_core::record::{ErrorCode, RequestRecord, Status};
 use nomoat_core::request::{OutputLength, ShardId};
 use nomoat_core::units::Nanos;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// How long requests in flight may go on after a stop.
-const GRACE: Nanos = Nanos::from_secs(1);
+use std::task::{Poll, Waker};
 
 /// How long a request may take, from its start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,31 +29,59 @@ pub struct Timeouts {
 pub(crate) struct Slot {
     pub channel: Option<Box<dyn Channel>>,
     pub sink: EventSink,
+    pub leash: Rc<Leash>,
 }
 
-/// What a flight needs besides its slot.
-pub(crate) struct Flight {
-    pub prepared: Prepared,
-    pub record: RequestRecord,
-    pub keep_text: bool,
-    pub notify_first: Option<Box<dyn FnOnce(Nanos) + Send>>,
+impl Slot {
+    /// A slot whose channel is yet to be opened.
+    pub fn new(sink: EventSink) -> Self {
+        let leash = Leash { first_token: sink.first_token_flag(), since: Cell::new(None), cut: Cell::new(None), waker: RefCell::default() };
+        Self { channel: None, sink, leash: Rc::new(leash) }
+    }
 }
 
-/// Runs one request to its end. Dropping the generating future cancels it at the peer; the sink keeps what was stamped.
+/// What the shard holds of a slot while it is in flight.
+pub(crate) struct Leash {
+    /// When its request began, while there is one.
+    since: Cell<Option<Nanos>>,
+    first_token: Arc<AtomicBool>,
+    cut: Cell<Option<RequestError>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Leash {
+    /// Gives the request up if a deadline of its has passed; tells when the next one will.
+    pub fn check(&self, now: Nanos, timeouts: Timeouts) -> Option<Nanos> {
+        let since = self.since.get()?;
+        let first = timeouts.first_token.filter(|first| *first < timeouts.total && !self.first_token.load(Ordering::Relaxed));
+        let at = Nanos(since.0.saturating_add(first.unwrap_or(timeouts.total).0));
+        if at > now {
+            return Some(at);
+        }
+        let code = if first.is_some() { ErrorCode::FirstTokenTimeout } else { ErrorCode::TotalTimeout };
+        self.cut(RequestError::new(Status::Timeout, code));
+        None
+    }
+
+    /// Gives the request up, if there is one.
+    pub fn cut(&self, why: RequestError) {
+        if self.since.get().is_some() {
+            self.cut.set(Some(why));
+            self.waker.borrow().iter().for_each(Waker::wake_by_ref);
+        }
+    }
+}
+
+/// Runs one request, which the slot's sink has begun, to its end. Dropping the generating future cancels it at the peer; the sink keeps
+/// what was stamped.
 pub(crate) async fn fly(
     slot: &mut Slot,
-    flight: Flight,
+    prepared: &Prepared,
     backend: &Arc<dyn Backend>,
     shard: ShardId,
-    timeouts: Timeouts,
-    stop: &mut Stop,
+    clock: &dyn Clock,
 ) -> (RequestRecord, Option<String>) {
-    let Flight { prepared, record, keep_text, notify_first } = flight;
     let exact = prepared.request.length == OutputLength::Exact;
-    slot.sink.begin(record, keep_text);
-    if let Some(notify) = notify_first {
-        slot.sink.on_first_token(notify);
-    }
     if slot.channel.is_none() {
         match backend.open(shard).await {
             Ok(channel) => slot.channel = Some(channel),
@@ -60,33 +92,26 @@ pub(crate) async fn fly(
         }
     }
     let channel = slot.channel.as_mut().expect("opened just above");
-    let first_token = slot.sink.first_token_flag();
-    let outcome = tokio::select! {
-        biased;
-        outcome = channel.generate(&prepared, &mut slot.sink) => outcome,
-        code = deadline(timeouts, first_token) => Err(RequestError::new(Status::Timeout, code)),
-        () = stopped(stop) => Err(RequestError::new(Status::Cancelled, ErrorCode::Stopped)),
-    };
-    slot.sink.finish(outcome, exact)
-}
-
-/// Completes when a deadline passes. The runtime's millisecond timer is enough here: nothing is measured by it.
-async fn deadline(timeouts: Timeouts, first_token: Arc<AtomicBool>) -> ErrorCode {
-    if let Some(first) = timeouts.first_token
-        && first < timeouts.total
-    {
-        tokio::time::sleep(first.to_std()).await;
-        if !first_token.load(Ordering::Relaxed) {
-            return ErrorCode::FirstTokenTimeout;
+    let leash = &slot.leash;
+    leash.cut.set(None);
+    leash.since.set(Some(clock.now()));
+    let mut generating = channel.generate(prepared, &mut slot.sink);
+    let outcome = poll_fn(|cx| {
+        if let Poll::Ready(outcome) = generating.as_mut().poll(cx) {
+            return Poll::Ready(outcome);
         }
-        tokio::time::sleep((timeouts.total - first).to_std()).await;
-    } else {
-        tokio::time::sleep(timeouts.total.to_std()).await;
-    }
-    ErrorCode::TotalTimeout
-}
-
-async fn stopped(stop: &mut Stop) {
-    stop.wait().await;
-    tokio::time::sleep(GRACE.to_std()).await;
+        if let Some(why) = leash.cut.get() {
+            return Poll::Ready(Err(why));
+        }
+        // A task has one waker all its life; this is for whoever moves a flight from one to another.
+        let mut waker = leash.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    })
+    .await;
+    leash.since.set(None);
+    drop(generating);
+    slot.sink.finish(outcome, exact)
 }

@@ -1,7 +1,7 @@
 //! A run from its plan to its outcome.
 
 use crate::clock::{MonotonicClock, WallAnchor, process_cpu};
-use crate::collect::{Collector, Progress, RecordSink};
+use crate::collect::{Collector, Progress, RecordSink, SPARE_RECORDS};
 use crate::endpoints::Endpoints;
 use crate::flight::Timeouts;
 use crate::pacer::Pacer;
@@ -9,7 +9,7 @@ use crate::priority;
 use crate::sampler::Sampler;
 use crate::shard::{Opening, Shard, ShardConfig, ShardEnd, waits_for_first_tokens};
 use crate::stop::{Stop, StopHandle};
-use crate::supply::{Maker, Supply};
+use crate::supply::{Maker, Supply, is_small};
 use crate::window::WindowState;
 use nomoat_core::backend::{Backend, Offer};
 use nomoat_core::clock::Clock;
@@ -18,6 +18,7 @@ use nomoat_core::request::ShardId;
 use nomoat_core::sample::{RunEvent, Sample};
 use nomoat_core::schedule::{Load, Schedule};
 use nomoat_core::units::Nanos;
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Barrier, Mutex, OnceLock, PoisonError};
 
 /// From "every shard is ready" to the first due: time to make the first requests ready.
@@ -115,25 +116,28 @@ pub fn run(
     };
     let (stopper, stop) = stopping;
     let endpoints = Arc::new(Endpoints::new(backends, &plan.schedule, &plan.offer));
-    let (collector, records) = Collector::start(sink, progress, stopper.clone()).map_err(failed("the collector"))?;
+    let shards = plan.used_shards();
+    let (returns, spare): (Vec<_>, Vec<_>) = (0..shards).map(|_| sync_channel(SPARE_RECORDS)).unzip();
+    let (collector, records) = Collector::start(sink, progress, stopper.clone(), returns).map_err(failed("the collector"))?;
     let sampler = Sampler::start(endpoints.telemetry(), backends.len() > 1, clock.clone(), plan.sample_every, records.clone())
         .map_err(failed("the sampler"))?;
     let before = WallAnchor::now();
     let rule = plan.schedule.rule();
-    let shards = plan.used_shards();
     let gate = Arc::new(Gate {
         ready: Barrier::new(usize::from(shards) + 1),
         open: Barrier::new(usize::from(shards) + 1),
         opening: OnceLock::new(),
     });
     let mut threads = vec![];
-    for index in 0..shards {
+    let small = is_small(&plan.schedule);
+    for (index, spare) in (0..shards).zip(spare) {
         let streams = plan.schedule.streams(ShardId(index), shards);
         let config = ShardConfig {
             shard: ShardId(index),
             endpoints: endpoints.clone(),
             clock: clock.clone(),
             records: records.clone(),
+            spare,
             live: live.clone(),
             timeouts: plan.timeouts,
             max_in_flight: share(plan.max_in_flight, index, shards),
@@ -148,10 +152,11 @@ pub fn run(
             // What can fail is made before the gate, and every shard passes it either way: nobody waits for one that broke.
             priority::wake_soon();
             let made = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(TASKS_PER_LOOK).build();
-            let supply = Supply::threaded(index, Maker::new(streams, config.endpoints.clone()));
+            let local = tokio::task::LocalSet::new();
+            let maker = Maker::new(streams, config.endpoints.clone());
+            let supply = if small { Supply::beside(&local, maker) } else { Supply::threaded(index, maker) };
             let opening = gate.pass();
             let (runtime, supply) = (made?, supply?);
-            let local = tokio::task::LocalSet::new();
             local.block_on(&runtime, async move { Ok(Shard::run(config, opening, supply, Pacer::precise()?).await) })
         };
         threads.push(std::thread::Builder::new().name(format!("shard-{index}")).spawn(body).map_err(failed("a shard"))?);

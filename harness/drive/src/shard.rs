@@ -2,7 +2,7 @@
 
 use crate::collect::{Kept, keep};
 use crate::endpoints::Endpoints;
-use crate::flight::{Flight, Slot, Timeouts, fly};
+use crate::flight::{Leash, Slot, Timeouts, fly};
 use crate::pacer::Pacer;
 use crate::stop::Stop;
 use crate::supply::{ASKS_AHEAD, BYTES_AHEAD, Item, REQUESTS_AHEAD, Ready, Supply};
@@ -10,18 +10,25 @@ use crate::waiting::{Progressed, Ready as Release, Waiting, count_unsent};
 use crate::window::WindowState;
 use nomoat_core::backend::{LiveTurn, Payload, Prepared};
 use nomoat_core::clock::Clock;
-use nomoat_core::event::{EventSink, Live, unsent};
+use nomoat_core::event::{EventSink, Live, RequestError, unsent};
 use nomoat_core::prompt::Prompt;
-use nomoat_core::record::{ErrorCode, Moments, RequestRecord, Status, Tokens};
+use nomoat_core::record::{ErrorCode, Moments, Phase, RequestRecord, Status, Tokens};
 use nomoat_core::request::{RequestId, ShardId};
 use nomoat_core::schedule::{Due, Schedule};
 use nomoat_core::trace::Moment;
 use nomoat_core::units::Nanos;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// How long requests in flight may go on after a stop.
+const GRACE: Nanos = Nanos::from_secs(1);
 
 /// What a shard is given.
 pub(crate) struct ShardConfig {
@@ -29,6 +36,8 @@ pub(crate) struct ShardConfig {
     pub endpoints: Arc<Endpoints>,
     pub clock: Arc<dyn Clock>,
     pub records: SyncSender<Kept>,
+    /// Kept records, for their memory.
+    pub spare: Receiver<Box<RequestRecord>>,
     pub live: Arc<Live>,
     pub timeouts: Timeouts,
     /// Requests in flight above which a due request is dropped.
@@ -99,19 +108,16 @@ struct History {
     left: u32,
 }
 
-/// News of a request in flight.
-enum News {
-    FirstToken(RequestId, Nanos),
-    Ended {
-        id: RequestId,
-        endpoint: u16,
-        slot: Box<Slot>,
-        end: Nanos,
-        first_token: Option<Nanos>,
-        failed: bool,
-        stopped: bool,
-        exchange: Option<LiveTurn>,
-    },
+/// A request in flight has ended.
+struct Ended {
+    id: RequestId,
+    endpoint: u16,
+    slot: Box<Slot>,
+    end: Nanos,
+    first_token: Option<Nanos>,
+    failed: bool,
+    stopped: bool,
+    exchange: Option<LiveTurn>,
 }
 
 /// A shard at work.
@@ -124,19 +130,29 @@ pub(crate) struct Shard {
     waiting: Waiting<(usize, Box<Ready>)>,
     backlog: VecDeque<(Nanos, Box<Ready>, RequestRecord)>,
     /// Those that are free, by endpoint: a channel leads to one.
-    slots: Vec<Vec<Slot>>,
+    #[expect(clippy::vec_box, reason = "every request takes one into its flight and brings it back, and a slot is not small")]
+    slots: Vec<Vec<Box<Slot>>>,
+    /// Of all slots, free or in flight.
+    leashes: Vec<Rc<Leash>>,
+    /// No deadline of a request in flight passes before this moment. The runtime's millisecond timer is enough for it: nothing is
+    /// measured by it.
+    check_at: Option<Nanos>,
+    /// When what is still in flight is given up, once the run was stopped.
+    cut_at: Option<Nanos>,
     in_flight: usize,
     histories: HashMap<RequestId, History>,
     /// Requests asked of an open loop's stream and not yet delivered.
     asked: usize,
-    news: mpsc::UnboundedSender<News>,
+    ended: mpsc::UnboundedSender<Ended>,
+    first_tokens: mpsc::UnboundedSender<(RequestId, Nanos)>,
     end: ShardEnd,
 }
 
 impl Shard {
     /// Runs the shard to its end. Must run inside a `LocalSet`.
     pub async fn run(config: ShardConfig, opening: Opening, supply: Supply, mut pacer: Pacer) -> ShardEnd {
-        let (news, mut heard) = mpsc::unbounded_channel();
+        let (ended, mut ends) = mpsc::unbounded_channel();
+        let (first_tokens, mut firsts) = mpsc::unbounded_channel();
         let streams = config.lanes.max(1);
         let slots = std::iter::repeat_with(Vec::new).take(config.endpoints.len()).collect();
         let mut shard = Self {
@@ -148,24 +164,37 @@ impl Shard {
             waiting: Waiting::new(),
             backlog: VecDeque::new(),
             slots,
+            leashes: vec![],
+            check_at: None,
+            cut_at: None,
             in_flight: 0,
             histories: HashMap::new(),
             asked: 0,
-            news,
+            ended,
+            first_tokens,
             end: ShardEnd::default(),
         };
         (0..shard.config.lanes).for_each(|lane| shard.supply.ask(lane));
         shard.top_up();
         let mut stop = shard.config.stop.clone();
         let clock = shard.config.clock.clone();
+        let (mut stopped, mut armed) = (pin!(stop.wait()), None);
+        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
         while !shard.is_done() {
             let next_due = shard.due.peek().map(|Reverse(t)| t.due);
+            if shard.check_at != armed {
+                armed = shard.check_at;
+                let left = armed.map_or(Nanos::ZERO, |at| at - clock.now());
+                timer.as_mut().reset(Instant::now() + left.max(Nanos::ZERO).to_std());
+            }
             tokio::select! {
                 biased;
                 () = pacer.until(next_due.unwrap_or_default(), &*clock), if next_due.is_some() => shard.dispatch_due(),
-                Some(news) = heard.recv() => shard.hear(news),
+                Some((id, at)) = firsts.recv(), if shard.config.uses_first_token => shard.note(id, |p| p.first_token = Some(at)),
+                Some(ended) = ends.recv() => shard.landed(ended),
                 item = shard.supply.next(), if shard.streams_open > 0 => shard.accept(item),
-                () = stop.wait(), if shard.has_unsent() => shard.drop_unsent(),
+                () = &mut timer, if armed.is_some() => shard.check_deadlines(),
+                () = &mut stopped, if shard.cut_at.is_none() => shard.stop(),
             }
         }
         shard.end
@@ -175,19 +204,40 @@ impl Shard {
         self.in_flight == 0 && self.backlog.is_empty() && self.due.is_empty() && self.streams_open == 0 && self.waiting.len() == 0
     }
 
-    fn has_unsent(&self) -> bool {
-        self.streams_open > 0 || !self.due.is_empty() || !self.backlog.is_empty() || self.waiting.len() > 0
-    }
-
-    /// The run stops: what was not sent never will be, and is no record: it was not due yet, or its due is after the stop.
-    fn drop_unsent(&mut self) {
+    /// The run stops: what was not sent never will be, and is no record: it was not due yet, or its due is after the stop. What is in
+    /// flight gets a moment to end.
+    fn stop(&mut self) {
+        let now = self.config.clock.now();
+        self.cut_at = Some(now + GRACE);
+        self.check_no_later_than(now + GRACE);
+        let has_unsent = self.streams_open > 0 || !self.due.is_empty() || !self.backlog.is_empty() || self.waiting.len() > 0;
+        if !has_unsent {
+            return;
+        }
         self.streams_open = 0;
         self.due.clear();
         self.waiting.clear();
-        let now = self.config.clock.now();
         self.end.cut |= !self.opening.window.is_over(now) || !self.backlog.is_empty();
         for (_, _, record) in std::mem::take(&mut self.backlog) {
             self.record_unsent(record, Status::Cancelled, ErrorCode::Stopped, now);
+        }
+    }
+
+    fn check_no_later_than(&mut self, at: Nanos) {
+        self.check_at = Some(self.check_at.map_or(at, |check| check.min(at)));
+    }
+
+    /// Gives up the requests in flight whose time is over, and finds the next deadline. All requests have the same, so while they end
+    /// in time this happens once in that time, however many there are.
+    fn check_deadlines(&mut self) {
+        let now = self.config.clock.now();
+        self.check_at = self.leashes.iter().filter_map(|leash| leash.check(now, self.config.timeouts)).min();
+        if let Some(cut_at) = self.cut_at {
+            if cut_at <= now {
+                self.leashes.iter().for_each(|leash| leash.cut(RequestError::new(Status::Cancelled, ErrorCode::Stopped)));
+            }
+            // Again after the cut: a request whose channel was still being opened has no leash on yet.
+            self.check_no_later_than(if cut_at <= now { now + GRACE } else { cut_at });
         }
     }
 
@@ -273,36 +323,39 @@ impl Shard {
             if self.config.lanes > 0 {
                 self.streams_open -= 1;
             }
-            let released = self.waiting.note(id, |p| {
+            self.note(id, |p| {
                 p.end = Some(due);
                 p.failed = false;
             });
-            self.release(released);
             return;
         };
         self.end.scheduled += 1;
         if let Some(digest) = ready.digest {
             self.end.offered = self.end.offered.wrapping_add(u64::from_le_bytes(digest.0[..8].try_into().expect("8 of 32 bytes")));
         }
+        self.start(due, ready, phase);
+        // After it: what is due goes before anything is made.
         if self.config.lanes > 0 {
             self.supply.ask(stream);
         } else {
             self.top_up();
         }
+    }
+
+    fn start(&mut self, due: Nanos, ready: Box<Ready>, phase: Phase) {
+        let id = ready.entry.request.id;
         let start = self.config.clock.now();
         let mut record = RequestRecord { phase, ..self.blank(&ready, due) };
         if self.in_flight >= self.config.max_in_flight {
             self.record_unsent(record, Status::Dropped, ErrorCode::InFlightBound, start);
-            let released = self.waiting.note(id, |p| {
+            self.note(id, |p| {
                 p.end = Some(start);
                 p.failed = true;
             });
-            self.release(released);
             return;
         }
         record.at.start = Some(start);
-        let released = self.waiting.note(id, |p| p.start = Some(start));
-        self.release(released);
+        self.note(id, |p| p.start = Some(start));
         if self.in_flight >= self.config.max_concurrency {
             self.backlog.push_back((due, ready, record));
         } else {
@@ -324,35 +377,41 @@ impl Shard {
             Err(_) => {
                 let now = self.config.clock.now();
                 self.record_unsent(record, Status::Client, ErrorCode::Prepare, now);
-                let released = self.waiting.note(id, |p| {
+                self.note(id, |p| {
                     p.end = Some(now);
                     p.failed = true;
                 });
-                self.release(released);
                 return;
             }
         };
         self.in_flight += 1;
         self.config.live.in_flight.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let mut slot = self.slots[usize::from(endpoint)]
-            .pop()
-            .unwrap_or_else(|| Slot { channel: None, sink: EventSink::new(self.config.clock.clone(), self.config.live.clone()) });
-        let (news, records, backend) = (self.news.clone(), self.config.records.clone(), self.config.endpoints.backend(endpoint).clone());
-        let live = self.config.live.clone();
-        let (shard, timeouts, mut stop) = (self.config.shard, self.config.timeouts, self.config.stop.clone());
-        let notify_first: Option<Box<dyn FnOnce(Nanos) + Send>> = (self.config.uses_first_token && entry.dependents > 0).then(|| {
-            let news = news.clone();
-            Box::new(move |at| drop(news.send(News::FirstToken(id, at)))) as Box<dyn FnOnce(Nanos) + Send>
+        let mut slot = self.slots[usize::from(endpoint)].pop().unwrap_or_else(|| {
+            let slot = Slot::new(EventSink::new(self.config.clock.clone(), self.config.live.clone()));
+            self.leashes.push(slot.leash.clone());
+            Box::new(slot)
         });
+        let (landed, records, backend) = (self.ended.clone(), self.config.records.clone(), self.config.endpoints.backend(endpoint).clone());
+        let (live, clock, shard) = (self.config.live.clone(), self.config.clock.clone(), self.config.shard);
+        let Timeouts { total, first_token } = self.config.timeouts;
+        // Its time begins with the flight, which is no earlier than its start.
+        let soonest = first_token.map_or(total, |first| first.min(total));
+        self.check_no_later_than(Nanos(record.at.start.unwrap_or(record.at.due).0.saturating_add(soonest.0)));
+        slot.sink.begin(record, keep_text);
+        if self.config.uses_first_token && entry.dependents > 0 {
+            let told = self.first_tokens.clone();
+            // A shard that is gone waits for nothing.
+            slot.sink.on_first_token(Box::new(move |at| told.send((id, at)).unwrap_or_default()));
+        }
         let said = keep_text.then(|| spoken(&entry.request.prompt));
-        let flight = Flight { prepared: Prepared { request: entry.request, payload }, record, keep_text, notify_first };
+        let prepared = Prepared { request: entry.request, payload };
         tokio::task::spawn_local(async move {
-            let (record, answer) = fly(&mut slot, flight, &backend, shard, timeouts, &mut stop).await;
+            let (record, answer) = fly(&mut slot, &prepared, &backend, shard, &*clock).await;
             let exchange = said.zip(answer).map(|(prompt, answer)| LiveTurn { prompt, answer });
-            let ended = News::Ended {
+            let ended = Ended {
                 id,
                 endpoint,
-                slot: Box::new(slot),
+                slot,
                 end: record.at.end.unwrap_or(record.at.due),
                 first_token: record.at.first_token,
                 failed: !record.is_ok(),
@@ -360,38 +419,36 @@ impl Shard {
                 exchange,
             };
             keep(&records, &live, record);
-            let _ = news.send(ended);
+            let _ = landed.send(ended);
         });
     }
 
-    fn hear(&mut self, news: News) {
-        match news {
-            News::FirstToken(id, at) => {
-                let released = self.waiting.note(id, |p| p.first_token = Some(at));
-                self.release(released);
-            }
-            News::Ended { id, endpoint, slot, end, first_token, failed, stopped, exchange } => {
-                self.end.cut |= stopped;
-                self.in_flight -= 1;
-                self.config.live.in_flight.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-                self.slots[usize::from(endpoint)].push(*slot);
-                if let (Some(exchange), Some(history)) = (exchange, self.histories.get_mut(&id)) {
-                    history.turns.push(exchange);
-                }
-                let released = self.waiting.note(id, |p: &mut Progressed| {
-                    p.first_token = first_token;
-                    p.end = Some(end);
-                    p.failed = failed;
-                });
-                self.release(released);
-                // More than one when one cannot be made ready and so takes no place.
-                while self.in_flight < self.config.max_concurrency
-                    && let Some((_, ready, record)) = self.backlog.pop_front()
-                {
-                    self.send(*ready, record);
-                }
-            }
+    fn landed(&mut self, ended: Ended) {
+        let Ended { id, endpoint, slot, end, first_token, failed, stopped, exchange } = ended;
+        self.end.cut |= stopped;
+        self.in_flight -= 1;
+        self.config.live.in_flight.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.slots[usize::from(endpoint)].push(slot);
+        if let (Some(exchange), Some(history)) = (exchange, self.histories.get_mut(&id)) {
+            history.turns.push(exchange);
         }
+        self.note(id, |p| {
+            p.first_token = first_token;
+            p.end = Some(end);
+            p.failed = failed;
+        });
+        // More than one when one cannot be made ready and so takes no place.
+        while self.in_flight < self.config.max_concurrency
+            && let Some((_, ready, record)) = self.backlog.pop_front()
+        {
+            self.send(*ready, record);
+        }
+    }
+
+    /// Notes what happened to a request and lets go what waited for it.
+    fn note(&mut self, id: RequestId, update: impl FnOnce(&mut Progressed)) {
+        let released = self.waiting.note(id, update);
+        self.release(released);
     }
 
     /// The conversation so far, oldest first, for a prompt that continues one. Kept until the last of its continuations took it.
@@ -407,7 +464,10 @@ impl Shard {
 
     fn blank(&self, ready: &Ready, due: Nanos) -> RequestRecord {
         let r = &ready.entry.request;
+        let RequestRecord { chunk_gaps, chunk_tokens, .. } = self.config.spare.try_recv().map_or_else(|_| RequestRecord::default(), |r| *r);
         RequestRecord {
+            chunk_gaps,
+            chunk_tokens,
             request: r.id,
             session: r.session,
             turn: r.turn,

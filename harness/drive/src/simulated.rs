@@ -22,6 +22,7 @@ use nomoat_core::request::{OutputLength, Request, RequestId, SessionId, ShardId}
 use nomoat_core::schedule::{Limit, Load, Rule, Schedule, Source, Warmup};
 use nomoat_core::trace::{Edge, EdgeKind, Join, Moment, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
@@ -134,11 +135,12 @@ impl Case {
     /// The same, and whether a stop took something away.
     fn run_to_the_end(self) -> (Vec<RequestRecord>, bool) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let local = tokio::task::LocalSet::new();
+        let local = Rc::new(tokio::task::LocalSet::new());
         let (records, received) = sync_channel(1 << 16);
         let (stop_handle, stop) = StopHandle::new();
         let rule = self.rule.clone();
         let schedule = Schedule::new(self.rule).unwrap();
+        let beside = local.clone();
         let end = local.block_on(&runtime, async move {
             let clock = Arc::new(PausedClock(tokio::time::Instant::now()));
             let sim = SimBackend(Arc::new(Sim { clock: clock.clone(), service: self.service, stall: self.stall, fails: self.fails }));
@@ -150,6 +152,7 @@ impl Case {
                 endpoints: endpoints.clone(),
                 clock,
                 records,
+                spare: sync_channel(0).1,
                 live: Arc::new(Live::default()),
                 timeouts: Timeouts { total: self.timeout, first_token: None },
                 max_in_flight: self.max_in_flight,
@@ -159,7 +162,7 @@ impl Case {
                 uses_first_token: crate::shard::waits_for_first_tokens(&schedule),
                 lanes: if rule.load.is_closed() { streams.len() } else { 0 },
             };
-            let supply = Supply::inline(Maker::new(streams, endpoints));
+            let supply = Supply::beside(&beside, Maker::new(streams, endpoints)).unwrap();
             let window = Arc::new(WindowState::new(Nanos::ZERO, rule.warmup, rule.limit, rule.load.is_closed()));
             tokio::task::spawn_local(async move {
                 match self.stop_at {
@@ -366,7 +369,7 @@ impl RecordSink for Null {
 #[test]
 fn a_sink_that_fails_stops_the_run() {
     let (handle, stop) = StopHandle::new();
-    let (collector, records) = crate::collect::Collector::start(Box::new(Null), Arc::default(), handle).unwrap();
+    let (collector, records) = crate::collect::Collector::start(Box::new(Null), Arc::default(), handle, vec![]).unwrap();
     records.send(Kept::Record(Box::default())).unwrap();
     drop(records);
     assert!(collector.finish().unwrap_err().to_string().contains("disk full"));
