@@ -14,4 +14,4 @@ pub use formula::{Formula, FormulaError};
 pub use map::MetricMap;
 pub use page::{MAX_PAGE, Series, series};
 pub use read::{Found, Reader};
-pub use track::{COUNTER_FELL, KIND_CHANGED, THINNED, Tracker};
+pub use track::{KIND_CHANGED, THINNED, Tracker};

@@ -26,7 +26,7 @@ pub enum Better {
 pub struct MetricDef {
     /// Its name in files and tables.
     pub name: &'static str,
-    /// Its unit: `ns`, `tokens/s`, `1/s`, `tokens/s/user`, `share`, `USD`, `bytes`, `bytes·s`, `cores`, `requests`, `segments` or `s`.
+    /// Its unit: `ns`, `tokens/s`, `1/s`, `tokens/s/user`, `share`, `USD`, `bytes`, `bytes·s`, `cores`, `requests`, `tokens`, `segments` or `s`.
     pub unit: &'static str,
     /// Which direction is an improvement.
     pub better: Better,
@@ -158,6 +158,8 @@ pub const METRICS: &[MetricDef] = &[
     number!(server::server_running_peak, Whole, Value, All, "requests", Neither, "Requests that the engine was working on, largest reading of the window."),
     number!(server::server_waiting_mean, Whole, Value, All, "requests", Neither, "Requests that waited in the engine, mean over the window; each reading holds until the next."),
     number!(server::server_waiting_peak, Whole, Value, All, "requests", Neither, "Requests that waited in the engine, largest reading of the window."),
+    number!(server::server_prompt_tokens, Whole, Total, All, "tokens", Neither, "Prompt tokens that the engine counted during the window, whoever asked. V07 holds its count of the whole run against the answers' usage."),
+    number!(server::server_generation_tokens, Whole, Total, All, "tokens", Neither, "Tokens that the engine counted as generated during the window, whoever asked. V07 holds its count of the whole run against the answers' usage."),
     number!(server::prefix_hit_rate, Whole, Rate, All, "share", Neither, "Share of the prompt tokens looked up in the engine's prefix cache during the window that were found there, by its counters."),
     number!(server::external_hit_rate, Whole, Rate, All, "share", Neither, "Share of the prompt tokens looked up in a cache outside the engine during the window that were found there, by its counters."),
     number!(server::preemptions, Whole, Total, All, "requests", Lower, "Requests that the engine preempted during the window, by its counter."),

@@ -140,12 +140,15 @@ pub mod names {
     pub const LAYER: &str = "layer";
 }
 
+/// Code of the event that a counter of the engine fell: it was restarted, or another one answered. What it counted in between is not known.
+pub const COUNTER_FELL: &str = "counter_fell";
+
 /// Something that happened to the run as a whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RunEvent {
     /// When, on the run's clock.
     pub at: Nanos,
-    /// A short code: `start`, `stop_requested`, `telemetry_failed`, `clock_step`, …
+    /// A short code: `start`, `stop_requested`, `telemetry_failed`, [`COUNTER_FELL`], `clock_step`, …
     pub code: &'static str,
     /// What a reader should know; never a secret.
     pub detail: String,

@@ -158,3 +158,45 @@ async fn sample(
         let _ = tokio::time::timeout(pause, done.wait_for(|d| *d)).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nomoat_core::backend::BoxFuture;
+    use std::sync::Mutex;
+
+    /// Notes what it is asked.
+    struct Fake(Arc<Mutex<Vec<&'static str>>>);
+
+    impl Telemetry for Fake {
+        fn sample(&mut self) -> BoxFuture<'_, Result<Vec<Sample>, BackendError>> {
+            self.0.lock().unwrap().push("reading");
+            Box::pin(async { Ok(vec![]) })
+        }
+
+        fn noticed(&mut self) -> Vec<(&'static str, String)> {
+            self.0.lock().unwrap().push("noticed");
+            vec![("counter_fell", "from 2 to 1".into())]
+        }
+
+        fn closing(&mut self) {
+            self.0.lock().unwrap().push("closing");
+        }
+    }
+
+    #[test]
+    fn the_last_reading_is_announced_and_what_is_noticed_becomes_an_event() {
+        let log = Arc::default();
+        let (kept, _held) = std::sync::mpsc::sync_channel(1024);
+        let telemetry: Vec<(u16, Box<dyn Telemetry>)> = vec![(0, Box::new(Fake(Arc::clone(&log))))];
+        let sampler = Sampler::start(telemetry, false, Arc::new(MonotonicClock), Nanos::from_millis(1), kept).unwrap();
+        let (_, events) = sampler.finish();
+        let log = log.lock().unwrap().clone();
+        assert_eq!(log[..2], ["reading", "noticed"]);
+        assert_eq!(log[log.len() - 3..], ["closing", "reading", "noticed"]);
+        assert_eq!(log.iter().filter(|l| **l == "closing").count(), 1);
+        let fell: Vec<_> = events.iter().filter(|e| e.code == "counter_fell").map(|e| e.detail.as_str()).collect();
+        assert_eq!(fell.len(), log.iter().filter(|l| **l == "noticed").count());
+        assert!(fell.iter().all(|detail| *detail == "from 2 to 1"));
+    }
+}

@@ -11,7 +11,7 @@
 
 use super::page::{MAX_PAGE, Series, series};
 use super::read::{Reader, is_reserved};
-use nomoat_core::sample::{ENGINE_READINGS, ReadingKind, Sample, SampleSource, names};
+use nomoat_core::sample::{COUNTER_FELL, ENGINE_READINGS, ReadingKind, Sample, SampleSource, names};
 use nomoat_core::units::Nanos;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,8 +23,6 @@ const MOST_SERIES: usize = 20_000;
 /// Most own series that are followed over the run.
 const MOST_FOLLOWED: usize = 10_000;
 
-/// A counter fell: the engine was restarted, or the page is another one's.
-pub const COUNTER_FELL: &str = "counter_fell";
 /// A metric became another kind.
 pub const KIND_CHANGED: &str = "metric_kind_changed";
 /// Own series are kept less often than before, or not all of them.

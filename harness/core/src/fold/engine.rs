@@ -5,12 +5,9 @@
 //! for the whole run: a gateway's count of tokens is never added to that of the engines behind it.
 
 use crate::report::Window;
-use crate::sample::{ENGINE_READINGS, Layer, ReadingKind, RunEvent, Sample, SampleSource, names};
+use crate::sample::{COUNTER_FELL, ENGINE_READINGS, Layer, ReadingKind, RunEvent, Sample, SampleSource, names};
 use crate::units::Nanos;
 use std::collections::BTreeMap;
-
-/// The code of the event that a counter fell.
-const COUNTER_FELL: &str = "counter_fell";
 
 /// Values in order of time.
 pub(super) type Course = Vec<(Nanos, f64)>;
@@ -96,11 +93,18 @@ impl<'a> Readings<'a> {
         if latest.len() == 1 {
             return readings.into_iter().map(|(at, _, value)| (at, value)).collect();
         }
-        let whole = readings.into_iter().filter_map(|(at, source, value)| {
+        let mut whole: Course = vec![];
+        for (at, source, value) in readings {
             latest.insert(source, Some(value));
-            latest.values().copied().sum::<Option<f64>>().map(|sum| (at, sum / parts))
-        });
-        whole.collect()
+            if let Some(sum) = latest.values().copied().sum::<Option<f64>>() {
+                // Sources read at one moment are one reading: a sum of new and old ones was never there.
+                if whole.last().is_some_and(|(before, _)| *before == at) {
+                    whole.pop();
+                }
+                whole.push((at, sum / parts));
+            }
+        }
+        whole
     }
 }
 
@@ -167,6 +171,7 @@ mod tests {
     fn replicas_behind_one_address_are_added_up_by_page() {
         let pages = [(1, "page=0", 10.0), (1, "page=1", 5.0), (2, "page=1", 6.0), (3, "page=0", 12.0)];
         check(1, names::RUNNING, &pages, &[(1, 15.0), (2, 16.0), (3, 18.0)]);
+        check(1, names::RUNNING, &[(1, "page=0", 9.0), (1, "page=1", 0.0), (2, "page=0", 0.0), (2, "page=1", 9.0)], &[(1, 9.0), (2, 9.0)]);
         check(1, names::KV_USED_FRACTION, &[(1, "page=0", 0.5), (1, "page=1", 0.25)], &[(1, 0.375)]);
         let of_two = [(1, "endpoint=0,page=0", 1.0), (1, "page=1,endpoint=0", 2.0), (1, "endpoint=1", 4.0)];
         check(2, names::RUNNING, &of_two, &[(1, 7.0)]);

@@ -69,20 +69,25 @@ pub fn kv_request_byte_seconds(run: &Run<'_>, tally: &Tally) -> Cell {
 }
 
 const NO_GEOMETRY: &str = "the shape of the model's KV cache is not known: it is in the model's config.json";
-const DERIVED: &str = "derived: capacity in tokens × theoretical bytes per token";
+const DERIVED: &str = "derived: the engine's tokens × theoretical bytes per token";
 
 fn occupied(run: &Run<'_>, of: fn(&Held) -> Option<f64>) -> Cell {
     let gauges = &run.gauges;
     let (used, scale, derived) = match (gauges.used_bytes, gauges.used_fraction, gauges.capacity) {
         (Some(used), ..) => (used, 1.0, false),
         (None, Some(used), Some(capacity)) => (used, capacity.bytes, capacity.derived),
-        (None, Some(used), None) => {
-            return Cell::none("gauge", used.readings, format!("only a share of the KV cache is known: {}", gauges.no_capacity));
-        }
-        (None, None, _) => return Cell::none("gauge", 0, gauges.missing.clone()),
+        (None, share, _) => match (gauges.used_tokens, run.facts.geometry, share) {
+            (Some(tokens), Some(geometry), _) => (tokens, geometry.bytes_per_token(), true),
+            (_, _, Some(used)) => {
+                return Cell::none("gauge", used.readings, format!("only a share of the KV cache is known: {}", gauges.no_capacity));
+            }
+            (Some(tokens), None, None) => return Cell::none("gauge", tokens.readings, NO_SHAPE),
+            (None, _, None) => return Cell::none("gauge", 0, gauges.missing.clone()),
+        },
     };
+    let method = if derived { "formula" } else { "gauge" };
     match of(&used) {
-        Some(value) => Cell::of(value * scale, used.readings, "gauge").note(derived.then(|| DERIVED.to_owned())),
+        Some(value) => Cell::of(value * scale, used.readings, method).note(derived.then(|| DERIVED.to_owned())),
         None => Cell::none("gauge", used.readings, NOT_HELD),
     }
 }
@@ -93,6 +98,7 @@ pub struct Gauges {
     capacity: Option<Capacity>,
     used_bytes: Option<Held>,
     used_fraction: Option<Held>,
+    used_tokens: Option<Held>,
     /// Why no reading says how much is in use, when none does.
     missing: String,
     /// Why the capacity is not known, when it is not.
@@ -140,6 +146,7 @@ impl Gauges {
             capacity: Capacity::of(facts, window, readings),
             used_bytes: held(names::KV_USED_BYTES),
             used_fraction: held(names::KV_USED_FRACTION),
+            used_tokens: held(names::KV_USED_TOKENS),
             missing: if used { NOT_HELD.to_owned() } else { no_gauge },
             no_capacity,
             busiest_thread: Held::over(&series(samples, names::HARNESS_THREAD), window).and_then(|h| h.mean),

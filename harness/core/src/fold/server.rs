@@ -45,6 +45,16 @@ pub fn external_hit_rate(run: &Run<'_>) -> Cell {
     share(&run.server.external)
 }
 
+/// Prompt tokens that the engine counted during the window, whoever asked. V07 holds its count of the whole run against the answers' usage.
+pub fn server_prompt_tokens(run: &Run<'_>) -> Cell {
+    total(&run.server.prompt_tokens)
+}
+
+/// Tokens that the engine counted as generated during the window, whoever asked. V07 holds its count of the whole run against the answers' usage.
+pub fn server_generation_tokens(run: &Run<'_>) -> Cell {
+    total(&run.server.generation_tokens)
+}
+
 /// Requests that the engine preempted during the window, by its counter.
 pub fn preemptions(run: &Run<'_>) -> Cell {
     total(&run.server.preemptions)
@@ -119,6 +129,8 @@ pub struct Server {
     waiting: Option<Held>,
     prefix: (Growth, Growth),
     external: (Growth, Growth),
+    prompt_tokens: Growth,
+    generation_tokens: Growth,
     preemptions: Growth,
     transfer_bytes: Growth,
     transfer_seconds: Growth,
@@ -147,6 +159,8 @@ impl Server {
             waiting: held(names::WAITING),
             prefix: (growth(names::PREFIX_HITS), growth(names::PREFIX_QUERIES)),
             external: (growth(names::EXTERNAL_HITS), growth(names::EXTERNAL_QUERIES)),
+            prompt_tokens: growth(names::PROMPT_TOKENS),
+            generation_tokens: growth(names::GENERATION_TOKENS),
             preemptions: growth(names::PREEMPTIONS),
             transfer_bytes: growth(names::KV_TRANSFER_BYTES),
             transfer_seconds: growth(names::KV_TRANSFER_SECONDS),

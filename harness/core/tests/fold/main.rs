@@ -523,3 +523,58 @@ proptest! {
         }
     }
 }
+
+/// 2,048 bytes a token: one head of 64 dimensions in each of eight layers, two bytes each.
+fn small() -> KvGeometry {
+    KvGeometry { layers: 8, mixer: Mixer::Grouped { kv_heads: 1, key_dim: 64, value_dim: 64 }, bytes_per_element: 2.0 }
+}
+
+#[test]
+fn what_the_engine_says_of_the_window() {
+    let s = Nanos::from_secs;
+    // The window is from 0 s to 10 s: the limit of ten seconds without a warm-up.
+    let records: Vec<_> = (0..100).map(|i| answer(i, ms(i64::from(i) * 100), &[5, 7])).collect();
+    let reading = |metric: &str, labels: &str, at: i64, value: f64| Sample {
+        labels: labels.into(),
+        ..sample(SampleSource::Engine, metric, s(at), value)
+    };
+    let mut samples = vec![];
+    for (metric, labels, values) in [
+        // Two replicas behind a frontend, whose own word is not added to theirs.
+        (names::RUNNING, "page=0", vec![(-1, 1.0), (5, 3.0)]),
+        (names::RUNNING, "page=1", vec![(-1, 1.0), (5, 5.0)]),
+        (names::RUNNING, "layer=gateway,page=2", vec![(-1, 100.0)]),
+        (names::PREFIX_HITS, "page=0", vec![(-1, 100.0), (9, 130.0)]),
+        (names::PREFIX_HITS, "page=1", vec![(-1, 100.0), (9, 110.0)]),
+        (names::PREFIX_QUERIES, "page=0", vec![(-1, 1_000.0), (9, 1_100.0), (11, 9_000.0)]),
+        (names::PREFIX_QUERIES, "page=1", vec![(-1, 1_000.0), (9, 1_060.0)]),
+        (names::PREEMPTIONS, "", vec![(-1, 7.0), (4, 9.0)]),
+        (names::GENERATION_TOKENS, "", vec![(-1, 50.0), (9, 240.0), (12, 250.0)]),
+        ("engine.ttft_seconds_bucket", "le=0.1", vec![(-1, 10.0), (6, 14.0)]),
+        ("engine.ttft_seconds_bucket", "le=0.3", vec![(-1, 10.0), (6, 20.0)]),
+        ("engine.ttft_seconds_bucket", "le=+Inf", vec![(-1, 10.0), (6, 20.0)]),
+        // The engine's own series stand beside its readings and are none.
+        ("vllm:num_requests_running", "page=0", vec![(-1, 77.0)]),
+    ] {
+        samples.extend(values.into_iter().map(|(at, value)| reading(metric, labels, at, value)));
+    }
+    let facts = RunFacts { scheduled: 100, geometry: Some(small()), ..limited(10) };
+    let report = fold(&facts, &records, &samples, &[]);
+    let value = |name: &str| single(&report, name).0;
+    assert_eq!((value("server_running_mean"), value("server_running_peak")), (Some(5.0), Some(8.0)), "two for half the time, eight then");
+    assert_eq!(value("prefix_hit_rate"), Some(40.0 / 160.0));
+    assert_eq!((value("preemptions"), value("server_generation_tokens")), (Some(2.0), Some(190.0)));
+    assert_eq!((value("kv_transfer_bytes"), value("server_waiting_mean")), (None, None), "absent is not zero");
+    let ttft = row(&report, "server_ttft", Stat::P50, Population::All);
+    let p50 = 0.1 + 0.2 / 6.0;
+    assert!(ttft.value.is_some_and(|v| (v - p50 * 1e9).abs() < 1.0) && ttft.n == 10, "{ttft:?}");
+    assert!(ttft.reason.is_some_and(|r| r.contains("200 ms wide")) && ttft.method == "bucket");
+    // Ten tokens of prompt for 2 ms, and of two generated ones the first for 2 ms.
+    assert!(value("kv_request_byte_seconds").is_some_and(|v| (v - 11.0 * 0.002 * 2_048.0).abs() < 1e-9));
+    // A restart in the window leaves no number of a counter, and says why.
+    let event = RunEvent { at: s(5), code: "counter_fell", detail: String::new() };
+    let fell = fold(&facts, &records, &samples, &[event]);
+    let (none, why) = single(&fell, "preemptions");
+    assert!(none.is_none() && why.contains("restarted"), "{why}");
+    assert_eq!(single(&fell, "server_running_peak").0, Some(8.0), "a gauge is still one");
+}
