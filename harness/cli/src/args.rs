@@ -139,7 +139,7 @@ pub struct RunArgs {
     /// Wait up to this long for the endpoint to be ready
     #[arg(long, value_name = "TIME", help_heading = "What to measure")]
     pub wait_ready: Option<String>,
-    /// Where the engine's metrics are (default: /metrics beside the API, if it is there); repeat it for several replicas behind one address
+    /// Where the engine's metrics are (default: /metrics beside the API, if it is there); repeatable
     #[arg(long, value_name = "URL", help_heading = "What to measure")]
     #[serde(with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub metrics_url: Vec<String>,
