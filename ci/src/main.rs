@@ -2,10 +2,11 @@
 //!
 //! It starts the toolchain and nothing else: no network of its own, no files written but cargo's. What a step checks is written in
 //! the workspace's manifest and in the tests, not here. Apart from that stand [`audit`], which installs
-//! somebody else's harness, and [`accuracy`], which measures this host.
+//! somebody else's harness, [`accuracy`], which measures this host, and [`engines`], which runs real engines.
 
 mod accuracy;
 mod audit;
+mod engines;
 
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = match words.split_first() {
         Some((first, rest)) if first == "audit" => audit::run(rest),
         Some((first, rest)) if first == "accuracy" => accuracy::run(rest),
+        Some((first, rest)) if first == "engines" => engines::run(rest),
         _ => chosen(&words).and_then(|steps| steps.into_iter().try_for_each(Step::run)),
     };
     match outcome {
@@ -60,7 +62,7 @@ fn chosen(words: &[String]) -> Result<Vec<&'static Step>> {
 
 fn known() -> String {
     let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
-    format!("there are check (all steps in order) and its steps {}, audit [HARNESS], and accuracy", names.join(", "))
+    format!("there are check (all steps in order) and its steps {}, audit [HARNESS], accuracy, and engines [NAME…]", names.join(", "))
 }
 
 impl Step {

@@ -376,6 +376,12 @@ pub struct TruthServeArgs {
     /// What it does: key=value,… (ttft=50ms,itl=10ms,jitter=uniform:0.2,tokens_per_chunk=2,fault=…)
     #[arg(long, value_name = "SCRIPT", default_value = "", hide_default_value = true)]
     pub script: String,
+    /// Play recorded responses, byte for byte: files NAME.http of this folder, asked for by /NAME/… or as the model
+    #[arg(long, value_name = "FOLDER", conflicts_with = "instant")]
+    pub play: Option<PathBuf>,
+    /// With --play: where responses are cut into writes; pieces leave one ITL of the script apart
+    #[arg(long, value_name = "whole|BYTES|random:SEED", default_value = "whole", requires = "play")]
+    pub cut: String,
     /// Append what it did to this file, one JSON line per request
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
@@ -641,8 +647,19 @@ pub enum EngineCommand {
     Show(EngineShowArgs),
     /// Find out what an endpoint is and what it can do: the probe that every run begins with
     Probe(Box<EndpointArgs>),
+    /// Name the traps that streams set for whoever reads them, or write all of them into a folder, with what each must be read as
+    Suite(EngineSuiteArgs),
     /// Check whether numbers taken from an endpoint would be true; exits with 5 when they would not
     Conform(Box<ConformArgs>),
+}
+
+#[derive(Args, Debug)]
+pub struct EngineSuiteArgs {
+    /// Where to write NAME.http and NAME.expect of every case; `nomoat truth --play DIR` plays them
+    pub folder: Option<PathBuf>,
+    /// Output format of the list
+    #[arg(long, value_name = "table|markdown|csv|json")]
+    pub format: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -2,7 +2,7 @@
 
 mod conform;
 
-use crate::args::{EngineCommand, EngineListArgs, EngineShowArgs, RunArgs};
+use crate::args::{EngineCommand, EngineListArgs, EngineShowArgs, EngineSuiteArgs, RunArgs};
 use crate::ctrl_c;
 use crate::exit::{Exit, Failure};
 use crate::output::put;
@@ -10,6 +10,7 @@ use crate::setup::{self, Setup};
 use crate::target;
 use nomoat_http::engines::{EngineSpec, Look};
 use nomoat_http::protocol;
+use nomoat_http::suite::TRAPS;
 use nomoat_results::table::List;
 
 /// Runs the subcommand.
@@ -18,6 +19,7 @@ pub fn engine(command: EngineCommand) -> Result<Exit, Failure> {
         EngineCommand::List(args) => list(&args),
         EngineCommand::Show(args) => show(&args),
         EngineCommand::Probe(args) => probe((*args).into()),
+        EngineCommand::Suite(args) => suite(&args),
         EngineCommand::Conform(args) => conform::conform(*args),
     }
 }
@@ -70,6 +72,29 @@ fn show(args: &EngineShowArgs) -> Result<Exit, Failure> {
     }
     lines.extend(spec.notes.iter().map(|n| format!("  note: {n}")));
     put(&(lines.join("\n") + "\n"));
+    Ok(Exit::Ok)
+}
+
+/// The traps of streams: a list, or all of them as files.
+fn suite(args: &EngineSuiteArgs) -> Result<Exit, Failure> {
+    let cases = nomoat_http::suite::cases();
+    let Some(folder) = &args.folder else {
+        let row = |(at, trap): (usize, &&str)| {
+            let count = cases.iter().filter(|case| case.trap == at + 1).count();
+            vec![(at + 1).to_string(), (*trap).to_owned(), count.to_string()]
+        };
+        let list = List { columns: vec![("trap", 4), ("what", 84), ("cases", 6)], rows: TRAPS.iter().enumerate().map(row).collect() };
+        put(&list.render(setup::format(args.format.as_deref().unwrap_or("table"))?));
+        return Ok(Exit::Ok);
+    };
+    let writing = |e: std::io::Error| Failure::usage(format!("writing the suite to {}: {e}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(writing)?;
+    for case in &cases {
+        let name = case.name();
+        std::fs::write(folder.join(format!("{name}.http")), case.response()).map_err(writing)?;
+        std::fs::write(folder.join(format!("{name}.expect")), format!("{}\n{}\n", case.expect, TRAPS[case.trap - 1])).map_err(writing)?;
+    }
+    eprintln!("{} cases in {}; nomoat truth --play {} plays them", cases.len(), folder.display(), folder.display());
     Ok(Exit::Ok)
 }
 

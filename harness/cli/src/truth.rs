@@ -8,7 +8,7 @@ use crate::joined::Joined;
 use crate::output::{line, put};
 use nomoat_core::units::Nanos;
 use nomoat_results::RunDir;
-use nomoat_truth::{CERTIFICATE_PEM, Config, ErrorReport, Errors, Instant, Script, Truth, Writes, read_log};
+use nomoat_truth::{CERTIFICATE_PEM, Config, ErrorReport, Errors, Instant, Play, Script, Truth, Writes, read_log};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -41,8 +41,11 @@ fn serve(args: &TruthServeArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     let script = Script::parse(&args.script).map_err(|e| Failure::usage(format!("--{e}")))?;
+    let cut = args.cut.parse().map_err(|e| Failure::usage(format!("--{e}")))?;
+    let play = args.play.as_deref().map(|folder| Play::read(folder, cut)).transpose().map_err(Failure::usage_of)?;
     let (_handle, mut stop) = ctrl_c::install()?;
-    let config = Config { listen, script, threads: args.threads.max(1), log_file: args.log.clone(), tls: args.tls, ..Config::default() };
+    let config =
+        Config { listen, script, play, threads: args.threads.max(1), log_file: args.log.clone(), tls: args.tls, ..Config::default() };
     let truth = Truth::start(config).map_err(Failure::usage_of)?;
     line(&format!("{}://{}", if args.tls { "https" } else { "http" }, truth.addr()));
     eprintln!("listening; Ctrl-C ends");

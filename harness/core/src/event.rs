@@ -378,7 +378,9 @@ impl EventSink {
 
     /// Ends the request and gives its record and, if it was asked for, the text.
     ///
-    /// A complete answer without a token is a failure; one that is shorter than asked for exactly is `short`.
+    /// A complete answer without a token is a failure; one that is shorter than asked for exactly is `short`. Tokens that the endpoint
+    /// counts are tokens, also where they show no text (a part of a character, reasoning that is not streamed): such an answer is
+    /// complete, and has no first token.
     pub fn finish(&mut self, outcome: Result<Finish, RequestError>, exact: bool) -> (RequestRecord, Option<String>) {
         self.settle_read();
         let end = self.clock.now();
@@ -394,7 +396,8 @@ impl EventSink {
             Ok(finish) => {
                 record.finish = finish.reason;
                 let got = record.tokens.output.unwrap_or(0);
-                (record.status, record.error) = if record.at.first_token.is_none() {
+                let counted = got > 0 && crate::cost::counted(record.tokens.output_source);
+                (record.status, record.error) = if record.at.first_token.is_none() && !counted {
                     (Status::Protocol, Some(ErrorCode::NoToken))
                 } else if exact && record.tokens.output_source != CountSource::Chunks && got < record.tokens.wanted {
                     (Status::Short, Some(ErrorCode::Short))
@@ -612,6 +615,15 @@ mod tests {
         assert_eq!(end(3, done, true), (Status::Short, Some(ErrorCode::Short)));
         assert_eq!(end(3, done, false), (Status::Ok, None));
         assert_eq!(end(0, done, false), (Status::Protocol, Some(ErrorCode::NoToken)));
+        let silent = |output, source| {
+            let (mut sink, _) = sink();
+            sink.arrived(1, None);
+            sink.usage(Usage { output: Some(output), ..Usage::default() }, source);
+            let (record, _) = sink.finish(done, false);
+            (record.status, record.at.first_token)
+        };
+        assert_eq!(silent(1, CountSource::Usage), (Status::Ok, None));
+        assert_eq!(silent(0, CountSource::Usage), (Status::Protocol, None));
         let broken = Err(RequestError::new(Status::Truncated, ErrorCode::NoTerminator));
         assert_eq!(end(2, broken, true), (Status::Truncated, Some(ErrorCode::NoTerminator)));
     }

@@ -144,6 +144,8 @@ pub struct Evidence<'a> {
     pub exhausted: u64,
     /// Measured requests that took more than one attempt.
     pub retried: u64,
+    /// Answered measured requests whose tokens showed no text: they have no first token.
+    pub silent: u64,
     /// Measured requests whose arrivals the kernel stamped, and those with at least one read it did not.
     pub stamped: (u64, u64),
 }
@@ -224,6 +226,7 @@ pub fn judge(e: &Evidence<'_>) -> Validity {
     rules.push(first_reads(e));
     rules.extend(clock(e));
     rules.extend(stamped(e));
+    rules.extend(silent(e));
     rules.extend(retried(e));
     rules.extend(insecure(e));
     rules.extend(tokens::cached(e));
@@ -287,6 +290,7 @@ const EXHAUSTED: Rule = Rule::invalid("V06", "this host had descriptors and port
 const STAMPED: Rule = Rule::flag("V08", "all moments of arrival are of one kind");
 const CLOCK: Rule = Rule::flag("V08", "the clocks did not step");
 const INSECURE: Rule = Rule::flag("V13", "the endpoint's certificate was verified");
+const SILENT: Rule = Rule::flag("V07", "every answer shows text");
 const FIRST_TRY: Rule = Rule::flag("V16", "every request was sent once");
 const COMPLETE: Rule = Rule::invalid("V19", "the run is complete");
 
@@ -443,6 +447,12 @@ fn uncounted(e: &Evidence<'_>) -> Option<RuleResult> {
     let value = format!("{uncounted} of {} answers have no token count; their events were counted", e.counts.ok);
     let remedy = "use an endpoint that reports usage (stream_options.include_usage); until then their tokens are events";
     (uncounted > 0).then(|| UNCOUNTED.check(false, value, "a count for every answer", remedy))
+}
+
+fn silent(e: &Evidence<'_>) -> Option<RuleResult> {
+    let value = format!("{} of {} answers have tokens and no text: no TTFT, TPOT or E2E is known of them", e.silent, e.counts.ok);
+    let remedy = "ask for longer answers; a token that is part of a character shows nothing, nor does reasoning that is not streamed";
+    (e.silent > 0).then(|| SILENT.check(false, value, "a first token for every answer", remedy))
 }
 
 fn retried(e: &Evidence<'_>) -> Option<RuleResult> {

@@ -145,12 +145,7 @@ pub(super) fn rows() -> Vec<Row> {
             "protocol/stream_error - | - unknown | - unknown | 1 - - - | 0",
         ),
         (13, "no end at all", vec![created(), item()], "truncated/no_terminator - | - unknown | - unknown | 1 - - - | 0"),
-        (
-            13,
-            "an end without a token",
-            vec![created(), completed()],
-            "protocol/no_token stop | 3 usage | - unknown | 1 - - - | 0 | 9 8 - 1",
-        ),
+        (13, "an end without a text", vec![created(), completed()], "ok stop | 3 usage | - unknown | 1 - - - | 0 | 9 8 - 1"),
         (14, "without DONE, by design", vec![output("abc"), completed()], "ok stop | 3 usage | 3 estimated | 1 1 1 1 | 0 | 9 8 - 1"),
         (
             14,

@@ -93,6 +93,18 @@ fn servers_that_are_wrong_on_purpose_are_found_out() {
 }
 
 #[test]
+fn the_suite_is_listed_and_written_out() {
+    let place = Place::new();
+    let ended = place.say("engine suite --format csv");
+    assert_eq!(ended.stdout.lines().count(), 26, "a head and 25 traps: {}", ended.stdout);
+    let ended = place.say("engine suite out/suite");
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let files = crate::common::names(&place.path().join("out/suite"));
+    let of = |end: &str| files.iter().filter(|f| f.ends_with(end)).count();
+    assert!(of(".http") > 150 && of(".http") == of(".expect"), "{} files", files.len());
+}
+
+#[test]
 fn quality_is_asked_for_and_told() {
     let server = truth("ttft=1ms,itl=0ms", None, None);
     let ended = Place::new().say(&format!("engine conform {} --quality --quality-load 4 --format json", url(&server)));

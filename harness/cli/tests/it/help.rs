@@ -29,6 +29,7 @@ fn pages() {
         "engine show --help",
         "engine probe --help",
         "engine conform --help",
+        "engine suite --help",
     ] {
         let ended = place.say(line);
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{line}");

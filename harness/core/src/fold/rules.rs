@@ -30,6 +30,8 @@ pub struct Account {
     exhausted: u64,
     /// Measured requests that took more than one attempt.
     retried: u64,
+    /// Answered measured requests without a first token.
+    silent: u64,
     /// Measured requests by the kernel's stamps alone, and with one read without.
     stamped: (u64, u64),
     /// First due and last end of each lane of a closed loop.
@@ -55,6 +57,7 @@ impl Account {
         if record.phase == Phase::Measure {
             self.exhausted += u64::from(record.error == Some(ErrorCode::Exhausted));
             self.retried += u64::from(record.attempts > 1);
+            self.silent += u64::from(record.is_ok() && at.first_token.is_none());
             if at.first_byte.is_some() {
                 self.stamped.0 += u64::from(record.stamp == StampSource::Kernel);
                 self.stamped.1 += u64::from(record.stamp == StampSource::Read);
@@ -99,7 +102,7 @@ pub fn evidence<'a>(run: &'a Run<'_>, columns: &Columns, mut account: Account, e
     let (started, last_start) = columns.starts();
     let lanes = f64::from(run.facts.concurrency.unwrap_or(0)) * (run.window.end - run.window.start).0 as f64;
     let of_lanes = |time: i128| (lanes > 0.0).then(|| time as f64 / lanes);
-    let (exhausted, stamped, retried) = (account.exhausted, account.stamped, account.retried);
+    let (exhausted, stamped, retried, silent) = (account.exhausted, account.stamped, account.retried, account.silent);
     let ttft_p50 = columns.rough_percentile("ttft", true, 0.50);
     Evidence {
         facts: run.facts,
@@ -136,6 +139,7 @@ pub fn evidence<'a>(run: &'a Run<'_>, columns: &Columns, mut account: Account, e
         exhausted,
         stamped,
         retried,
+        silent,
         steal: run.host.steal.value(),
         throttled: run.host.throttled.value().map(|grown| grown.by),
         heated: run.host.heated.value().map(|grown| grown.by),
