@@ -5,7 +5,7 @@ use nomoat_core::backend::BoxFuture;
 use nomoat_core::conform::Outcome::{Good, Odd, Skipped, Wrong};
 use nomoat_core::record::{Connection, CountSource, Status};
 use nomoat_core::request::OutputLength;
-use nomoat_core::sample::names;
+use nomoat_core::sample::{Sample, names};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -191,9 +191,7 @@ async fn counters(s: &mut Session<'_>) -> Saw {
         return (Skipped, "it shows no metrics that are known; see --metrics-url".into());
     };
     let counted = [names::PROMPT_TOKENS, names::GENERATION_TOKENS];
-    let read = |samples: Vec<nomoat_core::sample::Sample>| {
-        counted.map(|name| samples.iter().filter(|s| s.metric == name && s.labels.is_empty()).map(|s| s.value).next())
-    };
+    let read = |samples: Vec<Sample>| counted.map(|name| reading(&samples, name));
     // What came before may still be on its way into them.
     let mut before = [None, None];
     for _ in 0..SETTLES.as_millis() / LOOKS.as_millis() {
@@ -229,6 +227,12 @@ async fn counters(s: &mut Session<'_>) -> Saw {
     if agrees(moved, asked) { (Good, saw) } else { (Wrong, format!("{saw}: is somebody else using it?")) }
 }
 
+/// A reading of the whole engine; where only what stands before it has one, that one.
+fn reading(samples: &[Sample], name: &str) -> Option<f64> {
+    let of = |fits: fn(&str) -> bool| samples.iter().find(|s| s.metric == name && fits(&s.labels)).map(|s| s.value);
+    of(str::is_empty).or_else(|| of(|labels| labels.starts_with(names::LAYER) && !labels.contains(',')))
+}
+
 /// Whether counters moved by what was counted; what is not told cannot disagree. Some engines leave cached tokens out of prompts; fresh
 /// prompts have none.
 fn agrees(moved: [Option<f64>; 2], asked: [Option<f64>; 2]) -> bool {
@@ -262,7 +266,7 @@ async fn cancelled(s: &mut Session<'_>) -> Saw {
     let mut running = None;
     for look in 1..=SETTLES.as_millis() / LOOKS.as_millis() {
         let samples = telemetry.sample().await.unwrap_or_default();
-        running = samples.iter().find(|s| s.metric == names::RUNNING && s.labels.is_empty()).map(|s| s.value);
+        running = reading(&samples, names::RUNNING);
         match running {
             None => return (Skipped, "no metric tells how many requests run".into()),
             Some(n) if n < 0.5 => return (Good, format!("within {} ms", look * LOOKS.as_millis())),
@@ -276,5 +280,42 @@ async fn cancelled(s: &mut Session<'_>) -> Saw {
 async fn first(seen: &std::sync::atomic::AtomicBool) {
     while !seen.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nomoat_core::sample::SampleSource;
+    use nomoat_core::units::Nanos;
+
+    #[test]
+    fn what_stands_before_an_engine_speaks_where_the_engine_does_not() {
+        let sample = |(labels, value): &(&str, f64)| Sample {
+            at: Nanos::ZERO,
+            source: SampleSource::Engine,
+            metric: names::RUNNING.into(),
+            labels: (*labels).into(),
+            value: *value,
+        };
+        for (samples, expect) in [
+            (&[("layer=gateway", 2.0), ("", 1.0)][..], Some(1.0)),
+            (&[("layer=gateway", 2.0)][..], Some(2.0)),
+            (&[("le=0.1,layer=gateway", 2.0)][..], None),
+            (&[("model=x", 2.0)][..], None),
+            (&[][..], None),
+        ] {
+            let samples: Vec<Sample> = samples.iter().map(sample).collect();
+            assert_eq!(reading(&samples, names::RUNNING), expect, "{samples:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_told_cannot_disagree() {
+        let check = |moved, asked, expect| assert_eq!(agrees(moved, asked), expect, "{moved:?} {asked:?}");
+        check([Some(48.0), Some(16.0)], [Some(48.0), Some(16.0)], true);
+        check([Some(48.0), Some(15.0)], [Some(48.0), Some(16.0)], false);
+        check([None, Some(16.0)], [Some(48.0), Some(16.0)], true);
+        check([Some(1.0), Some(16.0)], [None, Some(16.0)], true);
     }
 }
