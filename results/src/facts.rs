@@ -5,6 +5,7 @@
 
 use crate::error::StoreError;
 use crate::json::{number, optional_number};
+use nomoat_core::conform::Repeats;
 use nomoat_core::cost::Pricing;
 use nomoat_core::kv::{KvGeometry, Mixer};
 use nomoat_core::report::RunFacts;
@@ -62,6 +63,25 @@ pub struct FactsWire {
     /// Share of the prompt tokens that begin an earlier prompt; left out where that is not known, and in runs from before it was.
     #[serde(default, serialize_with = "optional_number", skip_serializing_if = "Option::is_none")]
     pub shared_prefix: Option<f64>,
+    /// How answers repeated before the run; left out where that was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<RepeatsWire>,
+}
+
+/// How answers repeated: of so many prompts, so many answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepeatsWire {
+    /// Prompts that were asked.
+    pub prompts: u32,
+    /// The same the second time, alone.
+    pub same_alone: u32,
+    /// The same under load as the first time.
+    pub same_under_load: u32,
+    /// Of the first pass, those that repeat themselves.
+    pub degenerate: u32,
+    /// Of the first pass, those that are empty.
+    pub empty: u32,
 }
 
 /// What runs had before there could be more.
@@ -185,6 +205,7 @@ impl From<&RunFacts> for FactsWire {
             endpoints,
             instrument_error,
             shared_prefix,
+            repeats,
         } = facts;
         Self {
             start_ns: start.0,
@@ -223,6 +244,13 @@ impl From<&RunFacts> for FactsWire {
             endpoints: *endpoints,
             instrument_error_ns: instrument_error.map(|e| e.0),
             shared_prefix: *shared_prefix,
+            repeats: repeats.map(|Repeats { prompts, same_alone, same_under_load, degenerate, empty }| RepeatsWire {
+                prompts,
+                same_alone,
+                same_under_load,
+                degenerate,
+                empty,
+            }),
         }
     }
 }
@@ -278,6 +306,13 @@ impl FactsWire {
             endpoints: self.endpoints,
             instrument_error: self.instrument_error_ns.map(Nanos),
             shared_prefix: self.shared_prefix,
+            repeats: self.repeats.map(|RepeatsWire { prompts, same_alone, same_under_load, degenerate, empty }| Repeats {
+                prompts,
+                same_alone,
+                same_under_load,
+                degenerate,
+                empty,
+            }),
         })
     }
 }

@@ -10,6 +10,7 @@ use crate::manifest::{
 use crate::words::Word;
 pub(crate) use cold_start::cold_start;
 pub(crate) use kernels::kernel_run;
+use nomoat_core::conform::Repeats;
 use nomoat_core::cost::Pricing;
 use nomoat_core::digest::OutputHash;
 use nomoat_core::kv::{KvGeometry, Mixer};
@@ -234,6 +235,7 @@ pub(crate) fn arbitrary_facts() -> impl Strategy<Value = RunFacts> {
                 endpoints,
                 instrument_error: error.map(Nanos),
                 shared_prefix: error.map(|ns| ns as f64 / 3e9),
+                repeats: error.map(|ns| Repeats { prompts: 20, same_alone: ns as u32 % 21, ..Repeats::default() }),
             }
         },
     )
@@ -266,6 +268,7 @@ pub(crate) fn facts() -> RunFacts {
         endpoints: 1,
         instrument_error: None,
         shared_prefix: None,
+        repeats: None,
     }
 }
 

@@ -225,6 +225,10 @@ pub struct RunArgs {
     /// Send a request that is declined for now (429, 503) again, at most N times, when the endpoint says; its clock runs on (default: 0)
     #[arg(long, value_name = "N", help_heading = "Load")]
     pub retries: Option<u16>,
+    /// Before the load, ask twenty prompts twice alone and once under a load of eight; the verdict tells whether answers repeat (V15)
+    #[arg(long, help_heading = "Load")]
+    #[serde(skip_serializing_if = "is_false")]
+    pub quality: bool,
     /// End the run when its answers have cost this much by --price
     #[arg(long, value_name = "USD", help_heading = "Load")]
     pub budget_usd: Option<f64>,

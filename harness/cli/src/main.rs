@@ -27,6 +27,7 @@ mod output;
 mod preview;
 mod processes;
 mod progress;
+mod quality;
 mod reconcile;
 mod run;
 mod setup;

@@ -8,6 +8,7 @@ use crate::progress;
 use crate::setup::Setup;
 use crate::target::Engine;
 use nomoat_core::backend::Offer;
+use nomoat_core::conform::Repeats;
 use nomoat_core::event::Live;
 use nomoat_core::fold::fold;
 use nomoat_core::quota::Demand;
@@ -52,6 +53,8 @@ pub struct Bench<'a> {
     stop: Stop,
     /// What all runs together may still spend.
     budget: Mutex<Option<Budget>>,
+    /// How answers repeated before the first run.
+    repeats: Option<Repeats>,
 }
 
 /// A finished run.
@@ -73,7 +76,12 @@ impl<'a> Bench<'a> {
     /// A budget that cannot be counted.
     pub fn new(setup: &'a Setup, engine: &'a Engine, stop_handle: StopHandle, stop: Stop) -> Result<Self, Failure> {
         let budget = Mutex::new(Budget::new(setup.args.budget_usd, setup.pricing, stop_handle.clone())?);
-        Ok(Self { setup, engine, group: uuid::Uuid::now_v7().to_string(), stop_handle, stop, budget })
+        Ok(Self { setup, engine, group: uuid::Uuid::now_v7().to_string(), stop_handle, stop, budget, repeats: None })
+    }
+
+    /// The same, with how answers repeated before its first run.
+    pub fn with_repeats(self, repeats: Option<Repeats>) -> Self {
+        Self { repeats, ..self }
     }
 
     /// Whether the budget is spent.
@@ -244,6 +252,7 @@ impl<'a> Bench<'a> {
             endpoints: u16::try_from(engine.backends.len()).unwrap_or(u16::MAX),
             instrument_error: None,
             shared_prefix: None,
+            repeats: self.repeats,
         }
     }
 }

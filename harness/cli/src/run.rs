@@ -7,7 +7,7 @@ use crate::launch::{self, Running};
 use crate::measure::{Bench, Measured};
 use crate::output::put;
 use crate::setup::{Mode, Setup};
-use crate::{advice, cold_start, ctrl_c, preview, target};
+use crate::{advice, cold_start, ctrl_c, preview, quality, target};
 use nomoat_core::report::RunReport;
 use nomoat_core::schedule::Load;
 use nomoat_core::slo::Slo;
@@ -47,7 +47,8 @@ pub fn run(flags: RunArgs, file: Option<&Path>) -> Result<Exit, Failure> {
         Mode::Ladder(rungs) => rungs.into_iter().map(|concurrency| Load::Closed { concurrency, think: Nanos::ZERO }).collect(),
         Mode::Probed => vec![target::probed_load(&mut setup, &engine)?],
     };
-    let bench = Bench::new(&setup, &engine, stop_handle, stop.clone())?;
+    let repeats = quality::ask(&setup, &engine, stop.clone())?;
+    let bench = Bench::new(&setup, &engine, stop_handle, stop.clone())?.with_repeats(repeats);
     let mut measured: Vec<(Load, Measured)> = vec![];
     let mut left_out = Exit::Ok;
     for load in loads {

@@ -42,3 +42,18 @@ impl Finding {
 pub fn is_wrong(findings: &[Finding]) -> bool {
     findings.iter().any(|f| f.outcome == Outcome::Wrong)
 }
+
+/// How answers repeated before a run: the same prompts alone, alone again, and under load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Repeats {
+    /// Prompts that were asked.
+    pub prompts: u32,
+    /// Answers that were the same the second time, alone.
+    pub same_alone: u32,
+    /// Answers that were the same under load as the first time.
+    pub same_under_load: u32,
+    /// Answers of the first pass that repeat themselves.
+    pub degenerate: u32,
+    /// Empty answers of the first pass.
+    pub empty: u32,
+}

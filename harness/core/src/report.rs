@@ -1,5 +1,6 @@
 //! What a run says: the input of the fold beside the records, and its result. The fold itself is [`crate::fold`].
 
+use crate::conform::Repeats;
 use crate::cost::Pricing;
 use crate::kv::KvGeometry;
 use crate::record::{Connection, ErrorCode, Phase, Status};
@@ -55,6 +56,8 @@ pub struct RunFacts {
     /// Share of the prompt tokens that begin an earlier prompt of the run ([`crate::schedule::Schedule::shared_prefix`]); `None` where that
     /// is not known.
     pub shared_prefix: Option<f64>,
+    /// How answers repeated before the run; `None` where that was not asked for.
+    pub repeats: Option<Repeats>,
 }
 
 impl Default for RunFacts {
@@ -82,6 +85,7 @@ impl Default for RunFacts {
             endpoints: 1,
             instrument_error: None,
             shared_prefix: None,
+            repeats: None,
         }
     }
 }

@@ -6,6 +6,7 @@
 mod host;
 mod tokens;
 
+use crate::conform::Repeats;
 use crate::report::{Counts, RunFacts, Window};
 use crate::stats::{LEVEL, binomial_cdf, min_observations};
 use crate::units::Nanos;
@@ -94,6 +95,8 @@ pub const MAX_TOKEN_ERROR: f64 = 0.01;
 pub const MAX_INPUT_ERROR: f64 = 0.05;
 /// V16: by how much the share of prompt tokens found in the prefix cache may exceed what the workload shares.
 pub const MAX_FOREIGN_HITS: f64 = 0.01;
+/// V15: smallest share of the answers that repeat alone which must repeat under load.
+pub const MIN_REPEATS: f64 = 0.9;
 /// V08: largest share of the answers whose first token may come in a read with another event.
 pub const MAX_FIRST_COALESCED: f64 = 0.10;
 
@@ -226,6 +229,7 @@ pub fn judge(e: &Evidence<'_>) -> Validity {
     rules.push(first_reads(e));
     rules.extend(clock(e));
     rules.extend(stamped(e));
+    rules.extend(repeats(e));
     rules.extend(silent(e));
     rules.extend(retried(e));
     rules.extend(insecure(e));
@@ -290,6 +294,7 @@ const EXHAUSTED: Rule = Rule::invalid("V06", "this host had descriptors and port
 const STAMPED: Rule = Rule::flag("V08", "all moments of arrival are of one kind");
 const CLOCK: Rule = Rule::flag("V08", "the clocks did not step");
 const INSECURE: Rule = Rule::flag("V13", "the endpoint's certificate was verified");
+const REPEATS: Rule = Rule::blocks("V15", "answers are the same under load as alone");
 const SILENT: Rule = Rule::flag("V07", "every answer shows text");
 const FIRST_TRY: Rule = Rule::flag("V16", "every request was sent once");
 const COMPLETE: Rule = Rule::invalid("V19", "the run is complete");
@@ -447,6 +452,17 @@ fn uncounted(e: &Evidence<'_>) -> Option<RuleResult> {
     let value = format!("{uncounted} of {} answers have no token count; their events were counted", e.counts.ok);
     let remedy = "use an endpoint that reports usage (stream_options.include_usage); until then their tokens are events";
     (uncounted > 0).then(|| UNCOUNTED.check(false, value, "a count for every answer", remedy))
+}
+
+fn repeats(e: &Evidence<'_>) -> Option<RuleResult> {
+    let Repeats { prompts, same_alone, same_under_load, degenerate, empty } = e.facts.repeats?;
+    let value = format!(
+        "of {prompts} greedy answers {same_alone} were the same again alone and {same_under_load} under load; {degenerate} repeat themselves, {empty} are empty"
+    );
+    let limit = format!("{} the same under load as are alone, and few degenerate or empty", percent(MIN_REPEATS));
+    let holds = f64::from(same_under_load) >= MIN_REPEATS * f64::from(same_alone) && 2 * (degenerate + empty) <= prompts;
+    let remedy = "a fast answer that is another one under load is no result: look for near ties, lossy kernels or a wrong cache";
+    Some(REPEATS.check(holds, value, limit, remedy))
 }
 
 fn silent(e: &Evidence<'_>) -> Option<RuleResult> {

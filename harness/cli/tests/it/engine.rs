@@ -77,12 +77,12 @@ fn servers_that_are_wrong_on_purpose_are_found_out() {
     // Not told by any of them: a prefix cache.
     let odd = "odd cached prompt tokens";
     for (script, code, expect) in [
-        ("ttft=2ms,itl=1ms", 0, &[odd][..]),
+        ("ttft=2ms,itl=5ms", 0, &[odd][..]),
         ("ttft=2ms,itl=1ms,fault=coalesce:100", 5, &["wrong answers stream", odd]),
         ("ttft=2ms,itl=1ms,fault=not_streaming", 5, &["wrong answers stream", odd]),
-        ("ttft=2ms,itl=1ms,fault=no_usage", 5, &["wrong output tokens are counted", "wrong prompt tokens are counted", odd]),
-        ("ttft=2ms,itl=1ms,fault=short:2", 0, &["odd forced length is kept", odd]),
-        ("ttft=2ms,itl=1ms,fault=wrong_usage:2", 5, &["odd tokens of each event", odd, "wrong the engine's own counters"]),
+        ("ttft=2ms,itl=5ms,fault=no_usage", 5, &["wrong output tokens are counted", "wrong prompt tokens are counted", odd]),
+        ("ttft=2ms,itl=20ms,fault=short:2", 0, &["odd forced length is kept", odd]),
+        ("ttft=2ms,itl=5ms,fault=wrong_usage:2", 5, &["odd tokens of each event", odd, "wrong the engine's own counters"]),
     ] {
         let (exit, found) = blemishes(script);
         for blemish in expect {
@@ -102,6 +102,20 @@ fn the_suite_is_listed_and_written_out() {
     let files = crate::common::names(&place.path().join("out/suite"));
     let of = |end: &str| files.iter().filter(|f| f.ends_with(end)).count();
     assert!(of(".http") > 150 && of(".http") == of(".expect"), "{} files", files.len());
+}
+
+#[test]
+fn a_run_that_asks_for_quality_has_it_in_its_verdict() {
+    let server = truth("ttft=1ms,itl=0ms", None, None);
+    let place = Place::new();
+    let line = "--concurrency 1 --requests 2 --warmup 0 --input-tokens 4 --output-tokens 2 --quality --quiet --format json";
+    let ended = place.say(&format!("run --url {} {line}", url(&server)));
+    let summary: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"));
+    let rules = summary["validity"]["rules"].as_array().unwrap();
+    let repeats = rules.iter().find(|r| r["code"] == "V15").unwrap();
+    assert_eq!(repeats["finding"], "pass", "{repeats}");
+    let report = place.say(&format!("report {}", place.only_run().display()));
+    assert!(report.stderr.contains("byte for byte"), "{}", report.stderr);
 }
 
 #[test]

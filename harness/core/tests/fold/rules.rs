@@ -1,6 +1,7 @@
 //! Every validity rule, both ways.
 
 use super::{answer, limited, ms, report, sample, unsent};
+use nomoat_core::conform::Repeats;
 use nomoat_core::fold::fold;
 use nomoat_core::record::{CountSource, Phase, RequestRecord, Status, Tokens};
 use nomoat_core::report::RunFacts;
@@ -248,4 +249,23 @@ fn closed_loops_hold_their_lanes() {
     check(|_| {}, [Finding::Pass, Finding::Pass]);
     check(|r| r.iter_mut().for_each(|r| r.at.start = Some(r.at.due + ms(5))), [Finding::Fail, Finding::Pass]);
     check(|r| r.retain(|r| r.lane == Some(LaneId(0)) || r.at.due < ms(1_000)), [Finding::Pass, Finding::Fail]);
+}
+
+#[test]
+fn answers_that_repeat_alone_repeat_under_load() {
+    let check = |same_alone, same_under_load, degenerate, expect: Finding| {
+        let (mut facts, records, samples) = good();
+        facts.repeats = Some(Repeats { prompts: 20, same_alone, same_under_load, degenerate, empty: 0 });
+        let validity = fold(&facts, &records, &samples, &[]).validity;
+        let found = validity.rules.iter().find(|r| r.code == "V15").unwrap();
+        assert_eq!(found.finding, expect, "{found:?}");
+        assert!(validity.is_valid(), "it keeps a run from being published and does not make it none");
+    };
+    check(20, 20, 0, Finding::Pass);
+    check(20, 18, 10, Finding::Pass);
+    check(20, 17, 0, Finding::Fail);
+    check(10, 9, 0, Finding::Pass); // what does not repeat alone is not load's doing
+    check(20, 20, 11, Finding::Fail);
+    let (facts, records, samples) = good();
+    assert!(fold(&facts, &records, &samples, &[]).validity.rules.iter().all(|r| r.code != "V15"), "nobody asked");
 }

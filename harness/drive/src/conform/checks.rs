@@ -15,6 +15,8 @@ const ANSWER: u32 = 16;
 const PROMPT: u32 = 48;
 /// A prompt longer than the blocks of the known prefix caches (16 to 128 tokens).
 const LONG: u32 = 300;
+/// Answers that may come in one read before it counts.
+const STREAMS: u32 = 3;
 /// How long the engine's own numbers may take to show what it did.
 const SETTLES: Duration = Duration::from_secs(10);
 /// How often they are asked for meanwhile.
@@ -63,9 +65,16 @@ macro_rules! heard {
 
 /// Tokens come as they are made, in reads of their own.
 async fn streams(s: &mut Session<'_>) -> Saw {
-    let record = heard!(ask(s, PROMPT, ANSWER).await).record;
-    let events = record.chunk_gaps.len();
-    let apart = record.chunk_gaps.iter().skip(1).filter(|gap| **gap > 0).count();
+    let (mut events, mut apart) = (0, 0);
+    // A host that was busy for a moment reads what waited at once: only an answer that never comes in parts does not stream.
+    for _ in 0..STREAMS {
+        let record = heard!(ask(s, PROMPT, ANSWER).await).record;
+        events = record.chunk_gaps.len();
+        apart = record.chunk_gaps.iter().skip(1).filter(|gap| **gap > 0).count();
+        if apart > 0 {
+            break;
+        }
+    }
     let saw = format!("{events} events in {} reads", apart + 1);
     match (events, apart) {
         (0 | 1, _) => (Wrong, format!("{saw}: the answer comes in one piece, and TTFT is its whole time")),
