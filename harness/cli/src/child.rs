@@ -210,6 +210,10 @@ mod tests {
     fn workers_end_with_it() {
         let (group, worker) = shell("sleep 1000 & echo $!; exit 3", LONG);
         let id = group.id();
+        // Its line came before its end.
+        while processes::all().iter().any(|p| p.pid == id && !p.ended) {
+            std::thread::yield_now();
+        }
         let Stopped::Before(status) = group.stop() else { panic!("it ended by itself") };
         assert_eq!(status.code(), Some(3));
         let worker: u32 = worker.parse().unwrap();
