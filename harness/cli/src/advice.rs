@@ -41,18 +41,17 @@ fn climb(setup: &Setup, measured: &[(Load, Measured)]) -> String {
             .and_then(|r| r.value)
             .unwrap_or(0.0)
     };
-    let url = match &setup.args.url[..] {
-        [] => "URL".to_owned(),
-        urls => urls.join(","),
+    let engine = match (&setup.adapter, &setup.args.url[..]) {
+        (Some(adapter), _) => adapter.flag(),
+        (None, []) => "--url URL".to_owned(),
+        (None, urls) => format!("--url {}", urls.join(",")),
     };
     let top = measured.last().map_or(0, |(load, _)| concurrency(load));
     for pair in measured.windows(2) {
         if throughput(&pair[1].1) < throughput(&pair[0].1) * GAIN {
             let knee = concurrency(&pair[0].0);
-            return format!(
-                "throughput stops rising near {knee}: nomoat run --url {url} --concurrency {knee} --duration 120s measures there"
-            );
+            return format!("throughput stops rising near {knee}: nomoat run {engine} --concurrency {knee} --duration 120s measures there");
         }
     }
-    format!("throughput still rises at {top}: nomoat run --url {url} --ladder {top},{},{}", top * 2, top * 4)
+    format!("throughput still rises at {top}: nomoat run {engine} --ladder {top},{},{}", top * 2, top * 4)
 }

@@ -72,8 +72,8 @@ Why it is so:
 #[derive(Args, Serialize, Deserialize, Default, Debug, Clone, PartialEq)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct RunArgs {
-    /// local: the built-in CPU engine; http: an endpoint (inferred from --url)
-    #[arg(long, value_name = "local|http", help_heading = "What to measure")]
+    /// local: the built-in CPU engine; http: an endpoint (inferred from --url); exec: an engine behind an adapter (from --exec)
+    #[arg(long, value_name = "local|http|exec", help_heading = "What to measure")]
     pub backend: Option<String>,
     /// Address of an OpenAI-compatible endpoint; several of the same engine, each with --url or with commas between, take turns
     #[arg(long, alias = "base-url", alias = "target", value_delimiter = ',', help_heading = "What to measure")]
@@ -101,6 +101,12 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME=VALUE", help_heading = "What to measure")]
     #[serde(serialize_with = "without_secrets")]
     pub launch_env: Vec<String>,
+    /// Start this adapter for the run, split as a shell does: it listens where NOMOAT_SOCKET says and speaks backends/exec/PROTOCOL.md
+    #[arg(long, value_name = "COMMAND", help_heading = "What to measure")]
+    pub exec: Option<String>,
+    /// Socket that an adapter listens on already
+    #[arg(long, value_name = "PATH", help_heading = "What to measure")]
+    pub exec_socket: Option<PathBuf>,
     /// Instead of a load: bring the engine to a cold state and back, again and again: launch, sleep:1, sleep:2, lora:NAME or load
     #[arg(long, value_name = "ACTION", help_heading = "What to measure")]
     pub cold_start: Option<String>,

@@ -215,7 +215,7 @@ pub fn check(setup: &Setup) -> Result<(), Failure> {
     match (&args.cold_start, args.cycles) {
         (None, Some(_)) => Err(Failure::usage("--cycles says how often --cold-start ACTION is done; give that too")),
         (Some(_), Some(0)) => Err(Failure::usage("--cycles must be at least 1")),
-        (Some(_), _) if setup.is_local() => Err(Failure::usage("--cold-start is about an endpoint; it needs --url or --launch NAME")),
+        (Some(_), _) if args.url.is_empty() => Err(Failure::usage("--cold-start is about an endpoint; it needs --url or --launch NAME")),
         (Some(_), _) if args.url.len() > 1 => Err(Failure::usage("--cold-start is about one endpoint; give one --url")),
         (Some(_), _) if setup.http != nomoat_http::HttpVersion::One => {
             Err(Failure::usage("--cold-start stamps first tokens over HTTP/1.1; give --http 1"))

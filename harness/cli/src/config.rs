@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Keys that say the same in other words: the one given as a flag takes the place of those in the file.
 const RIVALS: [&[&str]; 8] = [
-    &["launch", "url"],
+    &["launch", "url", "exec", "exec-socket"],
     &["slo", "goodput"],
     &["cv", "burstiness"],
     &["usd-per-hour", "price"],

@@ -1,6 +1,6 @@
 //! An engine that is started for a run, waited for, watched, and stopped whatever happens.
 
-mod log;
+pub mod log;
 pub mod plan;
 pub mod secrets;
 mod watched;

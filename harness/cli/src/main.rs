@@ -13,6 +13,7 @@ mod config;
 mod ctrl_c;
 mod devices;
 mod engine;
+mod exec;
 mod exit;
 mod folder;
 mod geometry;

@@ -150,11 +150,18 @@ fn resolved(setup: &Setup, load: Load, warmup: Warmup, limit: Limit) -> serde_js
             *text = secrets.scrub(text);
         }
     }
+    if let Some(adapter) = &setup.adapter {
+        args.exec = args.exec.map(|text| adapter.secrets().scrub(&text));
+    }
     config::to_map(&args)
 }
 
 /// The command line without what a started engine was given and no file may hold.
 fn scrubbed(setup: &Setup, argv: Vec<String>) -> Vec<String> {
+    if let Some(adapter) = &setup.adapter {
+        let secrets = adapter.secrets();
+        return argv.iter().map(|word| secrets.scrub(word)).collect();
+    }
     let Some(plan) = &setup.launch else { return argv };
     let secrets = plan.secrets();
     let hide = |word: &str| match word.split_once('=') {

@@ -1,5 +1,6 @@
 //! `--dry-run`: what would be sent, without connecting.
 
+use crate::exec;
 use crate::exit::Failure;
 use crate::launch::{without_ourselves, words};
 use crate::manifest::{ASSUMED_TPOT, ASSUMED_TTFT};
@@ -28,6 +29,9 @@ pub fn preview(setup: &Setup) -> Result<String, Failure> {
     let mut text = String::new();
     if let Some(plan) = &setup.launch {
         let command = plan.secrets().scrub(&without_ourselves(&words::join(&plan.argv(Path::new("SCRATCH"))?)));
+        let _ = writeln!(text, "{:<26}{command}\n", "would be started");
+    }
+    if let Some(command) = setup.adapter.as_ref().and_then(exec::Plan::command_words) {
         let _ = writeln!(text, "{:<26}{command}\n", "would be started");
     }
     for load in loads {

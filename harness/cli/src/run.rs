@@ -2,6 +2,7 @@
 
 use crate::args::RunArgs;
 use crate::config;
+use crate::exec::{self, Adapter};
 use crate::exit::{Exit, Failure};
 use crate::launch::{self, Running};
 use crate::measure::{Bench, Measured};
@@ -35,10 +36,17 @@ pub fn run(flags: RunArgs, file: Option<&Path>) -> Result<Exit, Failure> {
         let folder = launch::folder(&setup, &format!("launch-{}", plan.engine))?;
         running = Some(Running::start(&setup, &plan, &folder.join("engine.log"), &stop)?);
     }
-    let mut engine = target::connect(&mut setup, stop.clone()).map_err(|failure| match &running {
-        Some(running) => running.blamed(failure),
-        None => failure,
-    })?;
+    let adapter = exec::start(&setup, &stop)?;
+    let mut engine = match target::connect(&mut setup, stop.clone()) {
+        Ok(engine) => engine,
+        Err(failure) => {
+            return Err(match (&running, adapter) {
+                (Some(running), _) => running.blamed(failure),
+                (None, Some(adapter)) => adapter.blamed(failure),
+                (None, None) => failure,
+            });
+        }
+    };
     if let Some(running) = &running {
         engine.is_child(running, &setup.out);
     }
@@ -61,7 +69,7 @@ pub fn run(flags: RunArgs, file: Option<&Path>) -> Result<Exit, Failure> {
     }
     let text = render(&setup, &engine, &measured)?;
     put(&text);
-    if let Some(ended) = running.and_then(Running::stop) {
+    for ended in [running.and_then(Running::stop), adapter.and_then(Adapter::stop)].into_iter().flatten() {
         eprintln!("nomoat: {ended}");
         left_out = left_out.worst(Exit::Unreachable);
     }

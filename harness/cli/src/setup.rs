@@ -2,6 +2,7 @@
 
 use crate::args::RunArgs;
 use crate::config::choose;
+use crate::exec;
 use crate::exit::{Exit, Failure};
 use crate::geometry;
 use crate::launch::plan::Plan;
@@ -92,6 +93,8 @@ pub struct Setup {
     pub engine: Option<Arc<EngineSpec>>,
     /// The engine to start for the run.
     pub launch: Option<Plan>,
+    /// The adapter to speak to.
+    pub adapter: Option<exec::Plan>,
     pub labels: BTreeMap<String, String>,
     pub out: PathBuf,
     pub format: Format,
@@ -110,6 +113,7 @@ impl Setup {
         let known = |flag: &str, name: Option<&String>| {
             name.map(|name| catalog.get(name)).transpose().map_err(|e| Failure::usage(format!("{flag}: {e}")))
         };
+        let adapter = exec::Plan::new(&args)?;
         let started = known("--launch", args.launch.as_ref())?;
         let launch = Plan::new(&args, started.as_deref())?;
         if let Some(plan) = &launch {
@@ -117,8 +121,18 @@ impl Setup {
             args.url = vec![plan.url.clone()];
             args.model.clone_from(&plan.served_name);
         }
-        let inferred = if args.url.is_empty() { "local" } else { "http" };
-        let backend = choose("--backend", args.backend.as_deref().unwrap_or(inferred), &["local", "http"])?.to_owned();
+        let inferred = match &adapter {
+            Some(_) => "exec",
+            None if args.url.is_empty() => "local",
+            None => "http",
+        };
+        let backend = choose("--backend", args.backend.as_deref().unwrap_or(inferred), &["local", "http", "exec"])?.to_owned();
+        if adapter.is_some() && backend != "exec" {
+            return Err(Failure::usage(format!("--exec and --exec-socket go with --backend exec, not with --backend {backend}")));
+        }
+        if backend == "exec" && adapter.is_none() {
+            return Err(Failure::usage("--backend exec needs --exec COMMAND or --exec-socket PATH"));
+        }
         if backend == "http" && args.url.is_empty() {
             return Err(Failure::usage("--backend http needs --url http://HOST:PORT"));
         }
@@ -134,6 +148,11 @@ impl Setup {
         if args.calibrate && backend == "local" {
             return Err(Failure::usage(
                 "--calibrate measures the way from a socket to a record, which the engine in this process does not take; it needs --url",
+            ));
+        }
+        if args.calibrate && backend == "exec" {
+            return Err(Failure::usage(
+                "--calibrate measures the way from a TCP socket through HTTP to a record, which an adapter's answers do not take; it needs --url",
             ));
         }
         if args.engine.is_some() && backend == "local" {
@@ -165,6 +184,7 @@ impl Setup {
             catalog,
             engine,
             launch,
+            adapter,
             speed: args.speed.unwrap_or(1.0),
             warmup,
             limit,
@@ -349,7 +369,7 @@ fn mode(args: &RunArgs, trace: Option<&Trace>) -> Result<Mode, Failure> {
         return Ok(Mode::Single(open_load(args, trace)?));
     }
     let replay = args.trace.is_some() || args.speed.is_some();
-    if args.ladder.is_some() || (!replay && !args.url.is_empty()) {
+    if args.ladder.is_some() || (!replay && args.backend.as_deref() != Some("local")) {
         let text = args.ladder.as_deref().unwrap_or(LADDER);
         let rungs: Result<Vec<u32>, _> =
             text.split(',').map(|c| c.trim().parse::<u32>().ok().filter(|c| *c > 0)).map(|c| c.ok_or(())).collect();

@@ -9,6 +9,7 @@ use nomoat_core::request::OutputLength;
 use nomoat_core::schedule::Load;
 use nomoat_core::units::Nanos;
 use nomoat_drive::{MonotonicClock, Stop};
+use nomoat_exec::ExecBackend;
 use nomoat_http::{HttpBackend, HttpConfig, HttpVersion, Secret};
 use nomoat_local::{LocalBackend, LocalConfig};
 use nomoat_results::manifest::{ColdStart, Launched};
@@ -65,6 +66,8 @@ pub fn connect(setup: &mut Setup, mut stop: Stop) -> Result<Engine, Failure> {
         let preset = setup.args.preset.get_or_insert(defaults.preset.clone()).clone();
         let local = LocalBackend::new(LocalConfig { preset, seed: setup.seed, ..defaults })?;
         (vec![local.clone() as Arc<dyn Backend>], Some(local), vec![])
+    } else if let Some(adapter) = &setup.adapter {
+        (vec![ExecBackend::new(adapter.config(setup)) as Arc<dyn Backend>], None, vec![])
     } else {
         let clock = Arc::new(MonotonicClock);
         let made = setup.args.url.iter().map(|url| runtime.block_on(HttpBackend::new(http_config(setup, url), clock.clone())));
@@ -82,6 +85,12 @@ pub fn connect(setup: &mut Setup, mut stop: Stop) -> Result<Engine, Failure> {
     let Found { info, version, mut can } = agree(&asked)?;
     can.context_tokens = setup.args.context.or(can.context_tokens);
     can.geometry = setup.geometry.or(can.geometry);
+    if setup.adapter.is_some()
+        && let Some(asked) = setup.args.model.as_ref().filter(|asked| **asked != can.model)
+    {
+        // An adapter has one model, and is not told which.
+        return Err(Failure::usage(format!("--model {asked}: the adapter has {}; leave --model out to measure that", can.model)));
+    }
     if !setup.is_local() {
         setup.args.model = Some(can.model.clone());
     }

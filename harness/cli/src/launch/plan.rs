@@ -163,7 +163,11 @@ impl Plan {
     }
 }
 
-fn command(flag: &str, text: &str) -> Result<Vec<String>, Failure> {
+/// The words of `text`, the value of `flag`.
+///
+/// # Errors
+/// It cannot be split, or a secret was taken out of it.
+pub fn command(flag: &str, text: &str) -> Result<Vec<String>, Failure> {
     if text.contains(REDACTED) {
         return Err(Failure::usage(format!("{flag}: a secret in it was not kept with the run; give {flag} again")));
     }

@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "nomoat-core",
             "nomoat-drive",
+            "nomoat-exec",
             "nomoat-http",
             "nomoat-kernels",
             "nomoat-local",

@@ -238,6 +238,12 @@ pub fn url(truth: &Truth) -> String {
     format!("http://{}", truth.addr())
 }
 
+/// The process is gone, or has ended and waits for somebody to notice.
+pub fn is_gone(pid: &str) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", pid.trim())) else { return true };
+    stat.rsplit(')').next().unwrap().trim_start().starts_with('Z')
+}
+
 /// The names in a folder, sorted.
 pub fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();

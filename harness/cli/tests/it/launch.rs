@@ -1,6 +1,6 @@
 //! Engines that nomoat starts: the scripted server of the binary itself, and shell scripts that misbehave.
 
-use crate::common::{Ended, FIVE, Place, Running, names, until, words};
+use crate::common::{Ended, FIVE, Place, Running, is_gone, names, until, words};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
@@ -28,12 +28,6 @@ fn log(place: &Place) -> String {
 fn assert_gone(log: &str) {
     let address = log.lines().find_map(|line| line.strip_prefix("http://")).unwrap_or_else(|| panic!("{log}"));
     assert!(TcpStream::connect(address.trim()).is_err(), "{address} still answers");
-}
-
-/// The process is gone, or has ended and waits for somebody to notice.
-fn is_gone(pid: &str) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", pid.trim())) else { return true };
-    stat.rsplit(')').next().unwrap().trim_start().starts_with('Z')
 }
 
 /// A description of an engine `mine` that is a shell script, in a folder of its own.

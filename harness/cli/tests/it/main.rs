@@ -15,6 +15,7 @@ mod embedded;
 mod endpoint;
 mod engine;
 mod errors;
+mod exec;
 mod faults;
 mod help;
 mod hosted;

@@ -1,0 +1,171 @@
+//! Engines behind adapters: the Python example of the protocol, and commands that are no adapters.
+
+use crate::common::{Place, is_gone, words};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A load that is over soon.
+const LOAD: &str = "--concurrency 2 --requests 6 --warmup 0s --input-tokens 16 --output-tokens 4 --format json";
+
+/// The example, where it can run.
+fn example() -> Option<PathBuf> {
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: there is no python3");
+        return None;
+    }
+    Some(fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../backends/exec/examples/adapter.py")).unwrap())
+}
+
+/// A command that tells its number and becomes the example.
+fn telling(example: &Path, more: &str) -> String {
+    format!("sh -c 'echo $$; exec python3 \"$0\"' '{}' {more}", example.display())
+}
+
+/// The arguments of a run behind `exec`, under a short load.
+fn run(exec: &str) -> Vec<String> {
+    let mut args = words(&format!("run {LOAD} --exec"));
+    args.push(exec.to_owned());
+    args
+}
+
+/// What started adapters printed, the last one last.
+fn logs(place: &Place) -> Vec<String> {
+    place.runs().iter().filter_map(|path| fs::read_to_string(path.join("adapter.log")).ok()).collect()
+}
+
+/// The manifests, the newest last.
+fn manifests(place: &Place) -> Vec<PathBuf> {
+    place.runs().into_iter().map(|path| path.join("manifest.json")).filter(|path| path.exists()).collect()
+}
+
+fn read(manifest: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(manifest).unwrap()).unwrap()
+}
+
+/// A process that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It is there until now in every test that passes.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_example_is_started_measured_and_stopped() {
+    let Some(example) = example() else { return };
+    let place = Place::new();
+    let ended = place.run(&run(&telling(&example, "")));
+    let summary = ended.summary();
+    ended.assert_exit(0, &summary);
+    assert_eq!(summary.count("ok"), 6);
+    let path = manifests(&place).pop().unwrap();
+    let manifest = read(&path);
+    let backend = &manifest["backend"];
+    assert_eq!((&backend["kind"], &backend["engine"], &backend["model"]), (&"exec".into(), &"echo-python".into(), &"echo".into()));
+    let socket = Path::new(backend["target"].as_str().unwrap());
+    assert!(socket.ends_with("socket") && !socket.parent().unwrap().exists(), "{socket:?} went with the adapter");
+    let samples = nomoat_results::samples::read(&path.with_file_name("samples.parquet")).unwrap();
+    assert!(samples.iter().any(|s| s.metric == "engine.generation_tokens_total" && s.value >= 2.0), "the adapter's readings are there");
+
+    // The manifest does it again, with another adapter.
+    let again = place.run(&["run", "-f", path.to_str().unwrap(), "--format", "json"]);
+    assert_eq!(again.summary().count("ok"), 6, "{}", again.stderr);
+    let logs = logs(&place);
+    assert_eq!(logs.len(), 2);
+    assert!(logs.iter().all(|pid| pid.trim().parse::<u32>().is_ok() && is_gone(pid)), "{logs:?}");
+}
+
+#[test]
+fn a_secret_of_the_command_is_not_kept() {
+    let Some(example) = example() else { return };
+    let place = Place::new();
+    let ended = place.run(&run(&telling(&example, "--api-key planted-secret")));
+    assert_eq!(ended.summary().count("ok"), 6, "{}", ended.stderr);
+    let path = manifests(&place).pop().unwrap();
+    let kept = fs::read_to_string(&path).unwrap();
+    assert!(!kept.contains("planted-secret") && !ended.stderr.contains("planted-secret"), "{kept}\n{}", ended.stderr);
+    let again = place.run(&["run", "-f", path.to_str().unwrap()]);
+    assert_eq!(again.code, Some(2), "{again:?}");
+    assert!(again.stderr.contains("give --exec again"), "{}", again.stderr);
+}
+
+#[test]
+fn one_that_listens_already() {
+    let Some(example) = example() else { return };
+    let place = Place::new();
+    let mut command = Command::new("python3");
+    command.arg(example).env("NOMOAT_SOCKET", place.path().join("a.sock")).stdin(Stdio::null());
+    let mut adapter = Killed(command.spawn().unwrap());
+    let ended = place.say(&format!("run --exec-socket a.sock --wait-ready 60s {LOAD}"));
+    assert_eq!(ended.summary().count("ok"), 6, "{}", ended.stderr);
+    let manifest = read(&place.only_run().join("manifest.json"));
+    assert_eq!((&manifest["backend"]["kind"], &manifest["backend"]["target"]), (&"exec".into(), &"a.sock".into()));
+    assert!(adapter.0.try_wait().unwrap().is_none(), "it is not ours to stop");
+
+    let other = place.say(&format!("run --exec-socket a.sock --model other {LOAD}"));
+    assert_eq!(other.code, Some(2), "{other:?}");
+    assert!(other.stderr.contains("--model other: the adapter has echo"), "{}", other.stderr);
+}
+
+#[test]
+fn one_that_dies_is_told_with_its_last_words() {
+    let place = Place::new();
+    let ended = place.run(&run("sh -c 'echo one; echo two >&2; exit 7'"));
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    for words in ["the adapter ended with exit status: 7", "  | one", "  | two", "adapter.log"] {
+        assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
+    }
+    assert_eq!((logs(&place), manifests(&place), ended.stdout.as_str()), (vec!["one\ntwo\n".to_owned()], vec![], ""));
+}
+
+#[test]
+fn one_that_never_listens_is_given_up() {
+    let place = Place::new();
+    let mut args = run("sh -c 'echo $$; exec sleep 1000'");
+    args.extend(words("--wait-ready 300ms"));
+    let ended = place.run(&args);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    for words in ["nobody listened at", "after 300 ms", "NOMOAT_SOCKET", "--wait-ready", "the end of what it printed"] {
+        assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
+    }
+    let logs = logs(&place);
+    assert!(logs.len() == 1 && is_gone(&logs[0]), "{logs:?}");
+}
+
+#[test]
+fn one_that_is_no_adapter() {
+    let Some(_) = example() else { return };
+    let place = Place::new();
+    // It listens and hangs up, so that there is no hello.
+    let script = "import os, socket; s = socket.socket(socket.AF_UNIX); s.bind(os.environ[\"NOMOAT_SOCKET\"]); s.listen(9); print(\"here\", flush=True)\nwhile True: s.accept()[0].close()";
+    let ended = place.run(&run(&format!("python3 -c '{script}'")));
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    for words in ["the adapter closed the connection", "  | here"] {
+        assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn what_cannot_work_is_told_before_anything_starts() {
+    let place = Place::new();
+    let check = |line: &str, code: i32, needle: &str| {
+        let ended = place.say(&format!("run {line} {LOAD}"));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{line}: {}", ended.stderr);
+        assert!(ended.stderr.contains(needle), "{line}: {}", ended.stderr);
+    };
+    check("--exec true --exec-socket a.sock", 2, "give one");
+    check("--exec true --url http://127.0.0.1:1", 2, "--url is about an endpoint over HTTP");
+    check("--exec true --backend http", 2, "not with --backend http");
+    check("--backend exec", 2, "needs --exec COMMAND or --exec-socket PATH");
+    check("--exec true --calibrate", 2, "an adapter's answers do not take");
+    check("--exec true --cold-start load", 2, "it needs --url or --launch NAME");
+    assert_eq!(place.runs(), Vec::<PathBuf>::new());
+    check("--exec-socket nobody.sock", 3, "nobody.sock");
+    check("--exec-socket nobody.sock --wait-ready 10ms", 3, "nobody listened at nobody.sock after 10");
+    check("--exec /nonexistent/adapter", 3, "/nonexistent/adapter");
+}
