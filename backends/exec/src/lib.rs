@@ -1,7 +1,7 @@
 //! Engines behind an adapter: a process of anybody's that speaks a small framed protocol on a Unix socket (PROTOCOL.md).
 //!
 //! From the bottom: a [`frame`] is a length and a JSON [`message`], a link is a connection on which the adapter has said hello, a
-//! channel is a link that carries one request at a time, and [`backend`] is how the harness sees it. [`conform`] holds an adapter
+//! channel is a link that carries one request at a time, and [`backend`] is how the harness sees it. [`conform()`] holds an adapter
 //! against the protocol's rules.
 //!
 //! Not here: starting the adapter, which is for whoever has a command line, and any knowledge of when requests are due.

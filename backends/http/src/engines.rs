@@ -1,7 +1,7 @@
 //! Engines as data: what each is recognised by, speaks, can be made to do, and hides where.
 //!
 //! A description is one TOML file: those of this crate lie in `engines/`, a user's folder adds to them or replaces some by name. All of
-//! this is pure but [`identify`], which asks an endpoint for the pages that the descriptions name. No engine's name stands in code.
+//! this is pure but `identify`, which asks an endpoint for the pages that the descriptions name. No engine's name stands in code.
 
 mod catalog;
 mod cold;
