@@ -7,17 +7,13 @@ use crate::exit::Failure;
 use nomoat_core::cost::Pricing;
 use nomoat_core::record::RequestRecord;
 use nomoat_drive::StopHandle;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a command may still spend.
-#[derive(Clone)]
 pub struct Budget {
     usd: f64,
     /// USD per million tokens of input, cached input and output.
     prices: [f64; 3],
     spent: f64,
-    reached: Arc<AtomicBool>,
     stop: StopHandle,
 }
 
@@ -34,7 +30,7 @@ impl Budget {
         let Some(Pricing::PerToken { input, cached, output }) = pricing else {
             return Err(Failure::usage("--budget-usd counts what answers cost: give --price in=…,out=… beside it"));
         };
-        Ok(Some(Self { usd, prices: [input, cached.unwrap_or(input), output], spent: 0.0, reached: Arc::default(), stop }))
+        Ok(Some(Self { usd, prices: [input, cached.unwrap_or(input), output], spent: 0.0, stop }))
     }
 
     /// Counts an answer, and stops the run once the budget is spent. What nobody counted counts as it was asked for.
@@ -48,8 +44,9 @@ impl Budget {
         let cached = tokens.cache_read.unwrap_or(0).min(input);
         let output = tokens.output.unwrap_or(if answered { tokens.wanted } else { 0 });
         let [uncached, read, made] = self.prices;
+        let was_spent = self.is_spent();
         self.spent += (f64::from(input - cached) * uncached + f64::from(cached) * read + f64::from(output) * made) / 1e6;
-        if self.spent >= self.usd && !self.reached.swap(true, Ordering::Relaxed) {
+        if self.is_spent() && !was_spent {
             eprintln!(
                 "nomoat: answers have cost {:.6} of --budget-usd {}: the run ends here, what was measured is kept",
                 self.spent, self.usd
@@ -58,9 +55,9 @@ impl Budget {
         }
     }
 
-    /// Whether it is spent; to be asked later, of a copy.
-    pub fn flag(&self) -> Arc<AtomicBool> {
-        self.reached.clone()
+    /// Whether it is spent.
+    pub fn is_spent(&self) -> bool {
+        self.spent >= self.usd
     }
 }
 
@@ -98,11 +95,10 @@ mod tests {
 
         let (handle, stop) = StopHandle::new();
         let mut budget = Budget::new(Some(0.002), PRICE, handle).unwrap().unwrap();
-        let flag = budget.flag();
         budget.count(&record(Some(1000), None, Some(0), true));
-        assert!(!stop.asked() && !flag.load(Ordering::Relaxed));
+        assert!(!stop.asked() && !budget.is_spent());
         budget.count(&record(Some(1000), None, Some(0), true));
-        assert!(stop.asked() && flag.load(Ordering::Relaxed));
+        assert!(stop.asked() && budget.is_spent());
     }
 
     #[test]

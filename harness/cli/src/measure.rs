@@ -51,8 +51,8 @@ pub struct Bench<'a> {
     group: String,
     stop_handle: StopHandle,
     stop: Stop,
-    /// What all runs together may still spend.
-    budget: Mutex<Option<Budget>>,
+    /// What all runs together may spend; the collector of the run at hand counts.
+    budget: Arc<Mutex<Option<Budget>>>,
     /// How answers repeated before the first run.
     repeats: Option<Repeats>,
 }
@@ -75,7 +75,7 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// A budget that cannot be counted.
     pub fn new(setup: &'a Setup, engine: &'a Engine, stop_handle: StopHandle, stop: Stop) -> Result<Self, Failure> {
-        let budget = Mutex::new(Budget::new(setup.args.budget_usd, setup.pricing, stop_handle.clone())?);
+        let budget = Arc::new(Mutex::new(Budget::new(setup.args.budget_usd, setup.pricing, stop_handle.clone())?));
         Ok(Self { setup, engine, group: uuid::Uuid::now_v7().to_string(), stop_handle, stop, budget, repeats: None })
     }
 
@@ -87,7 +87,7 @@ impl<'a> Bench<'a> {
     /// Whether the budget is spent.
     pub fn is_spent(&self) -> bool {
         let budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        budget.as_ref().is_some_and(|b| b.flag().load(std::sync::atomic::Ordering::Relaxed))
+        budget.as_ref().is_some_and(Budget::is_spent)
     }
 
     /// Measures under one load.
@@ -114,16 +114,12 @@ impl<'a> Bench<'a> {
         manifest.ext.insert("prompt_seed".into(), format!("{prompt_seed:016x}").into());
         manifest.ext.insert("x_request_id_prefix".into(), offer.id_prefix.clone().into());
         dir.write_manifest(&manifest).map_err(Failure::internal)?;
-        let budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let sink = Spool { writer: dir.spool().map_err(Failure::internal)?, budget: Arc::new(Mutex::new(budget)) };
-        let spent = sink.budget.clone();
+        let sink = Spool { writer: dir.spool().map_err(Failure::internal)?, budget: self.budget.clone() };
         let (outcome, seen) = self.drive(&schedule, sink, &words, offer, |start| {
             // A run that is killed is folded from this. If it cannot be written now, the end will say so.
             let _ =
                 dir.write_manifest(&Manifest { facts: FactsWire::unfinished(&RunFacts { start, ..facts.clone() }), ..manifest.clone() });
         })?;
-        let spent = spent.lock().unwrap_or_else(PoisonError::into_inner);
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&spent);
         // The run is measured: whatever becomes of its second calibration, it is kept.
         let certificates = before.filter(|_| !self.stop.asked()).and_then(|before| {
             let after = self.calibrate(load, &schedule, rate, Some(seen));
@@ -317,7 +313,6 @@ impl Measured {
 /// The spool as the collector's sink.
 struct Spool {
     writer: SpoolWriter,
-    /// Only the collector counts; whoever comes after it reads.
     budget: Arc<Mutex<Option<Budget>>>,
 }
 
