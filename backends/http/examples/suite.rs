@@ -5,7 +5,7 @@
 //! cargo run -p nomoat-http --example suite -- FOLDER
 //! ```
 
-use nomoat_http::suite::{TRAPS, cases};
+use nomoat_http::suite;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,18 +14,12 @@ fn main() -> ExitCode {
         eprintln!("which folder? give it as the one argument");
         return ExitCode::from(2);
     };
-    let cases = cases();
-    let written = std::fs::create_dir_all(&folder).and_then(|()| {
-        cases.iter().try_for_each(|case| {
-            let name = case.name();
-            std::fs::write(folder.join(format!("{name}.http")), case.response())?;
-            std::fs::write(folder.join(format!("{name}.expect")), format!("{}\n{}\n", case.expect, TRAPS[case.trap - 1]))
-        })
-    });
-    if let Err(error) = written {
-        eprintln!("writing the suite to {}: {error}", folder.display());
-        return ExitCode::FAILURE;
+    match suite::write(&folder) {
+        Ok(cases) => eprintln!("{cases} cases in {}", folder.display()),
+        Err(error) => {
+            eprintln!("writing the suite to {}: {error}", folder.display());
+            return ExitCode::FAILURE;
+        }
     }
-    eprintln!("{} cases in {}", cases.len(), folder.display());
     ExitCode::SUCCESS
 }

@@ -15,6 +15,9 @@ mod responses;
 
 pub use expect::Expect;
 
+use std::io;
+use std::path::Path;
+
 /// What readers fall for, in the order of their numbers, which count from 1. Of 25 no single answer can be an example: it is about
 /// what a connection was before.
 pub const TRAPS: [&str; 25] = [
@@ -62,6 +65,21 @@ pub struct Case {
     pub reads: Vec<Vec<u8>>,
     /// What it must be read as.
     pub expect: Expect,
+}
+
+/// Writes every case into `folder`, which is made: `NAME.http` as it goes over HTTP/1.1, and `NAME.expect`. Gives their number.
+///
+/// # Errors
+/// What the file system says.
+pub fn write(folder: &Path) -> io::Result<usize> {
+    let cases = cases();
+    std::fs::create_dir_all(folder)?;
+    for case in &cases {
+        let name = case.name();
+        std::fs::write(folder.join(format!("{name}.http")), case.response())?;
+        std::fs::write(folder.join(format!("{name}.expect")), format!("{}\n{}\n", case.expect, TRAPS[case.trap - 1]))?;
+    }
+    Ok(cases.len())
 }
 
 impl Case {

@@ -77,8 +77,8 @@ fn show(args: &EngineShowArgs) -> Result<Exit, Failure> {
 
 /// The traps of streams: a list, or all of them as files.
 fn suite(args: &EngineSuiteArgs) -> Result<Exit, Failure> {
-    let cases = nomoat_http::suite::cases();
     let Some(folder) = &args.folder else {
+        let cases = nomoat_http::suite::cases();
         let row = |(at, trap): (usize, &&str)| {
             let count = cases.iter().filter(|case| case.trap == at + 1).count();
             vec![(at + 1).to_string(), (*trap).to_owned(), count.to_string()]
@@ -87,14 +87,8 @@ fn suite(args: &EngineSuiteArgs) -> Result<Exit, Failure> {
         put(&list.render(setup::format(args.format.as_deref().unwrap_or("table"))?));
         return Ok(Exit::Ok);
     };
-    let writing = |e: std::io::Error| Failure::usage(format!("writing the suite to {}: {e}", folder.display()));
-    std::fs::create_dir_all(folder).map_err(writing)?;
-    for case in &cases {
-        let name = case.name();
-        std::fs::write(folder.join(format!("{name}.http")), case.response()).map_err(writing)?;
-        std::fs::write(folder.join(format!("{name}.expect")), format!("{}\n{}\n", case.expect, TRAPS[case.trap - 1])).map_err(writing)?;
-    }
-    eprintln!("{} cases in {}; nomoat truth --play {} plays them", cases.len(), folder.display(), folder.display());
+    let cases = nomoat_http::suite::write(folder).map_err(|e| Failure::usage(format!("writing the suite to {}: {e}", folder.display())))?;
+    eprintln!("{cases} cases in {}; nomoat truth --play {} plays them", folder.display(), folder.display());
     Ok(Exit::Ok)
 }
 
