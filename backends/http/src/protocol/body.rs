@@ -1,6 +1,6 @@
 //! How the body of a request is put together.
 
-use super::{Ask, Fields};
+use super::{Ask, Fields, Input};
 use serde_json::{Map, Value};
 
 /// Writes a body field by field, in order; the ask's extra fields replace those of the same name and come last.
@@ -19,6 +19,16 @@ impl<'a> Body<'a> {
     pub fn new(ask: &'a Ask<'a>, own: &'a Fields, out: &'a mut Vec<u8>) -> Self {
         out.push(b'{');
         Self { ask, own, out, names: Vec::with_capacity(8), inside: None }
+    }
+
+    /// The field `prompt`: a text or token ids. A conversation is its texts, one after the other: there is no template.
+    pub fn prompt(&mut self) {
+        let ask = self.ask;
+        self.with("prompt", |out| match ask.prompt {
+            Input::Text(text) => json(out, text),
+            Input::Ids(ids) => json(out, ids),
+            Input::Messages(messages) => json(out, &messages.iter().map(|m| m.text).collect::<String>()),
+        });
     }
 
     /// A field of any JSON value.

@@ -3,9 +3,9 @@
 //! It has no terminator: the last event says `stop`. `tokens_cached` is what the slot's cache holds afterwards, prompt and answer
 //! together; what was read from it is `timings.cache_n`.
 
-use super::body::{Body, json};
+use super::body::Body;
 use super::value::{Failure, Text, count, keep, opens};
-use super::{Ask, DecodeError, EncodeError, Fields, Input, Pieces, Protocol};
+use super::{Ask, DecodeError, EncodeError, Fields, Pieces, Protocol};
 use crate::sse::Frame;
 use nomoat_core::event::{TokenKind, Usage};
 use nomoat_core::record::FinishReason;
@@ -71,11 +71,7 @@ impl Protocol for Completion {
         let mut body = Body::new(ask, &FIELDS, out);
         // Only a server that holds several models looks at it.
         body.field("model", ask.model);
-        body.with("prompt", |out| match ask.prompt {
-            Input::Text(text) => json(out, text),
-            Input::Ids(ids) => json(out, ids),
-            Input::Messages(messages) => json(out, &messages.iter().map(|m| m.text).collect::<String>()),
-        });
+        body.prompt();
         body.length();
         body.temperature();
         body.stream();

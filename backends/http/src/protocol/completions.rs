@@ -1,8 +1,8 @@
 //! `/v1/completions`.
 
-use super::body::{Body, json};
+use super::body::Body;
 use super::openai::{self, FIELDS, Place};
-use super::{Ask, DecodeError, EncodeError, Fields, Input, Pieces, Protocol, unread};
+use super::{Ask, DecodeError, EncodeError, Fields, Pieces, Protocol, unread};
 use crate::sse::Frame;
 
 /// Completions: a text or token ids in, `text` out. A conversation is its texts, one after the other: there is no template.
@@ -29,11 +29,7 @@ impl Protocol for Completions {
     fn encode(&self, ask: &Ask<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let mut body = Body::new(ask, &FIELDS, out);
         body.field("model", ask.model);
-        body.with("prompt", |out| match ask.prompt {
-            Input::Text(text) => json(out, text),
-            Input::Ids(ids) => json(out, ids),
-            Input::Messages(messages) => json(out, &messages.iter().map(|m| m.text).collect::<String>()),
-        });
+        body.prompt();
         body.length();
         body.temperature();
         body.stream();
