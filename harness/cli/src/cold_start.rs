@@ -9,6 +9,7 @@ use crate::launch::{self, Running};
 use crate::output::put;
 use crate::setup::Setup;
 use crate::target::{self, Engine};
+use crate::wait::block_on;
 use cycle::{Cycle, Way};
 use nomoat_drive::{HostFacts, Stop, WallAnchor};
 use nomoat_http::engines::{ActionSpec, ColdStartSpec, EngineSpec, NoAction};
@@ -85,7 +86,7 @@ impl Bench {
                 Way::Calls(action) => {
                     let group = self.running.as_ref().map(Running::id);
                     let cycle = Cycle::new(setup, &backend, &url, action, group);
-                    launch::block_on(cycle.run(self.stop.clone()))?
+                    block_on(cycle.run(self.stop.clone()))?
                 }
             };
             match cycle {
@@ -116,7 +117,7 @@ impl Bench {
         self.launch(setup)?;
         let running = self.running.as_ref().ok_or_else(|| Failure::usage("--cold-start launch needs --launch NAME"))?;
         let settled = engine.over_http.first().cloned().ok_or_else(|| Failure::internal("an engine that was started is an endpoint"))?;
-        let answered = launch::block_on(cycle::answers(setup, &settled, None, self.stop.clone()))??;
+        let answered = block_on(cycle::answers(setup, &settled, None, self.stop.clone()))??;
         let born = running.cold_start(Some(answered.first_token));
         Ok(CycleWire {
             cool_ns: cool.0,

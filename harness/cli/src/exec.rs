@@ -10,6 +10,7 @@ use crate::launch::secrets::Secrets;
 use crate::launch::{self, words};
 use crate::live_line::LiveLine;
 use crate::setup::Setup;
+use crate::wait::block_on;
 use nomoat_core::clock::Clock as _;
 use nomoat_core::units::Nanos;
 use nomoat_drive::{MonotonicClock, Stop};
@@ -150,7 +151,7 @@ pub fn start(setup: &Setup, stop: &Stop) -> Result<Option<Adapter>, Failure> {
     let Some(plan) = &setup.adapter else { return Ok(None) };
     let [program, args @ ..] = &plan.argv[..] else {
         if let Some(within) = setup.wait_ready {
-            launch::block_on(wait(setup, plan, within, stop.clone(), || None))??;
+            block_on(wait(setup, plan, within, stop.clone(), || None))??;
         }
         return Ok(None);
     };
@@ -172,7 +173,7 @@ pub fn start(setup: &Setup, stop: &Stop) -> Result<Option<Adapter>, Failure> {
     })?;
     let mut adapter = Adapter { group, log, _folder: folder };
     let within = setup.wait_ready.unwrap_or(LISTENS_WITHIN);
-    match launch::block_on(wait(setup, plan, within, stop.clone(), || adapter.group.ended()))? {
+    match block_on(wait(setup, plan, within, stop.clone(), || adapter.group.ended()))? {
         Ok(()) => Ok(Some(adapter)),
         Err(failure) => Err(adapter.blamed(failure)),
     }

@@ -15,6 +15,7 @@ use crate::live_line::LiveLine;
 use crate::processes;
 use crate::setup::Setup;
 use crate::target;
+use crate::wait::block_on;
 use log::Log;
 use nomoat_core::clock::Clock as _;
 use nomoat_core::units::Nanos;
@@ -195,12 +196,6 @@ pub fn folder(setup: &Setup, what: &str) -> Result<PathBuf, Failure> {
     let folder = setup.out.join(format!("{}-{what}", uuid::Uuid::now_v7()));
     std::fs::create_dir_all(&folder).map_err(|e| Failure::usage(format!("making the folder {}: {e}", folder.display())))?;
     Ok(folder)
-}
-
-/// Runs `future` on this thread.
-pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map(|runtime| runtime.block_on(future)).map_err(|e| Failure::internal(format!("starting the runtime: {e}")))
 }
 
 /// The way to the engine of `plan` for what is not measured.

@@ -37,6 +37,7 @@ mod study;
 mod target;
 mod trace;
 mod truth;
+mod wait;
 
 use args::{Cli, Command};
 use clap::Parser;

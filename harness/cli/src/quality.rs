@@ -1,8 +1,9 @@
 //! `run --quality`: whether answers repeat, asked before the load. A fast answer that is another one under load is no result.
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::setup::Setup;
-use crate::target::Engine;
+use crate::target::{Engine, UNMEASURED};
+use crate::wait::unless_stopped;
 use nomoat_core::conform::Repeats;
 use nomoat_drive::conform::{Quality, QualityOptions, quality};
 use nomoat_drive::{MonotonicClock, Stop};
@@ -18,7 +19,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 ///
 /// # Errors
 /// An answer did not come, or the run was stopped meanwhile.
-pub fn ask(setup: &Setup, engine: &Engine, mut stop: Stop) -> Result<Option<Repeats>, Failure> {
+pub fn ask(setup: &Setup, engine: &Engine, stop: Stop) -> Result<Option<Repeats>, Failure> {
     let Some(backend) = engine.backends.first().filter(|_| setup.args.quality) else { return Ok(None) };
     if setup.is_local() {
         return Err(Failure::usage("--quality is about an endpoint's answers; the built-in engine has random weights"));
@@ -26,17 +27,9 @@ pub fn ask(setup: &Setup, engine: &Engine, mut stop: Stop) -> Result<Option<Repe
     if !setup.args.quiet {
         eprintln!("asking twenty prompts twice alone and once {LOAD} at a time");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::internal(format!("starting the runtime: {e}")))?;
     let options = QualityOptions { load: LOAD, patience: PATIENCE, seed: setup.seed };
-    let found = runtime.block_on(async {
-        tokio::select! {
-            () = stop.wait() => Err(Failure { exit: Exit::Interrupted, message: "stopped before the load began; nothing was measured".into() }),
-            found = quality(&**backend, &engine.can, Arc::new(MonotonicClock), options) => found.map_err(Failure::from),
-        }
-    })?;
+    let asked = async { Ok(quality(&**backend, &engine.can, Arc::new(MonotonicClock), options).await?) };
+    let found = unless_stopped(stop, UNMEASURED, asked)?;
     Ok(Some(repeats(&found)))
 }
 

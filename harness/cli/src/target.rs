@@ -1,9 +1,10 @@
 //! The engine to measure: made or found, asked for its version and for what it can do.
 
 use crate::agree::{Found, agree};
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::launch::{Running, Watched};
 use crate::setup::Setup;
+use crate::wait::{block_on, unless_stopped};
 use nomoat_core::backend::{Backend, BackendInfo, Capabilities, EngineVersion};
 use nomoat_core::request::OutputLength;
 use nomoat_core::schedule::Load;
@@ -23,6 +24,9 @@ const PROBE: Duration = Duration::from_secs(2);
 const SHARE: f64 = 0.6;
 /// The default load asks for no more than this, so that a fast host is not the subject.
 const RATE_MAX: f64 = 20.0;
+
+/// What is said of a stop before the load.
+pub const UNMEASURED: &str = "stopped before the load began; nothing was measured";
 
 /// An engine that answered.
 pub struct Engine {
@@ -56,11 +60,7 @@ impl Engine {
 }
 
 /// Makes the backend, asks it for its version and probes it.
-pub fn connect(setup: &mut Setup, mut stop: Stop) -> Result<Engine, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::internal(format!("starting the runtime: {e}")))?;
+pub fn connect(setup: &mut Setup, stop: Stop) -> Result<Engine, Failure> {
     let (backends, local, over_http) = if setup.is_local() {
         let defaults = LocalConfig::default();
         let preset = setup.args.preset.get_or_insert(defaults.preset.clone()).clone();
@@ -70,17 +70,11 @@ pub fn connect(setup: &mut Setup, mut stop: Stop) -> Result<Engine, Failure> {
         (vec![ExecBackend::new(adapter.config(setup)) as Arc<dyn Backend>], None, vec![])
     } else {
         let clock = Arc::new(MonotonicClock);
-        let made = setup.args.url.iter().map(|url| runtime.block_on(HttpBackend::new(http_config(setup, url), clock.clone())));
-        let over_http: Vec<Arc<HttpBackend>> = made.collect::<Result<_, _>>()?;
+        let made = setup.args.url.iter().map(|url| Ok(block_on(HttpBackend::new(http_config(setup, url), clock.clone()))??));
+        let over_http: Vec<Arc<HttpBackend>> = made.collect::<Result<_, Failure>>()?;
         (over_http.iter().map(|b| b.clone() as Arc<dyn Backend>).collect(), None, over_http)
     };
-    let asked = runtime.block_on(async {
-        tokio::select! {
-            () = stop.wait() => Err(Failure { exit: Exit::Interrupted, message: "stopped before the load began; nothing was measured".into() }),
-            asked = ask(&backends) => asked,
-        }
-    });
-    let asked = asked?;
+    let asked = unless_stopped(stop, UNMEASURED, ask(&backends))?;
     let targets = asked.iter().map(|f| f.info.target.clone()).collect();
     let Found { info, version, mut can } = agree(&asked)?;
     can.context_tokens = setup.args.context.or(can.context_tokens);

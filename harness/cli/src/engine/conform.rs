@@ -6,6 +6,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::put;
 use crate::setup::{self, Setup};
 use crate::target::{self, Engine};
+use crate::wait::unless_stopped;
 use nomoat_core::conform::{Finding, Outcome, is_wrong};
 use nomoat_drive::MonotonicClock;
 use nomoat_drive::conform::{Quality, QualityOptions};
@@ -35,19 +36,10 @@ pub fn conform(args: ConformArgs) -> Result<Exit, Failure> {
     }
     let run = RunArgs { concurrency: Some(1), requests: Some(1), format: None, ..args.endpoint.into() };
     let mut setup = Setup::new(run)?;
-    let (_, mut stop) = ctrl_c::install()?;
+    let (_, stop) = ctrl_c::install()?;
     let engine = target::connect(&mut setup, stop.clone())?;
     let patience = if setup.args.timeout.is_some() { setup.timeouts.total.to_std() } else { PATIENCE };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::internal(format!("starting the runtime: {e}")))?;
-    let found = runtime.block_on(async {
-        tokio::select! {
-            () = stop.wait() => Err(Failure { exit: Exit::Interrupted, message: "stopped before every check was made".into() }),
-            found = check(&engine, setup.seed, patience, load) => found,
-        }
-    })?;
+    let found = unless_stopped(stop, "stopped before every check was made", check(&engine, setup.seed, patience, load))?;
     put(&show(&engine, &found, format)?);
     Ok(if is_wrong(&found.findings) { Exit::Invalid } else { Exit::Ok })
 }
