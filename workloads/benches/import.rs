@@ -1,7 +1,7 @@
 //! How fast traces are read: bytes of file per second, hashing included.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use nomoat_workloads::{ChatOptions, IMPORTERS, ImportOptions, chat, write_canonical};
+use nomoat_workloads::{ChatOptions, ImportOptions, chat, from_bytes, write_canonical};
 use std::fmt::Write as _;
 use std::hint::black_box;
 
@@ -37,10 +37,9 @@ fn canonical(requests: u32) -> Vec<u8> {
 fn import(c: &mut Criterion) {
     let mut group = c.benchmark_group("import");
     for (name, bytes) in [("canonical", canonical(20_000)), ("azure-csv", azure(20_000)), ("mooncake-jsonl", mooncake(12_000))] {
-        let importer = IMPORTERS.iter().find(|i| i.name() == name).expect("listed");
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         group.bench_with_input(BenchmarkId::from_parameter(name), &bytes, |b, bytes| {
-            b.iter(|| importer.import(&mut black_box(&bytes[..]), "bench", &ImportOptions::default()).expect("a good file"));
+            b.iter(|| from_bytes("bench", black_box(bytes), Some(name), &ImportOptions::default()).expect("a good file"));
         });
     }
     group.finish();

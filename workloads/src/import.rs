@@ -5,11 +5,11 @@ pub(crate) mod canonical;
 pub(crate) mod mooncake;
 
 use crate::error::{TraceError, file_error};
+use crate::sink::{Collect, Sink};
+use crate::source::Source;
 use nomoat_core::suggest::nearest;
 use nomoat_core::trace::Trace;
 use nomoat_core::units::Nanos;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 /// Reads one format.
@@ -23,26 +23,48 @@ pub trait Importer: Sync {
     /// Whether a file that starts with `head` (a few kilobytes, perhaps less than a line) looks like this format.
     fn sniff(&self, head: &[u8]) -> bool;
 
-    /// Reads a trace to its end. `file` is the path for messages; the trace is named after its stem where the format has no
-    /// name of its own.
+    /// Whether a folder of files with these names looks like this format; few formats are folders.
+    fn sniff_folder(&self, names: &[String]) -> bool {
+        let _ = names;
+        false
+    }
+
+    /// Reads a trace to its end and hands its requests to `sink`, in order. What is returned is everything about the trace but its
+    /// requests. It is named after its file where the format has no name of its own.
+    ///
+    /// The same source and options give the same requests every time: writing a trace reads its source twice.
     ///
     /// # Errors
-    /// What is wrong, on which line, in which field, and what it should be.
-    fn import(&self, input: &mut dyn BufRead, file: &str, options: &ImportOptions) -> Result<Trace, TraceError>;
+    /// What is wrong, on which line, in which field, and what it should be; or what the sink says.
+    fn import(&self, source: &mut Source<'_>, options: &ImportOptions, sink: &mut dyn Sink) -> Result<Trace, TraceError>;
+}
+
+/// How the gaps between the turns of a recorded session are taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Gaps {
+    /// From the recorded end of the turn before to this turn: what user and tools took. The engine's own time is measured, not copied.
+    #[default]
+    Think,
+    /// From the recorded start of the turn before to this turn's, whatever the engine does now: as an open loop.
+    Recorded,
 }
 
 /// What an importer may be told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ImportOptions {
     /// The run's seed, from which an importer names its streams.
     pub seed: u64,
     /// Spread arrivals that a coarse clock rounded to ticks uniformly inside their tick; the trace's losses say so.
     pub spread_ticks: bool,
+    /// Leave out rows that are wrong, count them, and say so in the trace's losses, instead of refusing the file.
+    pub lenient: bool,
+    /// How gaps inside sessions are taken, where the format records more than one way.
+    pub gaps: Gaps,
 }
 
 impl Default for ImportOptions {
     fn default() -> Self {
-        Self { seed: 0, spread_ticks: true }
+        Self { seed: 0, spread_ticks: true, lenient: false, gaps: Gaps::Think }
     }
 }
 
@@ -58,21 +80,70 @@ pub(crate) const MAX_TIME: Nanos = Nanos::from_secs(100 * 366 * 86_400);
 /// Most requests: their ids are 32 bits wide.
 pub(crate) const MAX_REQUESTS: usize = u32::MAX as usize - 1;
 
-/// Opens a trace: in the named `format`, else in the first one of [`IMPORTERS`] that knows the file's beginning.
+/// Opens a trace, a file or a folder: in the named `format`, else in the first one of [`IMPORTERS`] that knows its beginning. Files may be
+/// compressed by gzip or zstd.
 ///
 /// # Errors
 /// An unknown format name (with the nearest known one), an unreadable file, or what the importer found wrong.
 pub fn open(path: &Path, format: Option<&str>, options: &ImportOptions) -> Result<Trace, TraceError> {
-    let file = path.display().to_string();
+    let mut collected = Collect::default();
+    let head = read(path, format, options, &mut collected)?;
+    Ok(Trace { requests: collected.requests, ..head })
+}
+
+/// As [`open`], but hands the requests to `sink` one by one, so that a trace of any length passes through little memory. What is returned
+/// has no requests.
+///
+/// # Errors
+/// As [`open`], or what the sink says.
+pub fn read(path: &Path, format: Option<&str>, options: &ImportOptions, sink: &mut dyn Sink) -> Result<Trace, TraceError> {
     let named = format.map(by_name).transpose()?;
-    let read = |source| TraceError::Read { file: file.clone(), source };
-    let mut input = BufReader::with_capacity(1 << 18, File::open(path).map_err(read)?);
-    let head = input.fill_buf().map_err(read)?;
+    read_source(&mut Source::open(path)?, named, options, sink)
+}
+
+/// As [`open`], of bytes in memory, under a name for messages.
+///
+/// # Errors
+/// As [`open`].
+pub fn from_bytes(name: &str, bytes: &[u8], format: Option<&str>, options: &ImportOptions) -> Result<Trace, TraceError> {
+    let mut collected = Collect::default();
+    let named = format.map(by_name).transpose()?;
+    let head = read_source(&mut Source::bytes(name, bytes), named, options, &mut collected)?;
+    Ok(Trace { requests: collected.requests, ..head })
+}
+
+fn read_source(
+    source: &mut Source<'_>,
+    named: Option<&'static dyn Importer>,
+    options: &ImportOptions,
+    sink: &mut dyn Sink,
+) -> Result<Trace, TraceError> {
     let importer = match named {
         Some(importer) => importer,
-        None => sniff(head, &file)?,
+        None => sniff(source)?,
     };
-    importer.import(&mut input, &file, options)
+    let mut counted = Counted { sink, requests: 0 };
+    let head = importer.import(source, options, &mut counted)?;
+    if counted.requests == 0 {
+        return Err(file_error(source.name(), "there is no request in it", "give a file with at least one request"));
+    }
+    Ok(head)
+}
+
+/// Holds what every importer must: at least one request, and no more than there are ids.
+struct Counted<'a> {
+    sink: &'a mut dyn Sink,
+    requests: usize,
+}
+
+impl Sink for Counted<'_> {
+    fn request(&mut self, request: nomoat_core::trace::TraceRequest) -> Result<(), TraceError> {
+        self.requests += 1;
+        if self.requests > MAX_REQUESTS {
+            return Err(file_error("the trace", format!("there are more than {MAX_REQUESTS} requests in it"), "split it"));
+        }
+        self.sink.request(request)
+    }
 }
 
 fn by_name(name: &str) -> Result<&'static dyn Importer, TraceError> {
@@ -84,22 +155,20 @@ fn by_name(name: &str) -> Result<&'static dyn Importer, TraceError> {
     })
 }
 
-fn sniff(head: &[u8], file: &str) -> Result<&'static dyn Importer, TraceError> {
+fn sniff(source: &mut Source<'_>) -> Result<&'static dyn Importer, TraceError> {
     let known = || IMPORTERS.iter().map(|i| i.name()).collect::<Vec<_>>().join(", ");
+    let name = source.name().to_owned();
+    let remedy = || format!("name the format with --trace-format ({})", known());
+    if let Some(names) = source.names() {
+        let found = IMPORTERS.iter().copied().find(|i| i.sniff_folder(names));
+        return found.ok_or_else(|| file_error(&name, "it is a folder whose files look like none of the known formats", remedy()));
+    }
+    let head = source.head()?;
     if head.is_empty() {
-        return Err(file_error(file, "the file is empty", "give a file with at least one request"));
+        return Err(file_error(&name, "the file is empty", "give a file with at least one request"));
     }
-    // The first bytes of gzip and of zstd: the two that traces are passed around in.
-    if head.starts_with(&[0x1f, 0x8b]) || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        return Err(file_error(file, "the file is compressed", "decompress it first (gzip -d or zstd -d)"));
-    }
-    IMPORTERS.iter().copied().find(|i| i.sniff(head)).ok_or_else(|| {
-        file_error(
-            file,
-            "its first line looks like none of the known formats",
-            format!("name the format with --trace-format ({})", known()),
-        )
-    })
+    let found = IMPORTERS.iter().copied().find(|i| i.sniff(head));
+    found.ok_or_else(|| file_error(&name, "its first line looks like none of the known formats", remedy()))
 }
 
 /// The first line of a file's beginning, without a byte-order mark or a line end.
@@ -109,9 +178,11 @@ pub(crate) fn first_line(head: &[u8]) -> &[u8] {
     &head[..end]
 }
 
-/// The name of a trace that has none: the stem of its file.
+/// The name of a trace that has none: that of its file, without endings.
 pub(crate) fn stem(file: &str) -> String {
-    Path::new(file).file_stem().map_or_else(|| file.to_owned(), |stem| stem.to_string_lossy().into_owned())
+    let name = Path::new(file).file_name().map_or_else(|| file.to_owned(), |name| name.to_string_lossy().into_owned());
+    let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+    plain.rsplit_once('.').map_or(plain, |(stem, _)| stem).to_owned()
 }
 
 #[cfg(test)]
@@ -143,8 +214,7 @@ mod tests {
             open(&missing, Some("azure"), &ImportOptions::default()).unwrap_err(),
             "did you mean `azure-csv`? (known: canonical, azure-csv",
         );
-        check(sniff(b"", "f").err().unwrap(), "is empty");
-        check(sniff(b"\x28\xb5\x2f\xfd....", "f").err().unwrap(), "zstd -d");
-        check(sniff(b"hello", "f").err().unwrap(), "--trace-format");
+        check(sniff(&mut Source::bytes("f", b"")).err().unwrap(), "is empty");
+        check(sniff(&mut Source::bytes("f", b"hello")).err().unwrap(), "--trace-format");
     }
 }

@@ -13,12 +13,16 @@ mod generate;
 mod import;
 mod lines;
 mod sample;
+mod sink;
+mod source;
 mod stats;
 
 pub use canonical::write_canonical;
 pub use error::TraceError;
 pub use generate::chat::{ChatOptions, chat};
 pub use generate::{GENERATORS, Generator};
-pub use import::{IMPORTERS, ImportOptions, Importer, open};
+pub use import::{Gaps, IMPORTERS, ImportOptions, Importer, from_bytes, open, read};
 pub use sample::{CHAT_SAMPLE, bundled_chat};
+pub use sink::{Both, Sink, replay};
+pub use source::Source;
 pub use stats::{BlockStats, LengthStats, TraceStats, stats};

@@ -1,6 +1,8 @@
 //! Lines of a file, one at a time, with their numbers, a bound on their length and a running SHA-256 of every byte.
 
 use crate::error::{Place, TraceError};
+use crate::import::ImportOptions;
+use crate::source::Source;
 use nomoat_core::digest::Digest;
 use sha2::{Digest as _, Sha256};
 use std::io::{BufRead, Read};
@@ -38,13 +40,17 @@ impl<'a> Lines<'a> {
             return Ok(None);
         }
         self.number += 1;
-        let place = Place { file: self.file, line: self.number };
         if read as u64 > MAX_LINE_BYTES {
-            return Err(place.line(format!("the line is longer than {MAX_LINE_BYTES} bytes"), "split the file into one record a line"));
+            let remedy = "split the file into one record a line";
+            return Err(self.place().line(format!("the line is longer than {MAX_LINE_BYTES} bytes"), remedy));
         }
+        Ok(Some(self.last()))
+    }
+
+    /// The line that was read last.
+    fn last(&self) -> Line<'_> {
         let bytes = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
-        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        Ok(Some(Line { place, bytes }))
+        Line { place: self.place(), bytes: bytes.strip_suffix(b"\r").unwrap_or(bytes) }
     }
 
     /// Where the last line is.
@@ -61,6 +67,60 @@ impl<'a> Lines<'a> {
     pub fn digest(mut self) -> Digest {
         self.hash.update(&self.buffer);
         Digest(self.hash.finalize().into())
+    }
+}
+
+/// The records of a file that has one a line. Only the end of the file may be empty lines. Wrong ones are refused, or, if the options are
+/// lenient, counted.
+pub(crate) struct Rows<'a> {
+    lines: Lines<'a>,
+    lenient: bool,
+    skipped: u64,
+    first: Option<String>,
+    blank: Option<u64>,
+}
+
+impl<'a> Rows<'a> {
+    pub fn new(source: &'a mut Source<'_>, options: &ImportOptions) -> Self {
+        Self { lines: source.lines(), lenient: options.lenient, skipped: 0, first: None, blank: None }
+    }
+
+    /// The next line that is not empty.
+    pub fn next(&mut self) -> Result<Option<Line<'_>>, TraceError> {
+        loop {
+            let file = self.lines.file;
+            let Some(is_blank) = self.lines.next()?.map(|line| line.bytes.iter().all(u8::is_ascii_whitespace)) else { return Ok(None) };
+            match (is_blank, self.blank) {
+                (true, before) => self.blank = before.or(Some(self.lines.number)),
+                (false, Some(line)) => {
+                    let remedy = "delete it: only the end of the file may be empty";
+                    self.blank = None;
+                    self.take::<()>(Err(Place { file, line }.line("the line is empty", remedy)))?;
+                    return Ok(Some(self.lines.last()));
+                }
+                (false, None) => return Ok(Some(self.lines.last())),
+            }
+        }
+    }
+
+    /// What became of a row: a wrong one is an error, or is counted and left out.
+    pub fn take<T>(&mut self, row: Result<T, TraceError>) -> Result<Option<T>, TraceError> {
+        match row {
+            Err(TraceError::Field { .. } | TraceError::Line { .. }) if self.lenient => {
+                self.skipped += 1;
+                let error = row.err().map(|error| error.to_string());
+                self.first = self.first.take().or(error);
+                Ok(None)
+            }
+            row => row.map(Some),
+        }
+    }
+
+    /// SHA-256 of all bytes read, and what is to be said of rows that were left out.
+    pub fn finish(self) -> (Digest, Option<String>) {
+        let skipped = self.skipped;
+        let loss = self.first.map(|first| format!("{skipped} wrong rows were left out; the first: {first}"));
+        (self.lines.digest(), loss)
     }
 }
 

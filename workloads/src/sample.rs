@@ -2,6 +2,8 @@
 
 use crate::canonical::read::read;
 use crate::error::TraceError;
+use crate::sink::Collect;
+use crate::source::Source;
 use nomoat_core::trace::Trace;
 
 /// A small chat trace in the canonical format, made by [`crate::chat`] with its default options.
@@ -12,7 +14,9 @@ pub const CHAT_SAMPLE: &str = include_str!("../samples/chat.jsonl");
 /// # Errors
 /// Only if the shipped file was damaged before the program was built.
 pub fn bundled_chat() -> Result<Trace, TraceError> {
-    read(&mut CHAT_SAMPLE.as_bytes(), "bundled chat trace")
+    let mut collected = Collect::default();
+    let head = read(&mut Source::bytes("bundled chat trace", CHAT_SAMPLE.as_bytes()), &mut collected)?;
+    Ok(Trace { requests: collected.requests, ..head })
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ fn azure_conversation() {
     let Some(path) = shared("azure-llm-2023/AzureLLMInferenceTrace_conv.csv") else { return };
     let trace = open(&path, None, &ImportOptions::default()).unwrap();
     let stats = stats(&trace);
-    assert_eq!((stats.rows, trace.licence.as_deref()), (19_366, Some("CC-BY-4.0")));
+    assert_eq!((stats.rows, trace.origin.licence.as_deref()), (19_366, Some("CC-BY-4.0")));
     assert_eq!(trace.source.short(), "2f1e5b666d4e");
     assert_eq!(trace.requests[1].at, Some(Nanos(4_314_579_000)));
     near("span", stats.span.unwrap().as_secs_f64(), 3_501.7, 0.05);
@@ -52,7 +52,7 @@ fn mooncake_conversation() {
     let options = ImportOptions { seed: 1, ..ImportOptions::default() };
     let trace = open(&path, None, &options).unwrap();
     let stats = stats(&trace);
-    assert_eq!((stats.rows, trace.licence.as_deref()), (12_031, Some("Apache-2.0")));
+    assert_eq!((stats.rows, trace.origin.licence.as_deref()), (12_031, Some("Apache-2.0")));
     near("input mean", stats.input.mean, 12_035.1, 0.05);
     near("output mean", stats.output.mean, 342.6, 0.05);
     assert_eq!((stats.input.p50, stats.input.max), (6_909, 126_195));

@@ -28,7 +28,7 @@ fn azure() {
     let trace = sample("azure.csv");
     let at: Vec<i64> = trace.requests.iter().map(|r| r.at.unwrap().0).collect();
     assert_eq!(at, [0, 412_345_000, 500_000_100, 1_499_999_900, 2_750_000_000, 2_750_000_000, 4_641_592_600]);
-    assert_eq!(trace.licence, None, "an unknown file has no known licence");
+    assert_eq!(trace.origin.licence, None, "an unknown file has no known licence");
 }
 
 #[test]

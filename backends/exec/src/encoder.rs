@@ -28,7 +28,8 @@ impl ExecEncoder {
     fn ids(&self, prompt: &Prompt) -> Result<Vec<u32>, String> {
         let mut out = vec![];
         match prompt {
-            Prompt::Blocks(blocks) => blocks.expand(self.offer.prompt_seed, self.alphabet, &mut out),
+            Prompt::Blocks(_) | Prompt::Parts(_) => _ = prompt.expand(self.offer.prompt_seed, self.alphabet, &mut out),
+            Prompt::Messages(_) => return Err("a recorded conversation has no token ids; send it to a chat endpoint".into()),
             Prompt::Ids(ids) => out.extend_from_slice(ids),
             Prompt::Text(_) => return Err("a recorded text has no token ids; the adapter must take text".into()),
             Prompt::Live { .. } => return Err("a live conversation is text; the adapter must take text".into()),
@@ -38,9 +39,10 @@ impl ExecEncoder {
 
     fn text(&self, prompt: &Prompt, history: &[LiveTurn], out: &mut String) -> Result<(), String> {
         match prompt {
-            Prompt::Blocks(blocks) => {
+            Prompt::Messages(_) => return Err("an adapter takes no recorded conversation; send it to a chat endpoint".into()),
+            Prompt::Blocks(_) | Prompt::Parts(_) => {
                 let mut indices = vec![];
-                blocks.expand(self.offer.prompt_seed, self.alphabet, &mut indices);
+                prompt.expand(self.offer.prompt_seed, self.alphabet, &mut indices);
                 words(&indices, out);
             }
             Prompt::Text(text) => out.push_str(text),

@@ -7,7 +7,7 @@ use nomoat_core::clock::ManualClock;
 use nomoat_core::event::EventSink;
 use nomoat_core::prompt::Prompt;
 use nomoat_core::record::{Connection, ErrorCode, RequestRecord, StampSource, Status, Tokens};
-use nomoat_core::request::{OutputLength, Request, RequestId, ShardId};
+use nomoat_core::request::{Request, RequestId, ShardId};
 use nomoat_exec::{ExecBackend, ExecConfig, Finding, conform};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
@@ -96,17 +96,7 @@ fn config(socket: &Path, within: Duration) -> ExecConfig {
 
 /// `times` requests of three tokens on one channel, without a probe of the adapter.
 fn records(socket: &Path, times: usize) -> Vec<RequestRecord> {
-    let request = Request {
-        id: RequestId(7),
-        session: None,
-        turn: 0,
-        class: 0,
-        priority: 0,
-        prompt: Prompt::Ids([11, 12, 13, 14].into()),
-        input_tokens: 4,
-        output_tokens: 3,
-        length: OutputLength::Exact,
-    };
+    let request = Request::new(RequestId(7), Prompt::Ids([11, 12, 13, 14].into()), 4, 3);
     // Made for a sound adapter: a broken one may not survive a probe.
     let (_folder, good) = answering(sound);
     let payload = block_on(async {

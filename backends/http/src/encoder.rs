@@ -3,7 +3,7 @@
 use crate::protocol::{Ask, Fields, Input, Message, Protocol, Role};
 use crate::url::Endpoint;
 use nomoat_core::backend::{Encoder, LiveTurn, Payload};
-use nomoat_core::prompt::{Alphabet, Prompt, words};
+use nomoat_core::prompt::{Alphabet, Messages, Prompt, words};
 use nomoat_core::request::{OutputLength, Request};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -105,11 +105,16 @@ impl HttpEncoder {
 
     /// The body for a prompt that is already text or ids.
     pub fn body(&self, prompt: Input<'_>, output_tokens: u32, exact: bool) -> Result<Vec<u8>, String> {
+        self.asked(prompt, None, output_tokens, exact)
+    }
+
+    fn asked(&self, prompt: Input<'_>, recorded: Option<&Messages>, output_tokens: u32, exact: bool) -> Result<Vec<u8>, String> {
         // Room for a short body, which is most of them: one that grows from nothing is moved five times.
         let mut body = Vec::with_capacity(1 << 10);
         let ask = Ask {
             model: &self.model,
             prompt,
+            recorded,
             max_tokens: output_tokens,
             exact: exact && self.exact,
             fields: self.fields.as_ref(),
@@ -126,9 +131,10 @@ impl HttpEncoder {
     fn text(&self, prompt: &Prompt, out: &mut String) -> Result<(), String> {
         match prompt {
             Prompt::Text(text) => out.push_str(text),
-            Prompt::Blocks(blocks) => {
+            Prompt::Messages(_) => return Err(format!("`{}` takes no recorded conversation; use --endpoint chat", self.protocol.name())),
+            Prompt::Blocks(_) | Prompt::Parts(_) => {
                 let mut indices = Vec::new();
-                blocks.expand(self.seed, Alphabet::WORDS, &mut indices);
+                prompt.expand(self.seed, Alphabet::WORDS, &mut indices);
                 words(&indices, out);
             }
             Prompt::Ids(_) => return Err("recorded token ids cannot go to an endpoint that takes text".into()),
@@ -141,16 +147,17 @@ impl HttpEncoder {
 impl Encoder for HttpEncoder {
     fn encode(&self, request: &Request, history: &[LiveTurn]) -> Result<Payload, String> {
         let exact = request.length == OutputLength::Exact;
-        let (mut ids, mut text) = (Vec::new(), String::new());
+        let (mut ids, mut text, mut recorded) = (Vec::new(), String::new(), None);
         let prompt = match &request.prompt {
             Prompt::Ids(recorded) if self.token_ids => {
                 ids.extend_from_slice(recorded);
                 Input::Ids(&ids)
             }
-            Prompt::Blocks(blocks) if self.token_ids => {
-                blocks.expand(self.seed, IDS, &mut ids);
-                Input::Ids(&ids)
+            Prompt::Messages(messages) if self.protocol.takes_recorded() => {
+                recorded = Some(messages);
+                Input::Text("")
             }
+            prompt if self.token_ids && prompt.expand(self.seed, IDS, &mut ids) => Input::Ids(&ids),
             prompt => {
                 self.text(prompt, &mut text)?;
                 Input::Text(&text)
@@ -167,7 +174,7 @@ impl Encoder for HttpEncoder {
             messages.push(Message { role: Role::User, text: &text });
             Input::Messages(&messages)
         };
-        let body = self.body(prompt, request.output_tokens, exact)?;
+        let body = self.asked(prompt, recorded, request.output_tokens, exact)?;
         let id = format!("{}-{}", self.tag, request.id.0);
         let (bytes, body_at) =
             if self.http2 { ([id.as_bytes(), &body].concat(), id.len()) } else { self.wire("POST", &self.path, &id, &body) };

@@ -83,17 +83,7 @@ mod tests {
     const LIMITS: Limits = Limits { batch_tokens: 8, running: 8, context: 64, pool_blocks: 4, vocab: 144 };
 
     fn prepared(ids: &[u32], output_tokens: u32) -> Prepared {
-        let request = Request {
-            id: RequestId(0),
-            session: None,
-            turn: 0,
-            class: 0,
-            priority: 0,
-            prompt: Prompt::Ids(ids.into()),
-            input_tokens: ids.len() as u32,
-            output_tokens,
-            length: OutputLength::Exact,
-        };
+        let request = Request::new(RequestId(0), Prompt::Ids(ids.into()), ids.len() as u32, output_tokens);
         Prepared { request, payload: Payload::Ids(ids.to_vec()) }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::text::{alphabet, tokens_of};
 use nomoat_core::backend::{Encoder, LiveTurn, Payload};
-use nomoat_core::prompt::Prompt;
+use nomoat_core::prompt::{BlockPrompt, Prompt};
 use nomoat_core::request::Request;
 
 /// Makes prompts for a vocabulary.
@@ -22,10 +22,16 @@ impl LocalEncoder {
 
     fn expand(&self, prompt: &Prompt, history: &[LiveTurn], out: &mut Vec<u32>) -> Result<(), String> {
         match prompt {
-            Prompt::Blocks(blocks) => {
-                self.check(blocks.tokens as usize)?;
-                blocks.expand(self.seed, alphabet(self.vocab), out);
+            Prompt::Blocks(BlockPrompt { tokens, .. }) => {
+                self.check(*tokens as usize)?;
+                prompt.expand(self.seed, alphabet(self.vocab), out);
             }
+            Prompt::Parts(parts) => {
+                self.check(usize::try_from(parts.tokens()).unwrap_or(usize::MAX))?;
+                prompt.expand(self.seed, alphabet(self.vocab), out);
+            }
+            // This engine has no template: what was said, one message after the other.
+            Prompt::Messages(messages) => messages.messages.iter().for_each(|message| tokens_of(message, self.vocab, out)),
             // Recorded ids belong to another vocabulary. Taken modulo ours, equal ids stay equal.
             Prompt::Ids(ids) => {
                 self.check(ids.len())?;
@@ -71,20 +77,10 @@ mod tests {
     use super::*;
     use crate::text::token_text;
     use nomoat_core::prompt::BlockPrompt;
-    use nomoat_core::request::{OutputLength, RequestId};
+    use nomoat_core::request::RequestId;
 
     fn encode(prompt: Prompt, history: &[LiveTurn]) -> Result<Vec<u32>, String> {
-        let request = Request {
-            id: RequestId(0),
-            session: None,
-            turn: 0,
-            class: 0,
-            priority: 0,
-            prompt,
-            input_tokens: 0,
-            output_tokens: 1,
-            length: OutputLength::Exact,
-        };
+        let request = Request::new(RequestId(0), prompt, 0, 1);
         match LocalEncoder::new(1, 144, 256).encode(&request, history)? {
             Payload::Ids(ids) => Ok(ids),
             Payload::Wire { .. } => panic!("ids were asked for"),

@@ -7,7 +7,7 @@ use nomoat_core::clock::ManualClock;
 use nomoat_core::event::EventSink;
 use nomoat_core::prompt::{BlockPrompt, Prompt};
 use nomoat_core::record::{FinishReason, RequestRecord, Status, Tokens};
-use nomoat_core::request::{OutputLength, Request, RequestId, ShardId};
+use nomoat_core::request::{Request, RequestId, ShardId};
 use nomoat_core::sample::names;
 use nomoat_local::{LocalBackend, LocalConfig};
 use std::future::poll_fn;
@@ -25,17 +25,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn prepared(backend: &LocalBackend, number: u32, input_tokens: u32, output_tokens: u32) -> Prepared {
-    let request = Request {
-        id: RequestId(number),
-        session: None,
-        turn: 0,
-        class: 0,
-        priority: 0,
-        prompt: Prompt::Blocks(BlockPrompt::unique(1, number.into(), input_tokens)),
-        input_tokens,
-        output_tokens,
-        length: OutputLength::Exact,
-    };
+    let request =
+        Request::new(RequestId(number), Prompt::Blocks(BlockPrompt::unique(1, number.into(), input_tokens)), input_tokens, output_tokens);
     let payload = backend.encoder(&nomoat_core::backend::Offer::default()).encode(&request, &[]).unwrap();
     Prepared { request, payload }
 }

@@ -36,7 +36,7 @@ pub fn begin(setup: &Setup, engine: &Engine, schedule: &Schedule, load: &str, ru
             name: trace.name.clone(),
             sha256: trace.source.to_string(),
             n_requests: trace.requests.len() as u64,
-            licence: trace.licence.clone(),
+            licence: trace.origin.licence.clone(),
             losses: trace.losses.clone(),
         }),
     };

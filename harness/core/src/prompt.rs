@@ -13,8 +13,12 @@ use std::sync::Arc;
 pub enum Prompt {
     /// Blocks of tokens by identity.
     Blocks(BlockPrompt),
+    /// Pieces of content of any length, by identity, one after the other.
+    Parts(PartPrompt),
     /// A recorded text.
     Text(Arc<str>),
+    /// A recorded conversation.
+    Messages(Messages),
     /// Recorded token ids.
     Ids(Arc<[u32]>),
     /// The live conversation so far (prompt and answer of request `of`), then `add`.
@@ -24,6 +28,19 @@ pub enum Prompt {
         /// What the user says next.
         add: Box<Prompt>,
     },
+}
+
+impl Prompt {
+    /// Appends the token ids of a prompt that is given by identity; `false` for one that was recorded as it stands, or continues a live
+    /// conversation.
+    pub fn expand(&self, seed: u64, alphabet: Alphabet, out: &mut Vec<u32>) -> bool {
+        match self {
+            Self::Blocks(prompt) => prompt.expand(seed, alphabet, out),
+            Self::Parts(prompt) => prompt.expand(seed, alphabet, out),
+            Self::Text(_) | Self::Messages(_) | Self::Ids(_) | Self::Live { .. } => return false,
+        }
+        true
+    }
 }
 
 /// A run of consecutive block ids: `first`, `first + 1`, … (`count` of them). Traces store blocks this way because the
@@ -50,6 +67,33 @@ pub struct BlockPrompt {
     pub tokens: u32,
     /// Key of the tokens beyond the blocks: shared with nobody.
     pub unshared: u64,
+}
+
+/// A piece of content: the first `tokens` tokens of what `id` names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// Which content.
+    pub id: u64,
+    /// How much of it, from its start.
+    pub tokens: u32,
+}
+
+/// A prompt given as pieces of content. They end where they end, not on the borders of blocks, and are not padded.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PartPrompt {
+    /// Which id space: the trace, a session, or one pass over a trace. Another namespace shares nothing.
+    pub namespace: u64,
+    /// The pieces, in order. Two prompts share tokens as long as their pieces are the same from the start.
+    pub parts: Arc<[Part]>,
+}
+
+/// A recorded conversation, as it was sent to a chat endpoint. Prompts of one conversation share their messages' memory.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Messages {
+    /// Each a JSON object with a `role`, oldest first.
+    pub messages: Arc<[Arc<str>]>,
+    /// The tools the model may call: a JSON array.
+    pub tools: Option<Arc<str>>,
 }
 
 /// The range of token ids a generator may draw from.
@@ -107,6 +151,34 @@ impl BlockPrompt {
     }
 }
 
+impl PartPrompt {
+    /// Length of the prompt in tokens.
+    pub fn tokens(&self) -> u64 {
+        self.parts.iter().map(|part| u64::from(part.tokens)).sum()
+    }
+
+    /// The prompt's first `tokens` tokens, or all of it.
+    pub fn cut(&mut self, tokens: u32) {
+        let mut left = tokens;
+        let kept = self.parts.iter().map(|part| {
+            let tokens = part.tokens.min(left);
+            left -= tokens;
+            Part { tokens, ..*part }
+        });
+        self.parts = kept.filter(|part| part.tokens > 0).collect();
+    }
+
+    /// Appends the token ids of this prompt to `out`. Each piece starts with its identity, as blocks do ([`BlockPrompt::expand`]).
+    pub fn expand(&self, seed: u64, alphabet: Alphabet, out: &mut Vec<u32>) {
+        let space = mix(seed ^ mix(self.namespace));
+        for part in self.parts.iter() {
+            fill(mix(space ^ mix(part.id) ^ PART), part.tokens, alphabet, out);
+        }
+    }
+}
+
+/// Keeps the keys of pieces apart from those of block ids.
+const PART: u64 = 0x5eed_0000_9a27_0002;
 /// Keeps the keys of unshared tails apart from those of block ids.
 const UNSHARED: u64 = 0x5eed_0000_7a11_0001;
 

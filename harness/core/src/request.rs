@@ -1,6 +1,7 @@
 //! One request as data: who it belongs to, what it asks, how long the answer shall be.
 
 use crate::prompt::Prompt;
+use crate::units::Nanos;
 
 /// Position of a request in its schedule, unique within a run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -28,6 +29,17 @@ pub enum OutputLength {
     Cap,
 }
 
+/// When the user goes away before the answer is complete: the client closes the stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cancel {
+    /// This long after the request was sent.
+    After(Nanos),
+    /// At its first token.
+    FirstToken,
+    /// When this many tokens of the answer have come.
+    Tokens(u32),
+}
+
 /// What one request asks.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Request {
@@ -49,4 +61,27 @@ pub struct Request {
     pub output_tokens: u32,
     /// Whether that length is exact or a cap.
     pub length: OutputLength,
+    /// Which adapter answers: 0 for none, else a position in the trace's list of adapters plus 1.
+    pub adapter: u16,
+    /// When the user goes away, if it does.
+    pub cancel: Option<Cancel>,
+}
+
+impl Request {
+    /// A request that stands alone.
+    pub fn new(id: RequestId, prompt: Prompt, input_tokens: u32, output_tokens: u32) -> Self {
+        Self {
+            id,
+            session: None,
+            turn: 0,
+            class: 0,
+            priority: 0,
+            prompt,
+            input_tokens,
+            output_tokens,
+            length: OutputLength::Exact,
+            adapter: 0,
+            cancel: None,
+        }
+    }
 }

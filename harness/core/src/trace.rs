@@ -2,11 +2,15 @@
 //!
 //! Reading and writing files is `nomoat-workloads`; what we will do with a trace is [`crate::schedule`].
 
-use crate::digest::{Digest, Digester};
-use crate::prompt::{BlockRange, Prompt};
-use crate::request::{OutputLength, Request, RequestId, SessionId};
+mod fit;
+mod identity;
+
+pub use fit::{Fitted, Overlong};
+
+use crate::digest::Digest;
+use crate::prompt::Prompt;
+use crate::request::{Cancel, OutputLength, Request, RequestId, SessionId};
 use crate::units::Nanos;
-use std::sync::Arc;
 
 /// A moment of one request that another may wait for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +32,20 @@ pub enum EdgeKind {
     Order,
 }
 
+/// What passes the time between a request and the one that waits for it, where the source says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Cause {
+    /// Nobody said.
+    #[default]
+    Unsaid,
+    /// A user thinks.
+    Think,
+    /// A tool runs.
+    Tool,
+    /// It is queued at the client.
+    Queue,
+}
+
 /// "`gap` after `on` of `request`".
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Edge {
@@ -39,6 +57,15 @@ pub struct Edge {
     pub gap: Nanos,
     /// What its failure means.
     pub kind: EdgeKind,
+    /// What the gap is.
+    pub cause: Cause,
+}
+
+impl Edge {
+    /// "`gap` after the end of `request`, which must have succeeded".
+    pub fn after_end(request: RequestId, gap: Nanos, cause: Cause) -> Self {
+        Self { request, on: Moment::End, gap, kind: EdgeKind::Needs, cause }
+    }
 }
 
 /// How several edges join.
@@ -49,6 +76,19 @@ pub enum Join {
     All,
     /// The first of them decides.
     Any,
+}
+
+/// What came of a request when it was recorded: for comparisons, never sent. What was not recorded is absent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Recorded {
+    /// From its arrival to its first token.
+    pub ttft: Option<Nanos>,
+    /// From its arrival to its end.
+    pub e2e: Option<Nanos>,
+    /// Prompt tokens that were read from a cache.
+    pub cached_tokens: Option<u32>,
+    /// Whether it failed.
+    pub failed: Option<bool>,
 }
 
 /// One recorded request. Its id is its position in [`Trace::requests`].
@@ -68,6 +108,8 @@ pub struct TraceRequest {
     pub class: u16,
     /// Recorded priority.
     pub priority: i32,
+    /// Which adapter answers: 0 for none, else a position in [`Trace::adapters`] plus 1.
+    pub adapter: u16,
     /// The prompt's recipe.
     pub prompt: Prompt,
     /// Prompt length in tokens.
@@ -76,6 +118,47 @@ pub struct TraceRequest {
     pub output_tokens: u32,
     /// Whether the answer's length is exact or a cap.
     pub length: OutputLength,
+    /// When the user goes away, if it does.
+    pub cancel: Option<Cancel>,
+    /// What came of it when it was recorded.
+    pub recorded: Option<Box<Recorded>>,
+}
+
+impl TraceRequest {
+    /// A request that stands alone, without an arrival: one turn of nobody's, of the first class.
+    pub fn new(prompt: Prompt, input_tokens: u32, output_tokens: u32) -> Self {
+        Self {
+            at: None,
+            after: vec![],
+            join: Join::All,
+            session: None,
+            turn: 0,
+            class: 0,
+            priority: 0,
+            adapter: 0,
+            prompt,
+            input_tokens,
+            output_tokens,
+            length: OutputLength::Exact,
+            cancel: None,
+            recorded: None,
+        }
+    }
+}
+
+/// Where a trace's data come from, as far as it is known.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Origin {
+    /// Name of the licence of the data.
+    pub licence: Option<String>,
+    /// Whom to name wherever the data are shown.
+    pub attribution: Option<String>,
+    /// The repository or data set.
+    pub repository: Option<String>,
+    /// Its version.
+    pub commit: Option<String>,
+    /// The file in it.
+    pub path: Option<String>,
 }
 
 /// A recorded workload.
@@ -85,37 +168,37 @@ pub struct Trace {
     pub name: String,
     /// SHA-256 of the file it was read from, or of the generator's options.
     pub source: Digest,
-    /// Licence of the data, where the file tells.
-    pub licence: Option<String>,
+    /// Where the data come from.
+    pub origin: Origin,
+    /// The recording clock's tick, where it is coarser than a microsecond and known.
+    pub tick: Option<Nanos>,
+    /// What counted the tokens, where it is known.
+    pub tokenizer: Option<String>,
     /// Names of request classes; at least one.
     pub classes: Vec<String>,
+    /// Names of adapters (LoRA) that requests name.
+    pub adapters: Vec<String>,
     /// What the importer could not keep, in words.
     pub losses: Vec<String>,
     /// The requests; roots in order of arrival, children after their parents.
     pub requests: Vec<TraceRequest>,
 }
 
-/// What to do with requests that are longer than the engine's context.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Overlong {
-    /// Do not start.
-    #[default]
-    Refuse,
-    /// Leave them out, with all that depends on them; the report counts them.
-    Skip,
-    /// Cut the prompt, then the answer, to fit; the report counts them.
-    Clip,
-}
-
-/// A trace that fits a context.
-#[derive(Clone, Debug)]
-pub struct Fitted {
-    /// The trace.
-    pub trace: Arc<Trace>,
-    /// How many requests were cut.
-    pub clipped: u32,
-    /// How many were left out, children included.
-    pub skipped: u32,
+impl Default for Trace {
+    /// No request, one class.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            source: Digest([0; 32]),
+            origin: Origin::default(),
+            tick: None,
+            tokenizer: None,
+            classes: vec!["default".into()],
+            adapters: vec![],
+            losses: vec![],
+            requests: vec![],
+        }
+    }
 }
 
 impl Trace {
@@ -150,103 +233,8 @@ impl Trace {
             input_tokens: r.input_tokens,
             output_tokens: r.output_tokens,
             length: r.length,
-        }
-    }
-
-    /// Makes every request fit `context` tokens (prompt plus answer), or says which does not.
-    ///
-    /// # Errors
-    /// Under [`Overlong::Refuse`], how many do not fit and the first of them.
-    pub fn fit(self: &Arc<Self>, context: u32, policy: Overlong) -> Result<Fitted, String> {
-        let too_long = |r: &TraceRequest| u64::from(r.input_tokens) + u64::from(r.output_tokens) > u64::from(context);
-        let count = self.requests.iter().filter(|r| too_long(r)).count() as u32;
-        if count == 0 {
-            return Ok(Fitted { trace: self.clone(), clipped: 0, skipped: 0 });
-        }
-        match policy {
-            Overlong::Refuse => {
-                let (index, first) = self.requests.iter().enumerate().find(|(_, r)| too_long(r)).expect("counted above");
-                Err(format!(
-                    "{count} of {} requests of trace `{}` do not fit the engine's context of {context} tokens; the first is request {index} with {} + {} tokens; see --overlong skip|clip",
-                    self.requests.len(),
-                    self.name,
-                    first.input_tokens,
-                    first.output_tokens
-                ))
-            }
-            Overlong::Clip => {
-                let mut trace = Trace::clone(self);
-                for r in trace.requests.iter_mut().filter(|r| too_long(r)) {
-                    r.output_tokens = r.output_tokens.min(context.saturating_sub(1)).max(1);
-                    r.input_tokens = context.saturating_sub(r.output_tokens).max(1);
-                    cut(&mut r.prompt, r.input_tokens);
-                }
-                Ok(Fitted { trace: Arc::new(trace), clipped: count, skipped: 0 })
-            }
-            Overlong::Skip => {
-                let mut trace = Trace::clone(self);
-                let mut moved: Vec<Option<u32>> = Vec::with_capacity(trace.requests.len());
-                let mut kept = Vec::with_capacity(trace.requests.len());
-                for mut r in std::mem::take(&mut trace.requests) {
-                    let parents: Option<Vec<Edge>> =
-                        r.after.iter().map(|e| moved[e.request.0 as usize].map(|id| Edge { request: RequestId(id), ..*e })).collect();
-                    match parents {
-                        Some(after) if !too_long(&r) && moves(&mut r.prompt, &moved) => {
-                            r.after = after;
-                            moved.push(Some(kept.len() as u32));
-                            kept.push(r);
-                        }
-                        _ => moved.push(None),
-                    }
-                }
-                let skipped = (moved.len() - kept.len()) as u32;
-                trace.requests = kept;
-                Ok(Fitted { trace: Arc::new(trace), clipped: 0, skipped })
-            }
-        }
-    }
-
-    /// Identity of everything a schedule takes from this trace.
-    pub fn content_digest(&self) -> Digest {
-        let mut d = Digester::new("trace-content/1");
-        for r in &self.requests {
-            d.int(r.at.map_or(-1, |at| at.0)).int(r.after.len() as i64).int(r.join as i64);
-            for e in &r.after {
-                d.int(e.request.0.into()).int(e.on as i64).int(e.gap.0).int(e.kind as i64);
-            }
-            d.int(r.session.map_or(-1, |s| s.0.into())).int(r.turn.into()).int(r.class.into()).int(r.priority.into());
-            d.int(r.input_tokens.into()).int(r.output_tokens.into()).int(r.length as i64);
-            digest_prompt(&r.prompt, &mut d);
-        }
-        d.finish()
-    }
-}
-
-fn digest_prompt(prompt: &Prompt, d: &mut Digester) {
-    match prompt {
-        Prompt::Blocks(b) => {
-            d.int(0)
-                .int(b.namespace as i64)
-                .int(b.block_tokens.into())
-                .int(b.tokens.into())
-                .int(b.unshared as i64)
-                .int(b.blocks.len() as i64);
-            for range in b.blocks.iter() {
-                d.int(range.first as i64).int(range.count.into());
-            }
-        }
-        Prompt::Text(text) => {
-            d.int(1).text(text);
-        }
-        Prompt::Ids(ids) => {
-            d.int(2).int(ids.len() as i64);
-            for id in ids.iter() {
-                d.int((*id).into());
-            }
-        }
-        Prompt::Live { of, add } => {
-            d.int(3).int(of.0.into());
-            digest_prompt(add, d);
+            adapter: r.adapter,
+            cancel: r.cancel,
         }
     }
 }
@@ -259,37 +247,7 @@ fn rebase(prompt: &mut Prompt, by: u32, pass: u32) {
             of.0 += by;
             rebase(add, by, pass);
         }
-        Prompt::Text(_) | Prompt::Ids(_) => {}
-    }
-}
-
-/// Points a live conversation at where its earlier requests moved to; `false` when one of them was left out.
-fn moves(prompt: &mut Prompt, moved: &[Option<u32>]) -> bool {
-    let Prompt::Live { of, add } = prompt else { return true };
-    match moved[of.0 as usize] {
-        None => false,
-        Some(id) => {
-            *of = RequestId(id);
-            moves(add, moved)
-        }
-    }
-}
-
-fn cut(prompt: &mut Prompt, tokens: u32) {
-    match prompt {
-        Prompt::Blocks(b) => {
-            b.tokens = tokens;
-            let mut left = tokens.div_ceil(b.block_tokens.max(1));
-            let kept = b.blocks.iter().map(|range| {
-                let count = range.count.min(left);
-                left -= count;
-                BlockRange { count, ..*range }
-            });
-            b.blocks = kept.filter(|range| range.count > 0).collect();
-        }
-        Prompt::Ids(ids) => *ids = ids.iter().copied().take(tokens as usize).collect(),
-        // A text is cut by words: at most one per token.
-        Prompt::Text(text) => *text = text.split_whitespace().take(tokens as usize).collect::<Vec<_>>().join(" ").into(),
-        Prompt::Live { add, .. } => cut(add, tokens),
+        Prompt::Parts(p) => p.namespace = p.namespace.wrapping_add(u64::from(pass) << 40),
+        Prompt::Text(_) | Prompt::Ids(_) | Prompt::Messages(_) => {}
     }
 }

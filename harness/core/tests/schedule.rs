@@ -5,7 +5,7 @@ use nomoat_core::digest::Digest;
 use nomoat_core::prompt::{Alphabet, BlockPrompt, BlockRange, Prompt};
 use nomoat_core::request::{LaneId, OutputLength, RequestId, SessionId, ShardId};
 use nomoat_core::schedule::{Due, Entry, Limit, Load, Rule, Schedule, Source, Totals, Warmup};
-use nomoat_core::trace::{Edge, EdgeKind, Join, Moment, Overlong, Trace, TraceRequest};
+use nomoat_core::trace::{Cause, Edge, EdgeKind, Join, Moment, Overlong, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -60,24 +60,13 @@ fn ids(entries: &[Entry]) -> Vec<u32> {
 
 fn single(at: f64, blocks: &[(u64, u32)], tokens: u32) -> TraceRequest {
     let blocks = blocks.iter().map(|&(first, count)| BlockRange { first, count }).collect();
-    TraceRequest {
-        at: Some(seconds(at)),
-        after: vec![],
-        join: Join::All,
-        session: None,
-        turn: 0,
-        class: 0,
-        priority: 0,
-        prompt: Prompt::Blocks(BlockPrompt { namespace: 0, block_tokens: 16, blocks, tokens, unshared: tokens.into() }),
-        input_tokens: tokens,
-        output_tokens: 10,
-        length: OutputLength::Exact,
-    }
+    let prompt = Prompt::Blocks(BlockPrompt { namespace: 0, block_tokens: 16, blocks, tokens, unshared: tokens.into() });
+    TraceRequest { at: Some(seconds(at)), ..TraceRequest::new(prompt, tokens, 10) }
 }
 
 /// `request` waits for `of`, `gap` seconds after its end.
 fn child(of: u32, gap: f64, request: TraceRequest) -> TraceRequest {
-    let edge = Edge { request: RequestId(of), on: Moment::End, gap: seconds(gap), kind: EdgeKind::Needs };
+    let edge = Edge::after_end(RequestId(of), seconds(gap), Cause::Unsaid);
     TraceRequest { at: None, after: vec![edge], ..request }
 }
 
@@ -86,7 +75,7 @@ fn turn(session: u32, turn: u16, request: TraceRequest) -> TraceRequest {
 }
 
 fn trace(requests: Vec<TraceRequest>) -> Arc<Trace> {
-    Arc::new(Trace { name: "t".into(), source: Digest::of(b"t"), licence: None, classes: vec!["default".into()], losses: vec![], requests })
+    Arc::new(Trace { name: "t".into(), source: Digest::of(b"t"), requests, ..Trace::default() })
 }
 
 /// Five single requests in eight seconds, two of them behind a shared block.
@@ -256,7 +245,13 @@ fn lanes_take_every_cth_unit() {
         assert!(lane.iter().all(|e| e.lane == Some(LaneId(index as u32))));
         assert_eq!(lane[0].due, Due::At(Nanos::ZERO), "all lanes start at once");
         for pair in lane.windows(2) {
-            let edge = Edge { request: pair[0].request.id, on: Moment::End, gap: Nanos::from_millis(7), kind: EdgeKind::Order };
+            let edge = Edge {
+                request: pair[0].request.id,
+                on: Moment::End,
+                gap: Nanos::from_millis(7),
+                kind: EdgeKind::Order,
+                cause: Cause::Think,
+            };
             assert_eq!(pair[1].due, Due::After { join: Join::All, edges: vec![edge] }, "a lane goes on after a failure");
         }
     }

@@ -86,17 +86,7 @@ impl<'a> Session<'a> {
     /// A request ready to be sent.
     fn prepare(&mut self, prompt: Prompt, input: u32, output: u32, length: OutputLength) -> Result<Prepared, String> {
         self.next += 1;
-        let request = Request {
-            id: RequestId(self.next),
-            session: None,
-            turn: 0,
-            class: 0,
-            priority: 0,
-            prompt,
-            input_tokens: input,
-            output_tokens: output,
-            length,
-        };
+        let request = Request { length, ..Request::new(RequestId(self.next), prompt, input, output) };
         let payload = self.encoder.encode(&request, &[])?;
         Ok(Prepared { request, payload })
     }

@@ -493,7 +493,7 @@ fn spoken(prompt: &Prompt) -> String {
     match prompt {
         Prompt::Text(text) => text.to_string(),
         Prompt::Live { add, .. } => spoken(add),
-        Prompt::Blocks(_) | Prompt::Ids(_) => String::new(),
+        Prompt::Blocks(_) | Prompt::Parts(_) | Prompt::Ids(_) | Prompt::Messages(_) => String::new(),
     }
 }
 

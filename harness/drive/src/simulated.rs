@@ -18,9 +18,9 @@ use nomoat_core::event::{EventSink, Finish, Live, RequestError, TokenEvent, Toke
 use nomoat_core::fold::fold;
 use nomoat_core::record::{Connection, ErrorCode, Phase, RequestRecord, Status};
 use nomoat_core::report::{Population, RunFacts, RunReport, Stat};
-use nomoat_core::request::{OutputLength, Request, RequestId, SessionId, ShardId};
+use nomoat_core::request::{Request, RequestId, SessionId, ShardId};
 use nomoat_core::schedule::{Limit, Load, Rule, Schedule, Source, Warmup};
-use nomoat_core::trace::{Edge, EdgeKind, Join, Moment, Trace, TraceRequest};
+use nomoat_core::trace::{Cause, Edge, Moment, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -308,17 +308,11 @@ fn conversation() -> Arc<Trace> {
     let request = |at_ms: i64, session: u32, turn: u16, after: Vec<Edge>| TraceRequest {
         at: Some(Nanos::from_millis(at_ms)),
         after,
-        join: Join::All,
         session: Some(SessionId(session)),
         turn,
-        class: 0,
-        priority: 0,
-        prompt: nomoat_core::prompt::Prompt::Ids(Arc::new([1, 2])),
-        input_tokens: 2,
-        output_tokens: 2,
-        length: OutputLength::Exact,
+        ..TraceRequest::new(nomoat_core::prompt::Prompt::Ids(Arc::new([1, 2])), 2, 2)
     };
-    let edge = |request: u32, on| Edge { request: RequestId(request), on, gap: Nanos::from_millis(20), kind: EdgeKind::Needs };
+    let edge = |request: u32, on| Edge { on, ..Edge::after_end(RequestId(request), Nanos::from_millis(20), Cause::Think) };
     let requests = vec![
         request(0, 0, 0, vec![]),
         request(10, 1, 0, vec![]),
@@ -327,14 +321,7 @@ fn conversation() -> Arc<Trace> {
         request(140, 1, 2, vec![edge(3, Moment::End)]),
         request(150, 0, 2, vec![edge(2, Moment::FirstToken)]),
     ];
-    Arc::new(Trace {
-        name: "made up".into(),
-        source: nomoat_core::digest::Digest::of(b""),
-        licence: None,
-        classes: vec!["default".into()],
-        losses: vec![],
-        requests,
-    })
+    Arc::new(Trace { name: "made up".into(), requests, ..Trace::default() })
 }
 
 #[test]

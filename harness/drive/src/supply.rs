@@ -94,7 +94,8 @@ pub(crate) fn is_small(schedule: &Schedule) -> bool {
         Source::Fixed { input_tokens, .. } => *input_tokens as usize * 8 <= SMALL,
         Source::Trace(trace) => trace.requests.iter().all(|r| match &r.prompt {
             Prompt::Text(text) => text.len() <= SMALL,
-            Prompt::Blocks(_) | Prompt::Ids(_) => r.input_tokens as usize * 8 <= SMALL,
+            Prompt::Messages(m) => m.messages.iter().map(|message| message.len()).sum::<usize>() <= SMALL,
+            Prompt::Blocks(_) | Prompt::Parts(_) | Prompt::Ids(_) => r.input_tokens as usize * 8 <= SMALL,
             // Encoded when its history is known, by the shard in any case.
             Prompt::Live { .. } => true,
         }),

@@ -153,9 +153,10 @@ pub(crate) fn count_unsent(live: &LiveCounters) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nomoat_core::trace::Cause;
 
     fn edge(request: u32, kind: EdgeKind, gap_ms: i64) -> Edge {
-        Edge { request: RequestId(request), on: Moment::End, gap: Nanos::from_millis(gap_ms), kind }
+        Edge { kind, ..Edge::after_end(RequestId(request), Nanos::from_millis(gap_ms), Cause::Unsaid) }
     }
 
     fn ended(at_ms: i64, failed: bool) -> impl Fn(&mut Progressed) {

@@ -5,30 +5,31 @@ use super::blocks::{check_count, count, extend, leading};
 use super::wire::{self, Blocks, End, Head, HowWord, Input, JoinWord, OnWord, Req, Scope, Sess, WhyWord};
 use crate::diagnose::{Field, explain, explain_line, parse};
 use crate::error::{Place, TraceError, file_error};
-use crate::import::{MAX_BLOCK_ID, MAX_REQUESTS, MAX_TIME, MAX_TOKENS};
-use crate::lines::Lines;
+use crate::import::{MAX_BLOCK_ID, MAX_TIME, MAX_TOKENS};
+use crate::sink::Sink;
+use crate::source::Source;
 use nomoat_core::digest::Digest;
 use nomoat_core::prompt::{BlockPrompt, BlockRange, Prompt};
 use nomoat_core::request::{OutputLength, RequestId, SessionId};
 use nomoat_core::suggest::nearest;
-use nomoat_core::trace::{Edge, EdgeKind, Join, Moment, Trace, TraceRequest};
+use nomoat_core::trace::{Cause, Edge, EdgeKind, Join, Moment, Origin, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
-use std::io::BufRead;
 
-/// Reads a trace to its `end`.
-pub(crate) fn read(input: &mut dyn BufRead, file: &str) -> Result<Trace, TraceError> {
-    let mut lines = Lines::new(input, file);
+/// Reads a trace to its `end`; what is returned has no requests, they go to `sink`.
+pub(crate) fn read(source: &mut Source<'_>, sink: &mut dyn Sink) -> Result<Trace, TraceError> {
+    let file = source.name().to_owned();
+    let mut lines = source.lines();
     let mut reader = match lines.next()? {
-        None => return Err(file_error(file, "the file is empty", "give a file that starts with a `head` record")),
+        None => return Err(file_error(&file, "the file is empty", "give a file that starts with a `head` record")),
         Some(line) => Reader::new(whole::<Head>(line.bytes, wire::HEAD, line.place)?, line.place)?,
     };
     loop {
         let Some(line) = lines.next()? else {
             return Err(file_error(
-                file,
+                &file,
                 format!("the file ends after line {} without an `end` record: it is truncated", lines.place().line),
                 "get the whole file again, or import the original trace again",
             ));
@@ -36,11 +37,11 @@ pub(crate) fn read(input: &mut dyn BufRead, file: &str) -> Result<Trace, TraceEr
         let (bytes, place) = (line.bytes, line.place);
         // Nearly every line is a request written by `write_canonical`: it is parsed once, without a look at its kind.
         if bytes.starts_with(b"{\"k\":\"req\"") {
-            reader.request_line(bytes, place)?;
+            sink.request(reader.request_line(bytes, place)?)?;
             continue;
         }
         match kind(bytes, place)?.as_str() {
-            "req" => reader.request_line(bytes, place)?,
+            "req" => sink.request(reader.request_line(bytes, place)?)?,
             "sess" => reader.session(&whole::<Sess>(bytes, wire::SESS, place)?, place)?,
             "end" => {
                 let end: End = whole(bytes, wire::END, place)?;
@@ -107,6 +108,8 @@ struct Reader {
     blocks: Option<Blocks>,
     /// Record ids of the requests so far, increasing: their position is the id in memory.
     ids: Vec<u64>,
+    /// Those of them that are given by blocks.
+    prompts: HashMap<u32, BlockPrompt>,
     /// Sessions so far, with their class.
     sessions: HashMap<u32, u16>,
     latest_root: Nanos,
@@ -114,7 +117,6 @@ struct Reader {
     sums: (u64, u64),
     last_at: Option<u64>,
     free: u64,
-    whys: bool,
 }
 
 impl Reader {
@@ -124,6 +126,11 @@ impl Reader {
             None => None,
             Some(text) => Some(parse_digest(text).ok_or_else(|| place.field("source.sha256", "is no digest", "64 hexadecimal digits"))?),
         };
+        let told = head.source.unwrap_or_default();
+        let origin =
+            Origin { licence: told.license, attribution: told.attribution, repository: told.repo, commit: told.commit, path: told.path };
+        let tick = head.time.tick_us.map(|us| i64::try_from(us).unwrap_or(i64::MAX).min(MAX_TIME.0 / 1_000)).map(Nanos::from_micros);
+        let tokenizer = head.tokens.and_then(|tokens| tokens.tokenizer);
         let classes = head.classes.unwrap_or_else(|| vec!["default".into()]);
         let repeated = classes.iter().enumerate().find(|(index, class)| classes[..*index].contains(class));
         if let Some((_, class)) = repeated {
@@ -133,25 +140,18 @@ impl Reader {
             return Err(place.field("classes", format!("has {} names", classes.len()), "left out, or a list of 1 to 65535 names"));
         }
         Ok(Self {
-            trace: Trace {
-                name: head.name,
-                source: Digest([0; 32]),
-                licence: head.source.and_then(|s| s.license),
-                classes,
-                losses: head.losses,
-                requests: vec![],
-            },
+            trace: Trace { name: head.name, origin, tick, tokenizer, classes, losses: head.losses, ..Trace::default() },
             source,
             unit: head.time.unit.nanos(),
             blocks: head.blocks,
             ids: vec![],
+            prompts: HashMap::new(),
             sessions: HashMap::new(),
             latest_root: Nanos::ZERO,
             ranges: 0,
             sums: (0, 0),
             last_at: None,
             free: 0,
-            whys: false,
         })
     }
 
@@ -174,7 +174,7 @@ impl Reader {
         })
     }
 
-    fn request_line(&mut self, bytes: &[u8], place: Place<'_>) -> Result<(), TraceError> {
+    fn request_line(&mut self, bytes: &[u8], place: Place<'_>) -> Result<TraceRequest, TraceError> {
         if let Ok(req) = serde_json::from_slice::<Req<'_>>(bytes) {
             return self.request(req, place);
         }
@@ -189,11 +189,7 @@ impl Reader {
         self.request(req, place)
     }
 
-    fn request(&mut self, req: Req<'_>, place: Place<'_>) -> Result<(), TraceError> {
-        let index = self.ids.len();
-        if index >= MAX_REQUESTS {
-            return Err(place.line("there are too many requests", "split the trace"));
-        }
+    fn request(&mut self, req: Req<'_>, place: Place<'_>) -> Result<TraceRequest, TraceError> {
         if req.id > MAX_BLOCK_ID || self.ids.last().is_some_and(|last| req.id <= *last) {
             return Err(place.field("id", format!("is {}", req.id), "larger than the id of the request before, and below 2^53"));
         }
@@ -227,8 +223,8 @@ impl Reader {
         };
         self.sums = (self.sums.0 + u64::from(input_tokens), self.sums.1 + u64::from(output_tokens));
         self.last_at = req.at.or(self.last_at);
-        self.ids.push(req.id);
-        self.trace.requests.push(TraceRequest {
+        self.note(req.id, &prompt);
+        Ok(TraceRequest {
             at,
             after,
             join: if req.join == Some(JoinWord::Any) { Join::Any } else { Join::All },
@@ -236,16 +232,22 @@ impl Reader {
             turn: req.turn.unwrap_or(0),
             class,
             priority: req.prio.unwrap_or(0),
-            prompt,
-            input_tokens,
-            output_tokens,
             length: if req.out.how == HowWord::Exact { OutputLength::Exact } else { OutputLength::Cap },
-        });
-        Ok(())
+            ..TraceRequest::new(prompt, input_tokens, output_tokens)
+        })
+    }
+
+    /// Keeps of a request what later ones may refer to.
+    fn note(&mut self, id: u64, prompt: &Prompt) {
+        if let Prompt::Blocks(prompt) = prompt
+            && !prompt.blocks.is_empty()
+        {
+            self.prompts.insert(self.ids.len() as u32, prompt.clone());
+        }
+        self.ids.push(id);
     }
 
     fn edge(&mut self, i: usize, edge: &wire::After, place: Place<'_>) -> Result<Edge, TraceError> {
-        self.whys |= matches!(edge.why, Some(WhyWord::Think | WhyWord::Tool | WhyWord::Queue));
         Ok(Edge {
             request: RequestId(self.earlier(edge.r, &format!("after[{i}].r"), place)? as u32),
             on: match edge.on {
@@ -255,6 +257,12 @@ impl Reader {
             },
             gap: self.time(edge.gap, &format!("after[{i}].gap"), place)?,
             kind: if edge.why == Some(WhyWord::Order) { EdgeKind::Order } else { EdgeKind::Needs },
+            cause: match edge.why {
+                None | Some(WhyWord::Order) => Cause::Unsaid,
+                Some(WhyWord::Think) => Cause::Think,
+                Some(WhyWord::Tool) => Cause::Tool,
+                Some(WhyWord::Queue) => Cause::Queue,
+            },
         })
     }
 
@@ -334,7 +342,7 @@ impl Reader {
             (None, Some(_)) => return Err(place.field("in.b.of", "is missing", "the request whose leading blocks stay")),
         };
         let parent = self.earlier(of, "in.b.of", place)?;
-        let Prompt::Blocks(parent) = &self.trace.requests[parent].prompt else {
+        let Some(parent) = self.prompts.get(&(parent as u32)) else {
             return Err(place.field("in.b.of", format!("is {of}, which has no blocks"), "an earlier request with blocks"));
         };
         if parent.namespace != namespace || parent.block_tokens != block_tokens {
@@ -383,9 +391,6 @@ impl Reader {
             self.trace
                 .losses
                 .push(format!("{} requests left the answer's length to the engine; it is capped at the recorded one", self.free));
-        }
-        if self.whys {
-            self.trace.losses.push("causes of gaps (think, tool, queue) are not kept".into());
         }
         self.trace
     }

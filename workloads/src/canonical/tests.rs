@@ -1,12 +1,11 @@
 //! The canonical format: round trips, refusals with their places, and no input that panics.
 
-use super::read::read;
 use crate::error::TraceError;
-use crate::{ChatOptions, IMPORTERS, ImportOptions, chat, write_canonical};
+use crate::{ChatOptions, IMPORTERS, ImportOptions, chat, from_bytes, write_canonical};
 use nomoat_core::digest::Digest;
 use nomoat_core::prompt::{BlockPrompt, BlockRange, Prompt};
 use nomoat_core::request::{OutputLength, RequestId, SessionId};
-use nomoat_core::trace::{Edge, EdgeKind, Join, Moment, Trace, TraceRequest};
+use nomoat_core::trace::{Cause, Edge, EdgeKind, Join, Moment, Origin, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
 use proptest::prelude::*;
 
@@ -17,7 +16,7 @@ fn written(trace: &Trace) -> Vec<u8> {
 }
 
 fn reread(bytes: &[u8]) -> Result<Trace, TraceError> {
-    read(&mut &bytes[..], "dir/t.jsonl")
+    from_bytes("dir/t.jsonl", bytes, Some("canonical"), &ImportOptions::default())
 }
 
 /// Closes `body` (a head and records, one a line) with an `end` that agrees with it.
@@ -48,26 +47,14 @@ fn reads_what_a_person_may_write() {
         "{\"k\":\"req\",\"id\":22,\"at\":1500,\"in\":{\"n\":9},\"out\":{\"n\":1,\"how\":\"cap\"}}\n",
     );
     let trace = reread(closed(body, 1, 4, 116, 13, Some(1500)).as_bytes()).unwrap();
-    assert_eq!((trace.name.as_str(), trace.licence.as_deref()), ("agents", Some("MIT")));
-    assert_eq!(trace.losses.len(), 2, "free lengths and causes: {:?}", trace.losses);
-    let edge = |on, gap, kind| Edge { request: RequestId(0), on, gap: Nanos(gap), kind };
+    assert_eq!((trace.name.as_str(), trace.origin.licence.as_deref()), ("agents", Some("MIT")));
+    assert_eq!(trace.losses.len(), 1, "free lengths: {:?}", trace.losses);
+    let edge = |on, gap, kind, cause| Edge { request: RequestId(0), on, gap: Nanos(gap), kind, cause };
     let block = |ranges: &[(u64, u32)], tokens, unshared| {
         let blocks = ranges.iter().map(|&(first, count)| BlockRange { first, count }).collect();
         Prompt::Blocks(BlockPrompt { namespace: 8, block_tokens: 16, blocks, tokens, unshared })
     };
-    let base = TraceRequest {
-        at: None,
-        after: vec![],
-        join: Join::All,
-        session: None,
-        turn: 0,
-        class: 0,
-        priority: 0,
-        prompt: Prompt::Ids([5, 6, 7].into()),
-        input_tokens: 3,
-        output_tokens: 1,
-        length: OutputLength::Cap,
-    };
+    let base = TraceRequest { length: OutputLength::Cap, ..TraceRequest::new(Prompt::Ids([5, 6, 7].into()), 3, 1) };
     let expect = vec![
         TraceRequest {
             at: Some(Nanos::from_micros(1500)),
@@ -80,7 +67,10 @@ fn reads_what_a_person_may_write() {
             ..base.clone()
         },
         TraceRequest {
-            after: vec![edge(Moment::End, 250_000, EdgeKind::Needs), edge(Moment::FirstToken, 0, EdgeKind::Order)],
+            after: vec![
+                edge(Moment::End, 250_000, EdgeKind::Needs, Cause::Think),
+                edge(Moment::FirstToken, 0, EdgeKind::Order, Cause::Unsaid),
+            ],
             join: Join::Any,
             session: Some(SessionId(7)),
             turn: 1,
@@ -255,30 +245,18 @@ fn refuses_to_write_what_it_cannot_say() {
     check(TraceRequest { at: Some(Nanos(-1)), ..plain() }, "negative");
     check(TraceRequest { class: 1, ..plain() }, "class 1");
     check(TraceRequest { turn: 1, ..plain() }, "no session");
-    let edge = Edge { request: RequestId(0), on: Moment::End, gap: Nanos::ZERO, kind: EdgeKind::Needs };
+    let edge = Edge::after_end(RequestId(0), Nanos::ZERO, Cause::Unsaid);
     check(TraceRequest { after: vec![edge], ..plain() }, "not before it");
     let long = BlockPrompt { namespace: 0, block_tokens: 1, blocks: [BlockRange { first: 0, count: 4 }].into(), tokens: 3, unshared: 0 };
     check(TraceRequest { prompt: Prompt::Blocks(long), ..plain() }, "4 blocks for 3");
 }
 
 fn empty() -> Trace {
-    Trace { name: "t".into(), source: Digest::of(b"t"), licence: None, classes: vec!["default".into()], losses: vec![], requests: vec![] }
+    Trace { name: "t".into(), source: Digest::of(b"t"), ..Trace::default() }
 }
 
 fn plain() -> TraceRequest {
-    TraceRequest {
-        at: None,
-        after: vec![],
-        join: Join::All,
-        session: None,
-        turn: 0,
-        class: 0,
-        priority: 0,
-        prompt: Prompt::Blocks(BlockPrompt::unique(0, 0, 3)),
-        input_tokens: 3,
-        output_tokens: 1,
-        length: OutputLength::Exact,
-    }
+    TraceRequest::new(Prompt::Blocks(BlockPrompt::unique(0, 0, 3)), 3, 1)
 }
 
 /// A prompt of any kind the format has; blocks come from few ids, so that prompts share beginnings.
@@ -305,7 +283,7 @@ fn length(prompt: &Prompt) -> u32 {
     match prompt {
         Prompt::Blocks(b) => b.tokens,
         Prompt::Ids(ids) => ids.len() as u32,
-        Prompt::Text(_) | Prompt::Live { .. } => 0,
+        Prompt::Parts(_) | Prompt::Messages(_) | Prompt::Text(_) | Prompt::Live { .. } => 0,
     }
 }
 
@@ -327,19 +305,18 @@ prop_compose! {
             on: [Moment::Start, Moment::FirstToken, Moment::End][usize::from(on)],
             gap: Nanos(gap),
             kind: if needs { EdgeKind::Needs } else { EdgeKind::Order },
+            cause: if needs { [Cause::Unsaid, Cause::Think, Cause::Tool, Cause::Queue][(gap % 4) as usize] } else { Cause::Unsaid },
         }).collect();
+        let input_tokens = length(&prompt);
         let request = TraceRequest {
-            at: None,
             after,
             join: if any_join { Join::Any } else { Join::All },
             session: session.map(|s| SessionId(s.0)),
             turn: session.map_or(0, |s| s.1),
             class,
             priority,
-            input_tokens: length(&prompt),
-            prompt,
-            output_tokens,
             length: if exact { OutputLength::Exact } else { OutputLength::Cap },
+            ..TraceRequest::new(prompt, input_tokens, output_tokens)
         };
         (request, gap)
     }
@@ -352,7 +329,7 @@ prop_compose! {
         licence in prop::option::of("[A-Za-z0-9. -]{1,20}"),
         named_classes in any::<bool>(),
         losses in prop::collection::vec(".{0,20}", 0..3),
-        requests in prop::collection::vec(requests(), 0..30),
+        requests in prop::collection::vec(requests(), 1..30),
         whole_us in any::<bool>(),
     ) -> Trace {
         let mut now = 0;
@@ -375,7 +352,9 @@ prop_compose! {
             r
         }).collect();
         let classes = if named_classes { vec!["a".into(), "default".into(), "ü\"".into()] } else { vec!["default".into()] };
-        Trace { name, source: Digest(source), licence, classes, losses, requests }
+        let origin = Origin { licence, commit: losses.first().cloned(), ..Origin::default() };
+        let tick = whole_us.then(|| Nanos::from_millis(3_000));
+        Trace { name, source: Digest(source), origin, tick, classes, losses, requests, ..Trace::default() }
     }
 }
 
@@ -399,7 +378,7 @@ proptest! {
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         for importer in IMPORTERS {
             importer.sniff(&bytes);
-            prop_assert!(importer.import(&mut &bytes[..], "f", &ImportOptions::default()).is_err(), "random bytes are no trace");
+            prop_assert!(from_bytes("f", &bytes, Some(importer.name()), &ImportOptions::default()).is_err(), "random bytes are no trace");
         }
     }
 
@@ -428,7 +407,7 @@ proptest! {
             }
         }
         for importer in IMPORTERS {
-            if let Ok(trace) = importer.import(&mut &bytes[..], "f", &ImportOptions::default()) {
+            if let Ok(trace) = from_bytes("f", &bytes, Some(importer.name()), &ImportOptions::default()) {
                 // What is accepted can be written, read again and measured.
                 prop_assert_eq!(reread(&written(&trace)).unwrap(), trace.clone());
                 crate::stats(&trace);
@@ -453,8 +432,7 @@ fn rich() -> &'static [u8] {
         for i in 0..4_u32 {
             let blocks: Vec<_> = (0..=u64::from(i) + 2).map(|j| BlockRange { first: j * 10, count: 2 }).collect();
             let tokens = 32 * blocks.len() as u32 - 3;
-            let edge =
-                |back: u32| Edge { request: RequestId(i - back), on: Moment::End, gap: Nanos::from_millis(3), kind: EdgeKind::Needs };
+            let edge = |back: u32| Edge::after_end(RequestId(i - back), Nanos::from_millis(3), Cause::Tool);
             requests.push(TraceRequest {
                 at: Some(Nanos::from_millis(i.into())),
                 after: (1..=i.min(2)).map(edge).collect(),

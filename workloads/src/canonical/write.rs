@@ -2,7 +2,8 @@
 
 use super::blocks::{beyond, common, count, extend, leading};
 use super::wire::{
-    After, BlockList, Blocks, Counts, End, Head, HowWord, Input, JoinWord, OnWord, Output, Req, Scope, Source, Tail, Time, Unit, WhyWord,
+    After, BlockList, Blocks, Counts, End, Head, HowWord, Input, JoinWord, OnWord, Output, Req, Scope, Source, Tail, Time, Tokens, Unit,
+    WhyWord,
 };
 use super::{MAX_RANGES, VERSION};
 use crate::error::TraceError;
@@ -10,7 +11,7 @@ use crate::import::{MAX_BLOCK_ID, MAX_REQUESTS, MAX_TIME, MAX_TOKENS};
 use nomoat_core::digest::Digest;
 use nomoat_core::prompt::{BlockPrompt, Prompt};
 use nomoat_core::request::OutputLength;
-use nomoat_core::trace::{EdgeKind, Join, Moment, Trace, TraceRequest};
+use nomoat_core::trace::{Cause, EdgeKind, Join, Moment, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -82,6 +83,9 @@ fn check(trace: &Trace) -> Result<(), Refusal> {
     if trace.requests.len() > MAX_REQUESTS {
         return Err((format!("it has {} requests", trace.requests.len()), "split it"));
     }
+    if trace.requests.is_empty() {
+        return Err(("it has no requests".into(), "give it at least one"));
+    }
     let distinct: HashSet<_> = trace.classes.iter().collect();
     if trace.classes.is_empty() || trace.classes.len() > usize::from(u16::MAX) || distinct.len() != trace.classes.len() {
         return Err(("its class names are none, too many or not distinct".into(), "name each class once"));
@@ -131,6 +135,9 @@ fn check_request(trace: &Trace, index: usize, request: &TraceRequest) -> Result<
         Prompt::Blocks(prompt) => {
             check_blocks(prompt)?;
             u64::from(prompt.tokens)
+        }
+        Prompt::Parts(_) | Prompt::Messages(_) => {
+            return Err(("has pieces of content or messages".into(), "this version writes lengths, blocks and token ids only"));
         }
         Prompt::Text(_) => return Err(("has a recorded text".into(), "this version writes lengths, blocks and token ids only")),
         Prompt::Live { .. } => return Err(("continues a live conversation".into(), "this version writes recorded histories only")),
@@ -186,8 +193,16 @@ fn head(trace: &Trace, unit: Unit, blocks: Option<Blocks>) -> Head {
         k: "head".into(),
         v: VERSION,
         name: trace.name.clone(),
-        source: Some(Source { sha256: Some(trace.source.to_string()), license: trace.licence.clone() }),
-        time: Time { unit },
+        source: Some(Source {
+            sha256: Some(trace.source.to_string()),
+            license: trace.origin.licence.clone(),
+            attribution: trace.origin.attribution.clone(),
+            repo: trace.origin.repository.clone(),
+            commit: trace.origin.commit.clone(),
+            path: trace.origin.path.clone(),
+        }),
+        time: Time { unit, tick_us: trace.tick.map(|tick| (tick.0 / 1_000) as u64) },
+        tokens: trace.tokenizer.clone().map(|tokenizer| Tokens { tokenizer: Some(tokenizer) }),
         blocks,
         classes: (trace.classes != ["default"]).then(|| trace.classes.clone()),
         losses: trace.losses.clone(),
@@ -206,7 +221,13 @@ fn req<'a>(trace: &'a Trace, index: usize, unit: Unit, blocks: Option<Blocks>, k
             Moment::End => OnWord::End,
         },
         gap: units(edge.gap),
-        why: (edge.kind == EdgeKind::Order).then_some(WhyWord::Order),
+        why: match (edge.kind, edge.cause) {
+            (EdgeKind::Order, _) => Some(WhyWord::Order),
+            (EdgeKind::Needs, Cause::Unsaid) => None,
+            (EdgeKind::Needs, Cause::Think) => Some(WhyWord::Think),
+            (EdgeKind::Needs, Cause::Tool) => Some(WhyWord::Tool),
+            (EdgeKind::Needs, Cause::Queue) => Some(WhyWord::Queue),
+        },
     });
     Req {
         k: Cow::Borrowed("req"),
@@ -219,7 +240,9 @@ fn req<'a>(trace: &'a Trace, index: usize, unit: Unit, blocks: Option<Blocks>, k
         input: match &request.prompt {
             Prompt::Ids(ids) => Input { ids: Some(ids.to_vec()), ..Input::default() },
             Prompt::Blocks(prompt) => input(trace, index, prompt, blocks, kept),
-            Prompt::Text(_) | Prompt::Live { .. } => unreachable!("`check` refuses them before anything is written"),
+            Prompt::Parts(_) | Prompt::Messages(_) | Prompt::Text(_) | Prompt::Live { .. } => {
+                unreachable!("`check` refuses them before anything is written")
+            }
         },
         out: Output { n: request.output_tokens, how: if request.length == OutputLength::Exact { HowWord::Exact } else { HowWord::Cap } },
         class: (request.class != 0).then(|| Cow::Borrowed(trace.classes[usize::from(request.class)].as_str())),

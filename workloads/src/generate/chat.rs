@@ -7,9 +7,8 @@ use crate::import::MAX_REQUESTS;
 use nomoat_core::arrival::ArrivalProcess;
 use nomoat_core::digest::{Digest, Digester};
 use nomoat_core::prompt::{BlockPrompt, BlockRange, Prompt};
-use nomoat_core::request::OutputLength;
 use nomoat_core::rng::Stream;
-use nomoat_core::trace::{Join, Trace, TraceRequest};
+use nomoat_core::trace::{Origin, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
 
 /// The generator.
@@ -100,28 +99,17 @@ pub fn chat(options: &ChatOptions) -> Result<Trace, TraceError> {
                 unshared: index as u64,
             },
         };
-        TraceRequest {
-            // Whole microseconds, the unit of the canonical format.
-            at: Some(Nanos::from_micros(at.0 / 1_000)),
-            after: vec![],
-            join: Join::All,
-            session: None,
-            turn: 0,
-            class: 0,
-            priority: 0,
-            prompt: Prompt::Blocks(prompt),
-            input_tokens,
-            output_tokens: ANSWER.draw(&mut answers),
-            length: OutputLength::Exact,
-        }
+        let output_tokens = ANSWER.draw(&mut answers);
+        // Whole microseconds, the unit of the canonical format.
+        let at = Some(Nanos::from_micros(at.0 / 1_000));
+        TraceRequest { at, ..TraceRequest::new(Prompt::Blocks(prompt), input_tokens, output_tokens) }
     });
     Ok(Trace {
         name: "chat".into(),
         source: digest(options),
-        licence: Some("Apache-2.0".into()),
-        classes: vec!["default".into()],
-        losses: vec![],
+        origin: Origin { licence: Some("Apache-2.0".into()), ..Origin::default() },
         requests: requests.collect(),
+        ..Trace::default()
     })
 }
 

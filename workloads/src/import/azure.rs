@@ -3,14 +3,14 @@
 //! `TIMESTAMP` is a wall clock without a zone and with up to nine (in the published files: seven) fractional digits. Nothing
 //! is known of prompts but their length, so every prompt is unique. The multimodal layout (`NumImages`) is not read.
 
-use super::{ImportOptions, Importer, MAX_REQUESTS, MAX_TIME, MAX_TOKENS, first_line, stem};
+use super::{ImportOptions, Importer, MAX_TIME, MAX_TOKENS, first_line, stem};
 use crate::error::{Place, TraceError, file_error};
-use crate::lines::Lines;
+use crate::lines::Rows;
+use crate::sink::Sink;
+use crate::source::Source;
 use nomoat_core::prompt::{BlockPrompt, Prompt};
-use nomoat_core::request::OutputLength;
-use nomoat_core::trace::{Join, Trace, TraceRequest};
+use nomoat_core::trace::{Origin, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
-use std::io::BufRead;
 
 /// The importer.
 pub(crate) struct AzureCsv;
@@ -33,75 +33,50 @@ impl Importer for AzureCsv {
         first_line(head).starts_with(b"TIMESTAMP,")
     }
 
-    fn import(&self, input: &mut dyn BufRead, file: &str, _options: &ImportOptions) -> Result<Trace, TraceError> {
-        let mut lines = Lines::new(input, file);
-        let mut requests: Vec<TraceRequest> = vec![];
-        let mut first = None;
-        let mut blank = None;
-        let Some(header) = lines.next()? else {
-            return Err(file_error(file, "the file is empty", format!("it should start with `{}`", COLUMNS.join(","))));
+    fn import(&self, source: &mut Source<'_>, options: &ImportOptions, sink: &mut dyn Sink) -> Result<Trace, TraceError> {
+        let file = source.name().to_owned();
+        let mut rows = Rows::new(source, options);
+        let Some(header) = rows.next()? else {
+            return Err(file_error(&file, "the file is empty", format!("it should start with `{}`", COLUMNS.join(","))));
         };
         check_header(header.bytes, header.place)?;
-        while let Some(line) = lines.next()? {
-            if let Some(place) = blank {
-                return Err(blank_line(place));
-            }
-            if line.bytes.is_empty() {
-                // Only the file's last line may be empty; whether this is the last shows at the next.
-                blank = Some(Place { file, line: line.place.line });
-                continue;
-            }
-            let [timestamp, input, output] = fields(line.bytes, line.place)?;
-            let at = parse_timestamp(timestamp)
-                .ok_or_else(|| wrong(line.place, 0, timestamp, "a wall clock such as 2023-11-16 18:15:46.6805900, without a zone"))?;
-            let since = at - *first.get_or_insert(at);
-            let previous = requests.last().and_then(|r| r.at).unwrap_or_default();
-            if since < previous {
-                return Err(line.place.field(
-                    COLUMNS[0],
-                    format!("`{timestamp}` is {} earlier than the line before", previous - since),
-                    "in order of time: sort the file by TIMESTAMP",
-                ));
-            }
-            if since > MAX_TIME {
-                return Err(wrong(line.place, 0, timestamp, "within a century of the first row"));
-            }
-            if requests.len() >= MAX_REQUESTS {
-                return Err(line.place.line("there are too many rows", "split the file"));
-            }
-            let input_tokens = parse_tokens(input, 1, line.place)?;
-            let output_tokens = parse_tokens(output, 2, line.place)?;
-            requests.push(TraceRequest {
-                at: Some(since),
-                after: vec![],
-                join: Join::All,
-                session: None,
-                turn: 0,
-                class: 0,
-                priority: 0,
-                prompt: Prompt::Blocks(BlockPrompt::unique(0, requests.len() as u64, input_tokens)),
-                input_tokens,
-                output_tokens,
-                length: OutputLength::Exact,
-            });
+        let (mut index, mut first, mut previous) = (0, None, Nanos::ZERO);
+        while let Some(line) = rows.next()? {
+            let row = row(line.bytes, &mut first, previous, line.place);
+            let Some((since, input_tokens, output_tokens)) = rows.take(row)? else { continue };
+            let prompt = Prompt::Blocks(BlockPrompt::unique(0, index, input_tokens));
+            sink.request(TraceRequest { at: Some(since), ..TraceRequest::new(prompt, input_tokens, output_tokens) })?;
+            (index, previous) = (index + 1, since);
         }
-        if requests.is_empty() {
-            return Err(file_error(file, "there is no row after the header", "give a file with at least one request"));
-        }
-        let source = lines.digest();
-        Ok(Trace {
-            name: stem(file),
-            source,
-            licence: (source.to_string() == CONVERSATION_2023).then(|| "CC-BY-4.0".to_owned()),
-            classes: vec!["default".into()],
-            losses: vec!["prefix reuse is not recorded: every prompt is unique".into()],
-            requests,
-        })
+        let (digest, skipped) = rows.finish();
+        let known = digest.to_string() == CONVERSATION_2023;
+        let origin = Origin {
+            licence: known.then(|| "CC-BY-4.0".to_owned()),
+            attribution: known.then(|| "Azure LLM inference trace 2023, Patel et al., Splitwise, ISCA 2024".to_owned()),
+            repository: known.then(|| "Azure/AzurePublicDataset".to_owned()),
+            ..Origin::default()
+        };
+        let losses = std::iter::once("prefix reuse is not recorded: every prompt is unique".into()).chain(skipped).collect();
+        Ok(Trace { name: stem(&file), source: digest, origin, losses, ..Trace::default() })
     }
 }
 
-fn blank_line(place: Place<'_>) -> TraceError {
-    place.line("the line is empty", "delete it: only the end of the file may be empty")
+/// Arrival since the first row, prompt and answer length.
+fn row(line: &[u8], first: &mut Option<Nanos>, previous: Nanos, place: Place<'_>) -> Result<(Nanos, u32, u32), TraceError> {
+    let [timestamp, input, output] = fields(line, place)?;
+    let at = parse_timestamp(timestamp)
+        .ok_or_else(|| wrong(place, 0, timestamp, "a wall clock such as 2023-11-16 18:15:46.6805900, without a zone"))?;
+    let since = at - first.unwrap_or(at);
+    if since < previous {
+        let problem = format!("`{timestamp}` is {} earlier than the line before", previous - since);
+        return Err(place.field(COLUMNS[0], problem, "in order of time: sort the file by TIMESTAMP"));
+    }
+    if since > MAX_TIME {
+        return Err(wrong(place, 0, timestamp, "within a century of the first row"));
+    }
+    let lengths = (parse_tokens(input, 1, place)?, parse_tokens(output, 2, place)?);
+    first.get_or_insert(at);
+    Ok((since, lengths.0, lengths.1))
 }
 
 fn check_header(bytes: &[u8], place: Place<'_>) -> Result<(), TraceError> {
@@ -206,9 +181,10 @@ fn days_before_year(year: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::from_bytes;
 
     fn read(text: &str) -> Result<Trace, TraceError> {
-        AzureCsv.import(&mut text.as_bytes(), "dir/azure.csv", &ImportOptions::default())
+        from_bytes("dir/azure.csv", text.as_bytes(), Some("azure-csv"), &ImportOptions::default())
     }
 
     const HEADER: &str = "TIMESTAMP,ContextTokens,GeneratedTokens\n";
@@ -251,7 +227,7 @@ mod tests {
         };
         let row = "2023-11-16 18:15:46.6805900,1,1\n";
         check("", &["dir/azure.csv", "empty", "TIMESTAMP,ContextTokens"]);
-        check(HEADER, &["no row"]);
+        check(HEADER, &["no request"]);
         check("TIMESTAMP,Context,GeneratedTokens\n", &["azure.csv:1:", "column 2", "`Context`", "should be `ContextTokens`"]);
         check("TIMESTAMP,ContextTokens\n", &[":1:", "column 3", "`GeneratedTokens`"]);
         check("TIMESTAMP,ContextTokens,GeneratedTokens,X\n", &[":1:", "column 4", "absent"]);

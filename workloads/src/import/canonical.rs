@@ -3,8 +3,9 @@
 use super::{ImportOptions, Importer, first_line};
 use crate::canonical::read::read;
 use crate::error::TraceError;
+use crate::sink::Sink;
+use crate::source::Source;
 use nomoat_core::trace::Trace;
-use std::io::BufRead;
 
 /// The importer.
 pub(crate) struct Canonical;
@@ -24,7 +25,7 @@ impl Importer for Canonical {
         start == b"{\"k\":\"head\""
     }
 
-    fn import(&self, input: &mut dyn BufRead, file: &str, _options: &ImportOptions) -> Result<Trace, TraceError> {
-        read(input, file)
+    fn import(&self, source: &mut Source<'_>, _options: &ImportOptions, sink: &mut dyn Sink) -> Result<Trace, TraceError> {
+        read(source, sink)
     }
 }

@@ -5,20 +5,19 @@
 //! their order, from a stream of the seed; the trace's losses say so. Supersets of the format (sessions, delays, text) are not
 //! read: their keys are errors.
 
-use super::{ImportOptions, Importer, MAX_BLOCK_ID, MAX_REQUESTS, MAX_TIME, MAX_TOKENS, first_line, stem};
+use super::{ImportOptions, Importer, MAX_BLOCK_ID, MAX_TIME, MAX_TOKENS, first_line, stem};
 use crate::diagnose::{Field, Shape, explain_line};
-use crate::error::{Place, TraceError, file_error};
-use crate::lines::Lines;
-use nomoat_core::digest::Digest;
+use crate::error::{Place, TraceError};
+use crate::lines::Rows;
+use crate::sink::Sink;
+use crate::source::Source;
 use nomoat_core::prompt::{BlockPrompt, BlockRange, Prompt};
-use nomoat_core::request::OutputLength;
 use nomoat_core::rng::Stream;
-use nomoat_core::trace::{Join, Trace, TraceRequest};
+use nomoat_core::trace::{Origin, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use std::fmt;
-use std::io::BufRead;
 
 /// The importer.
 pub(crate) struct MooncakeJsonl;
@@ -99,36 +98,31 @@ impl Importer for MooncakeJsonl {
         line.starts_with(b"{") && has(b"\"timestamp\"") && has(b"\"input_length\"")
     }
 
-    fn import(&self, input: &mut dyn BufRead, file: &str, options: &ImportOptions) -> Result<Trace, TraceError> {
-        let mut lines = Lines::new(input, file);
+    fn import(&self, source: &mut Source<'_>, options: &ImportOptions, sink: &mut dyn Sink) -> Result<Trace, TraceError> {
+        let file = source.name().to_owned();
+        let mut rows = Rows::new(source, options);
         let mut requests: Vec<TraceRequest> = vec![];
-        let mut blank = None;
-        while let Some(line) = lines.next()? {
-            if let Some(number) = blank {
-                return Err(Place { file, line: number }.line("the line is empty", "delete it: only the end of the file may be empty"));
-            }
-            if line.bytes.iter().all(u8::is_ascii_whitespace) {
-                blank = Some(line.place.line);
-                continue;
-            }
-            if requests.len() >= MAX_REQUESTS {
-                return Err(line.place.line("there are too many rows", "split the file"));
-            }
-            let row: Row = serde_json::from_slice(line.bytes).map_err(|error| explain_line(line.bytes, FIELDS, line.place, &error))?;
+        while let Some(line) = rows.next()? {
             let previous = requests.last().and_then(|r| r.at).unwrap_or_default();
-            requests.push(request(row, requests.len() as u64, previous, line.place)?);
+            let row = serde_json::from_slice(line.bytes)
+                .map_err(|error| explain_line(line.bytes, FIELDS, line.place, &error))
+                .and_then(|row: Row| request(row, requests.len() as u64, previous, line.place));
+            requests.extend(rows.take(row)?);
         }
-        if requests.is_empty() {
-            return Err(file_error(file, "there is no request in it", "give a file with at least one request"));
-        }
-        let losses = ticks(&mut requests, options).into_iter().collect();
-        let source = lines.digest();
-        Ok(Trace { name: stem(file), source, licence: licence(source), classes: vec!["default".into()], losses, requests })
+        let (digest, skipped) = rows.finish();
+        // Whether the recording clock ticked shows when all of it is there.
+        let (tick, told) = ticks(&mut requests, options).unzip();
+        requests.into_iter().try_for_each(|request| sink.request(request))?;
+        let published = APACHE.contains(&digest.to_string().as_str());
+        let origin = Origin {
+            licence: published.then(|| "Apache-2.0".to_owned()),
+            attribution: published.then(|| "Mooncake traces, Qin et al., FAST 2025".to_owned()),
+            repository: published.then(|| "kvcache-ai/Mooncake".to_owned()),
+            ..Origin::default()
+        };
+        let losses = told.into_iter().chain(skipped).collect();
+        Ok(Trace { name: stem(&file), source: digest, origin, tick, losses, ..Trace::default() })
     }
-}
-
-fn licence(source: Digest) -> Option<String> {
-    APACHE.contains(&source.to_string().as_str()).then(|| "Apache-2.0".to_owned())
 }
 
 fn request(row: Row, index: u64, previous: Nanos, place: Place<'_>) -> Result<TraceRequest, TraceError> {
@@ -156,25 +150,14 @@ fn request(row: Row, index: u64, previous: Nanos, place: Place<'_>) -> Result<Tr
             format!("{blocks} ids: one for each {BLOCK_TOKENS} tokens, the last block may be partial"),
         ));
     }
-    Ok(TraceRequest {
-        at: Some(at),
-        after: vec![],
-        join: Join::All,
-        session: None,
-        turn: 0,
-        class: 0,
-        priority: 0,
-        prompt: Prompt::Blocks(BlockPrompt {
-            namespace: 0,
-            block_tokens: BLOCK_TOKENS,
-            blocks: row.hash_ids.ranges.into(),
-            tokens: input_tokens,
-            unshared: index,
-        }),
-        input_tokens,
-        output_tokens,
-        length: OutputLength::Exact,
-    })
+    let prompt = Prompt::Blocks(BlockPrompt {
+        namespace: 0,
+        block_tokens: BLOCK_TOKENS,
+        blocks: row.hash_ids.ranges.into(),
+        tokens: input_tokens,
+        unshared: index,
+    });
+    Ok(TraceRequest { at: Some(at), ..TraceRequest::new(prompt, input_tokens, output_tokens) })
 }
 
 /// The recording clock's tick, where arrivals are seen through one of about three seconds: on average at least two rows per
@@ -192,12 +175,12 @@ fn tick(requests: &[TraceRequest]) -> Option<(Nanos, usize)> {
 }
 
 /// Spreads ticked arrivals, if there are any and the options say so; what to tell about it.
-fn ticks(requests: &mut [TraceRequest], options: &ImportOptions) -> Option<String> {
+fn ticks(requests: &mut [TraceRequest], options: &ImportOptions) -> Option<(Nanos, String)> {
     let (tick, distinct) = tick(requests)?;
     let seen =
         format!("arrivals were recorded in ticks of {} ms ({distinct} distinct times in {} rows)", tick.0 / 1_000_000, requests.len());
     if !options.spread_ticks {
-        return Some(format!("{seen} and left as they are: rows of one tick arrive together"));
+        return Some((tick, format!("{seen} and left as they are: rows of one tick arrive together")));
     }
     let mut stream = Stream::new(options.seed, "import/mooncake/ticks");
     let mut offsets = vec![];
@@ -215,15 +198,21 @@ fn ticks(requests: &mut [TraceRequest], options: &ImportOptions) -> Option<Strin
         }
         start = end;
     }
-    Some(format!("{seen}; they were spread uniformly at random inside their tick, in their order, with seed {}", options.seed))
+    Some((tick, format!("{seen}; they were spread uniformly at random inside their tick, in their order, with seed {}", options.seed)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::from_bytes;
 
     fn read(text: &str, spread_ticks: bool) -> Result<Trace, TraceError> {
-        MooncakeJsonl.import(&mut text.as_bytes(), "dir/moon.jsonl", &ImportOptions { seed: 7, spread_ticks })
+        from_bytes(
+            "dir/moon.jsonl",
+            text.as_bytes(),
+            Some("mooncake-jsonl"),
+            &ImportOptions { seed: 7, spread_ticks, ..ImportOptions::default() },
+        )
     }
 
     fn row(ms: u64, input: u64, ids: &[u64]) -> String {

@@ -22,6 +22,10 @@ impl Protocol for Chat {
         false
     }
 
+    fn takes_recorded(&self) -> bool {
+        true
+    }
+
     fn fields(&self) -> &'static Fields {
         &FIELDS
     }
@@ -38,7 +42,22 @@ impl Protocol for Chat {
         };
         let mut body = Body::new(ask, &FIELDS, out);
         body.field("model", ask.model);
-        body.with("messages", |out| conversation(messages, out));
+        match ask.recorded {
+            None => body.with("messages", |out| conversation(messages, out)),
+            Some(recorded) => {
+                body.with("messages", |out| {
+                    out.push(b'[');
+                    for (index, message) in recorded.messages.iter().enumerate() {
+                        out.extend_from_slice(if index > 0 { b"," } else { b"" });
+                        out.extend_from_slice(message.as_bytes());
+                    }
+                    out.push(b']');
+                });
+                if let Some(tools) = &recorded.tools {
+                    body.with("tools", |out| out.extend_from_slice(tools.as_bytes()));
+                }
+            }
+        }
         body.length();
         body.temperature();
         body.stream();

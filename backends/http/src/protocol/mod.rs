@@ -59,6 +59,10 @@ pub trait Protocol: Send + Sync + 'static {
     fn fields(&self) -> &'static Fields;
     /// Whether prompts may go out as token ids.
     fn takes_ids(&self) -> bool;
+    /// Whether a conversation may go out as it was recorded.
+    fn takes_recorded(&self) -> bool {
+        false
+    }
     /// Appends the JSON body of a request to `out`. The same ask gives the same bytes.
     ///
     /// # Errors
@@ -96,6 +100,8 @@ pub struct Ask<'a> {
     pub model: &'a str,
     /// The prompt.
     pub prompt: Input<'a>,
+    /// A recorded conversation instead of it, for dialects that take one.
+    pub recorded: Option<&'a nomoat_core::prompt::Messages>,
     /// Answer length in tokens.
     pub max_tokens: u32,
     /// Whether that length is asked for exactly (`ignore_eos`, `min_tokens`), which not every endpoint accepts, and which not every

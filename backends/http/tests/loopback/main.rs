@@ -13,7 +13,7 @@ use nomoat_core::clock::Clock;
 use nomoat_core::event::EventSink;
 use nomoat_core::prompt::{BlockPrompt, Prompt};
 use nomoat_core::record::{Connection, ErrorCode, RequestRecord, Status, Tokens};
-use nomoat_core::request::{OutputLength, Request, RequestId, ShardId};
+use nomoat_core::request::{Request, RequestId, ShardId};
 use nomoat_core::units::Nanos;
 use nomoat_http::engines::Catalog;
 use nomoat_http::{HttpBackend, HttpConfig, Secret};
@@ -58,17 +58,7 @@ async fn probe(config: HttpConfig) -> Result<(Arc<HttpBackend>, Capabilities), B
 
 /// A request of `input` prompt and 4 answer tokens, ready to be sent.
 fn prepared(backend: &HttpBackend, id: u32, input: u32) -> Prepared {
-    let request = Request {
-        id: RequestId(id),
-        session: None,
-        turn: 0,
-        class: 0,
-        priority: 0,
-        prompt: Prompt::Blocks(BlockPrompt::unique(0, u64::from(id), input)),
-        input_tokens: input,
-        output_tokens: 4,
-        length: OutputLength::Exact,
-    };
+    let request = Request::new(RequestId(id), Prompt::Blocks(BlockPrompt::unique(0, u64::from(id), input)), input, 4);
     let payload = backend.encoder(&Offer { prompt_seed: 1, id_prefix: "t".into() }).encode(&request, &[]).unwrap();
     Prepared { request, payload }
 }

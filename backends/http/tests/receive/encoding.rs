@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 const ASK: Ask<'_> = Ask {
     model: "m",
     prompt: Input::Text("hi"),
+    recorded: None,
     max_tokens: 16,
     exact: false,
     fields: None,
@@ -228,7 +229,7 @@ proptest! {
         let on = |bit: u8| flags & bit != 0;
         for protocol in PROTOCOLS {
             let prompt = if protocol.takes_ids() && on(8) { Input::Ids(&ids) } else { Input::Text(&text) };
-            let ask = Ask { model: &model, prompt, max_tokens: tokens, exact: on(1), stream: on(2), include_usage: on(4), extra: Some(&extra), ..ASK };
+            let ask = Ask { model: &model, prompt, recorded: None, max_tokens: tokens, exact: on(1), stream: on(2), include_usage: on(4), extra: Some(&extra), ..ASK };
             let body = encode(*protocol, &ask);
             prop_assert_eq!(&body, &encode(*protocol, &ask));
             let read: Value = serde_json::from_str(&body).expect("JSON");

@@ -3,7 +3,7 @@
 use super::{Due, Entry, Schedule, Source, Warmup};
 use crate::prompt::Prompt;
 use crate::request::{LaneId, Request, RequestId};
-use crate::trace::{Edge, EdgeKind, Join, Moment, Trace};
+use crate::trace::{Cause, Edge, EdgeKind, Join, Moment, Trace};
 use crate::units::Nanos;
 use std::collections::HashMap;
 
@@ -56,7 +56,7 @@ impl Schedule {
                 Some(previous) if inside > 0 => self.turn_edge(previous, position, think),
                 Some((previous, _)) => Due::After {
                     join: Join::All,
-                    edges: vec![Edge { request: previous, on: Moment::End, gap: think, kind: EdgeKind::Order }],
+                    edges: vec![Edge { request: previous, on: Moment::End, gap: think, kind: EdgeKind::Order, cause: Cause::Think }],
                 },
             };
             previous = Some((id, position));
@@ -90,7 +90,7 @@ impl Schedule {
         let recorded = trace.requests[position as usize].after.iter().find(|e| e.request.0 == before);
         let edge = match recorded {
             Some(e) => Edge { request: previous, gap: e.gap.scale(1.0 / self.rule.speed), ..*e },
-            None => Edge { request: previous, on: Moment::End, gap: think, kind: EdgeKind::Needs },
+            None => Edge::after_end(previous, think, Cause::Think),
         };
         Due::After { join: Join::All, edges: vec![edge] }
     }

@@ -102,17 +102,8 @@ impl Schedule {
 
     pub(super) fn fixed(&self, id: RequestId) -> Request {
         let Source::Fixed { input_tokens, output_tokens } = self.rule.source else { unreachable!("called for fixed shapes only") };
-        Request {
-            id,
-            session: None,
-            turn: 0,
-            class: 0,
-            priority: 0,
-            prompt: Prompt::Blocks(BlockPrompt::unique(0, u64::from(id.0), input_tokens)),
-            input_tokens,
-            output_tokens,
-            length: self.rule.length.unwrap_or_default(),
-        }
+        let prompt = Prompt::Blocks(BlockPrompt::unique(0, u64::from(id.0), input_tokens));
+        Request { length: self.rule.length.unwrap_or_default(), ..Request::new(id, prompt, input_tokens, output_tokens) }
     }
 
     /// Due times of the roots, in order.

@@ -46,7 +46,8 @@ impl Known {
     /// Tokens at the start of a prompt that are known; afterwards all of it is.
     fn shared(&mut self, trace: &Trace, prompt: &Prompt, tokens: u64) -> Option<u64> {
         match prompt {
-            Prompt::Text(_) => None,
+            Prompt::Text(_) | Prompt::Messages(_) => None,
+            Prompt::Parts(prompt) => self.walk(mix(prompt.namespace ^ mix(3)), prompt.parts.iter().map(|part| (part.id, part.tokens))),
             Prompt::Ids(ids) => self.walk(mix(1), ids.iter().map(|id| (u64::from(*id), 1))),
             Prompt::Blocks(prompt) => {
                 let mut left = prompt.tokens;
@@ -69,8 +70,10 @@ impl Known {
     fn walk(&mut self, start: u64, blocks: impl Iterator<Item = (u64, u32)>) -> Option<u64> {
         let (mut chain, mut shared, mut hit) = (start, 0, true);
         for (identity, tokens) in blocks {
-            chain = mix(chain ^ mix(identity));
-            let known = self.chains.entry(chain).or_insert(0);
+            let key = mix(chain ^ mix(identity));
+            // What follows a piece that was cut follows something else than what follows all of it.
+            chain = mix(key ^ mix(u64::from(tokens)));
+            let known = self.chains.entry(key).or_insert(0);
             let found = (*known).min(tokens);
             shared += if hit { u64::from(found) } else { 0 };
             hit &= found == tokens;
@@ -86,10 +89,9 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
-    use crate::prompt::{BlockPrompt, BlockRange};
-    use crate::request::{OutputLength, RequestId};
-    use crate::trace::{Join, TraceRequest};
+    use crate::prompt::{BlockPrompt, BlockRange, Part, PartPrompt};
+    use crate::request::RequestId;
+    use crate::trace::TraceRequest;
 
     fn blocks(namespace: u64, ids: &[(u64, u32)], tokens: u32) -> Prompt {
         let blocks = ids.iter().map(|&(first, count)| BlockRange { first, count }).collect();
@@ -97,27 +99,8 @@ mod tests {
     }
 
     fn check(prompts: &[(Prompt, u32)], take: usize, expect: Option<f64>) {
-        let request = |(prompt, input): &(Prompt, u32)| TraceRequest {
-            at: None,
-            after: vec![],
-            join: Join::All,
-            session: None,
-            turn: 0,
-            class: 0,
-            priority: 0,
-            prompt: prompt.clone(),
-            input_tokens: *input,
-            output_tokens: 20,
-            length: OutputLength::Exact,
-        };
-        let trace = Trace {
-            name: "made-up".into(),
-            source: Digest::of(b""),
-            licence: None,
-            classes: vec!["default".into()],
-            losses: vec![],
-            requests: prompts.iter().map(request).collect(),
-        };
+        let request = |(prompt, input): &(Prompt, u32)| TraceRequest::new(prompt.clone(), *input, 20);
+        let trace = Trace { requests: prompts.iter().map(request).collect(), ..Trace::default() };
         assert_eq!(of_trace(&trace, take), expect, "{prompts:?}");
     }
 
@@ -134,6 +117,13 @@ mod tests {
         check(&[a.clone(), (blocks(1, &[(0, 2)], 100), 100)], 9, Some(100.0 / 292.0)); // a cut block begins as the whole one
         check(&[(blocks(1, &[(0, 2)], 100), 100), a.clone()], 9, Some(100.0 / 292.0)); // and the other way round
         check(&[a.clone(), (blocks(1, &[(0, 1)], 200), 200)], 9, Some(64.0 / 392.0)); // what is beyond the blocks is its own
+        let parts = |parts: &[(u64, u32)]| {
+            let parts: Vec<_> = parts.iter().map(|&(id, tokens)| Part { id, tokens }).collect();
+            let tokens = parts.iter().map(|part| part.tokens).sum();
+            (Prompt::Parts(PartPrompt { namespace: 1, parts: parts.into() }), tokens)
+        };
+        check(&[parts(&[(1, 30), (2, 10)]), parts(&[(1, 30), (3, 20)])], 9, Some(30.0 / 90.0));
+        check(&[parts(&[(1, 30), (2, 10)]), parts(&[(1, 25), (2, 10)])], 9, Some(25.0 / 75.0)); // a cut piece is no whole one
         let ids = |n: u32| (Prompt::Ids((0..n).collect::<Vec<_>>().into()), n);
         check(&[ids(40), ids(48)], 9, Some(40.0 / 88.0));
         let live = Prompt::Live { of: RequestId(0), add: Box::new(blocks(3, &[], 10)) };

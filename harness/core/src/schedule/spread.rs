@@ -47,11 +47,10 @@ impl Spread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
     use crate::prompt::{BlockPrompt, Prompt};
-    use crate::request::{OutputLength, RequestId, ShardId};
+    use crate::request::{RequestId, ShardId};
     use crate::schedule::{Limit, Rule, Warmup};
-    use crate::trace::{Join, Trace, TraceRequest};
+    use crate::trace::{Trace, TraceRequest};
     use crate::units::Nanos;
 
     #[test]
@@ -85,27 +84,13 @@ mod tests {
     fn sessions_stick_and_take_turns() {
         // Sessions as a file may number them: all of them even, and not in order.
         let sessions = [Some(8), None, Some(2), Some(8), Some(4), None, Some(2), Some(6), None];
+        let prompt = || Prompt::Blocks(BlockPrompt::unique(0, 0, 1));
         let request = |session: &Option<u32>| TraceRequest {
             at: Some(Nanos::ZERO),
             session: session.map(SessionId),
-            after: vec![],
-            join: Join::All,
-            turn: 0,
-            class: 0,
-            priority: 0,
-            prompt: Prompt::Blocks(BlockPrompt::unique(0, 0, 1)),
-            input_tokens: 1,
-            output_tokens: 1,
-            length: OutputLength::Exact,
+            ..TraceRequest::new(prompt(), 1, 1)
         };
-        let trace = Trace {
-            name: "made up".into(),
-            source: Digest::of(b""),
-            licence: None,
-            classes: vec!["default".into()],
-            losses: vec![],
-            requests: sessions.iter().map(request).collect(),
-        };
+        let trace = Trace { name: "made up".into(), requests: sessions.iter().map(request).collect(), ..Trace::default() };
         let rule = Rule {
             source: Source::Trace(Arc::new(trace)),
             load: Load::Replay,
@@ -119,17 +104,10 @@ mod tests {
         let schedule = Schedule::new(rule).expect("it has arrivals");
         let check = |endpoints: u16, expect: [u16; 9]| {
             let spread = Spread::new(&schedule, endpoints);
-            let asked = sessions.iter().zip(0..).map(|(session, id)| Request {
-                id: RequestId(id),
-                session: session.map(SessionId),
-                turn: 0,
-                class: 0,
-                priority: 0,
-                prompt: Prompt::Blocks(BlockPrompt::unique(0, 0, 1)),
-                input_tokens: 1,
-                output_tokens: 1,
-                length: OutputLength::Exact,
-            });
+            let asked = sessions
+                .iter()
+                .zip(0..)
+                .map(|(session, id)| Request { session: session.map(SessionId), ..Request::new(RequestId(id), prompt(), 1, 1) });
             assert_eq!(asked.map(|r| spread.of(&r)).collect::<Vec<_>>(), expect, "{endpoints}");
         };
         check(0, [0; 9]);
