@@ -5,11 +5,15 @@
 //! refers backwards only, and the last line proves that all the others are there.
 
 mod blocks;
+mod inputs;
+mod outputs;
 pub(crate) mod read;
 pub(crate) mod wire;
+mod survey;
 mod write;
 
-pub use write::write_canonical;
+pub use survey::Survey;
+pub use write::{CanonicalWriter, write_canonical};
 
 /// The version this crate reads and writes.
 pub(crate) const VERSION: u64 = 1;

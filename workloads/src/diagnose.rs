@@ -33,6 +33,8 @@ pub(crate) enum Shape {
     Whole { min: u64, max: u64, of: &'static str },
     /// A whole number of 32 bits with a sign.
     Signed,
+    /// True or false.
+    Bool,
     /// A text.
     Text,
     /// A list of texts.
@@ -49,8 +51,6 @@ pub(crate) enum Shape {
     Ranges { max_first: u64, max_count: u64 },
     /// Anything.
     Any,
-    /// A key of the format that this version does not read.
-    Unread,
 }
 
 /// What is wrong with a value.
@@ -98,7 +98,7 @@ fn object_complaint(object: &Map<String, Value>, fields: &[Field], path: &str) -
     for (key, value) in object {
         match fields.iter().find(|f| f.name == key) {
             None => {
-                let known = fields.iter().filter(|f| !matches!(f.shape, Shape::Unread)).map(|f| f.name);
+                let known = fields.iter().map(|f| f.name);
                 let nearest = nearest(key, known).unwrap_or_default();
                 let should = format!("a known key (`{nearest}` is the nearest), or start with `x-` where the format allows remarks");
                 return Some(Complaint { field: full(&clip(key)), problem: "is unknown".into(), should });
@@ -121,6 +121,7 @@ fn value_complaint(value: &Value, shape: &Shape, path: &str) -> Option<Complaint
     match shape {
         Shape::Whole { min, max, .. } => check(whole(value, *min, *max)),
         Shape::Signed => check(value.as_i64().is_some_and(|n| i32::try_from(n).is_ok())),
+        Shape::Bool => check(value.is_boolean()),
         Shape::Text => check(value.is_string()),
         Shape::Texts => check(value.as_array().is_some_and(|list| list.iter().all(Value::is_string))),
         Shape::Word(words) => check(value.as_str().is_some_and(|word| words.contains(&word))),
@@ -151,11 +152,6 @@ fn value_complaint(value: &Value, shape: &Shape, path: &str) -> Option<Complaint
             })
         }
         Shape::Any => None,
-        Shape::Unread => Some(Complaint {
-            field: path.into(),
-            problem: "belongs to the format but is not read by this version".into(),
-            should: "left out".into(),
-        }),
     }
 }
 
@@ -164,6 +160,7 @@ fn should(shape: &Shape) -> String {
         Shape::Whole { min, max, of } if min == max => format!("{min}: other {of} are not read"),
         Shape::Whole { min, max, of } => format!("a whole number of {of} from {min} to {max}"),
         Shape::Signed => "a whole number of 32 bits".into(),
+        Shape::Bool => "true or false".into(),
         Shape::Text => "a text".into(),
         Shape::Texts => "a list of texts".into(),
         Shape::Word(words) => format!("one of {}", words.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", ")),
@@ -171,13 +168,12 @@ fn should(shape: &Shape) -> String {
         Shape::Objects(fields) => format!("a list of objects with {}", names(fields)),
         Shape::Wholes { max, of } => format!("a list of {of} from 0 to {max}"),
         Shape::Ranges { .. } => "a list of [first, count], whole numbers, the count at least 1".into(),
-        Shape::Any | Shape::Unread => "left out".into(),
+        Shape::Any => "left out".into(),
     }
 }
 
 fn names(fields: &[Field]) -> String {
-    let known = fields.iter().filter(|f| !matches!(f.shape, Shape::Unread));
-    known.map(|f| format!("`{}`", f.name)).collect::<Vec<_>>().join(", ")
+    fields.iter().map(|f| format!("`{}`", f.name)).collect::<Vec<_>>().join(", ")
 }
 
 /// A value for a message, cut to a readable length.

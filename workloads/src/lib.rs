@@ -17,7 +17,7 @@ mod sink;
 mod source;
 mod stats;
 
-pub use canonical::write_canonical;
+pub use canonical::{CanonicalWriter, Survey, write_canonical};
 pub use error::TraceError;
 pub use generate::chat::{ChatOptions, chat};
 pub use generate::{GENERATORS, Generator};
@@ -25,4 +25,4 @@ pub use import::{Gaps, IMPORTERS, ImportOptions, Importer, from_bytes, open, rea
 pub use sample::{CHAT_SAMPLE, bundled_chat};
 pub use sink::{Both, Sink, replay};
 pub use source::Source;
-pub use stats::{BlockStats, LengthStats, TraceStats, stats};
+pub use stats::{ArrivalStats, Contents, LengthStats, SessionStats, Sharing, SharingOptions, StatsSink, TraceStats, stats};

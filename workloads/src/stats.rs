@@ -1,9 +1,19 @@
-//! What a trace is like: size, arrivals, lengths, and how much of its prompts an unlimited prefix cache would have seen.
+//! What a trace is like: size, arrivals, lengths, sessions, and how much of its prompts a prefix cache would find.
 
+mod arrivals;
+mod sharing;
+
+pub use arrivals::ArrivalStats;
+pub use sharing::{Sharing, SharingOptions};
+
+use crate::error::TraceError;
+use crate::sink::{Sink, replay};
+use arrivals::Arrivals;
 use nomoat_core::prompt::Prompt;
-use nomoat_core::trace::Trace;
-use nomoat_core::units::Nanos;
-use std::collections::HashSet;
+use nomoat_core::request::SessionId;
+use nomoat_core::trace::{Trace, TraceRequest};
+use sharing::Shares;
+use std::collections::HashMap;
 
 /// Lengths in tokens. Percentiles are nearest-rank: each is a length that occurs.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -20,23 +30,24 @@ pub struct LengthStats {
     pub max: u32,
 }
 
-/// Sharing of blocks between prompts.
+/// Conversations.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct BlockStats {
-    /// Blocks of all prompts, repetitions counted.
-    pub refs: u64,
-    /// Different blocks.
-    pub unique: u64,
-    /// Blocks that an earlier request had, counted from the start of each prompt up to the first that none had: what a prefix
-    /// cache without limit could use.
-    pub reused_leading: u64,
+pub struct SessionStats {
+    /// How many.
+    pub count: usize,
+    /// Requests of one.
+    pub turns: LengthStats,
 }
 
-impl BlockStats {
-    /// Reused leading blocks over all blocks, 0 to 1; `None` without blocks.
-    pub fn leading_share(&self) -> Option<f64> {
-        (self.refs > 0).then(|| self.reused_leading as f64 / self.refs as f64)
-    }
+/// How many requests have a prompt of each kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Contents {
+    /// By identity: which tokens stand there is made up.
+    pub synthetic: u64,
+    /// Recorded token ids.
+    pub ids: u64,
+    /// Recorded text or conversations.
+    pub text: u64,
 }
 
 /// What a trace is like.
@@ -44,41 +55,112 @@ impl BlockStats {
 pub struct TraceStats {
     /// Requests.
     pub rows: usize,
-    /// From the first to the last recorded arrival.
-    pub span: Option<Nanos>,
-    /// (arrivals − 1) / span; `None` without arrivals or with all at once.
-    pub rate_per_s: Option<f64>,
-    /// Standard deviation (of the population) over mean of the gaps between arrivals: 1 for Poisson, 0 for constant.
-    pub gap_cv: Option<f64>,
+    /// Of them, those that wait for others.
+    pub waiting: usize,
+    /// Of them, those whose user goes away.
+    pub cancelled: usize,
+    /// Conversations, where there are any.
+    pub sessions: Option<SessionStats>,
+    /// Arrivals of those that arrive by themselves.
+    pub arrivals: ArrivalStats,
     /// Prompts.
     pub input: LengthStats,
     /// Answers.
     pub output: LengthStats,
-    /// Sharing; `None` when no prompt is given by blocks that could be shared.
-    pub blocks: Option<BlockStats>,
+    /// Tokens of all prompts.
+    pub input_tokens: u64,
+    /// Tokens of all answers.
+    pub output_tokens: u64,
+    /// Prompts by what they are made of.
+    pub contents: Contents,
+    /// What a prefix cache finds; `None` when no two prompts can share.
+    pub sharing: Option<Sharing>,
 }
 
 /// Computes the statistics of a trace.
-pub fn stats(trace: &Trace) -> TraceStats {
-    TraceStats {
-        rows: trace.requests.len(),
-        span: trace.span(),
-        rate_per_s: trace.rate_per_s(),
-        gap_cv: gap_cv(trace),
-        input: lengths(trace.requests.iter().map(|r| r.input_tokens).collect()),
-        output: lengths(trace.requests.iter().map(|r| r.output_tokens).collect()),
-        blocks: blocks(trace),
+pub fn stats(trace: &Trace, options: &SharingOptions) -> TraceStats {
+    let mut gathered = StatsSink::new(options.clone());
+    // A sink that only counts takes everything.
+    let taken: Result<(), TraceError> = replay(trace, &mut gathered);
+    debug_assert!(taken.is_ok());
+    gathered.finish()
+}
+
+/// Computes statistics of requests as they come.
+pub struct StatsSink {
+    waiting: usize,
+    cancelled: usize,
+    sessions: HashMap<SessionId, u32>,
+    arrivals: Arrivals,
+    input: Vec<u32>,
+    output: Vec<u32>,
+    contents: Contents,
+    shares: Shares,
+}
+
+impl StatsSink {
+    /// Of nothing yet.
+    pub fn new(options: SharingOptions) -> Self {
+        Self {
+            waiting: 0,
+            cancelled: 0,
+            sessions: HashMap::new(),
+            arrivals: Arrivals::default(),
+            input: vec![],
+            output: vec![],
+            contents: Contents::default(),
+            shares: Shares::new(options),
+        }
+    }
+
+    /// The statistics of what came.
+    pub fn finish(self) -> TraceStats {
+        let sum = |lengths: &[u32]| lengths.iter().map(|n| u64::from(*n)).sum();
+        TraceStats {
+            rows: self.input.len(),
+            waiting: self.waiting,
+            cancelled: self.cancelled,
+            sessions: (!self.sessions.is_empty())
+                .then(|| SessionStats { count: self.sessions.len(), turns: lengths(self.sessions.into_values().collect()) }),
+            arrivals: self.arrivals.finish(),
+            input_tokens: sum(&self.input),
+            output_tokens: sum(&self.output),
+            input: lengths(self.input),
+            output: lengths(self.output),
+            contents: self.contents,
+            sharing: self.shares.finish(),
+        }
     }
 }
 
-/// Over the requests that arrive by themselves: what waits for others has no arrival law.
-fn gap_cv(trace: &Trace) -> Option<f64> {
-    let times: Vec<Nanos> = trace.requests.iter().filter(|r| r.after.is_empty()).filter_map(|r| r.at).collect();
-    let gaps: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
-    let n = gaps.len() as f64;
-    let mean = gaps.iter().sum::<f64>() / n;
-    let variance = gaps.iter().map(|gap| (gap - mean) * (gap - mean)).sum::<f64>() / n;
-    (mean > 0.0).then(|| variance.sqrt() / mean)
+impl Sink for StatsSink {
+    fn request(&mut self, request: TraceRequest) -> Result<(), TraceError> {
+        self.waiting += usize::from(!request.after.is_empty());
+        self.cancelled += usize::from(request.cancel.is_some());
+        if let Some(session) = request.session {
+            *self.sessions.entry(session).or_default() += 1;
+        }
+        if request.after.is_empty() {
+            self.arrivals.add(request.at);
+        }
+        self.input.push(request.input_tokens);
+        self.output.push(request.output_tokens);
+        match contents(&request.prompt) {
+            Prompt::Ids(_) => self.contents.ids += 1,
+            Prompt::Text(_) | Prompt::Messages(_) => self.contents.text += 1,
+            _ => self.contents.synthetic += 1,
+        }
+        self.shares.add(&request);
+        Ok(())
+    }
+}
+
+/// What a prompt consists of in the end.
+fn contents(prompt: &Prompt) -> &Prompt {
+    match prompt {
+        Prompt::Live { add, .. } => contents(add),
+        other => other,
+    }
 }
 
 fn lengths(mut values: Vec<u32>) -> LengthStats {
@@ -88,24 +170,6 @@ fn lengths(mut values: Vec<u32>) -> LengthStats {
     let rank = |percent: usize| values[(n * percent).div_ceil(100).max(1) - 1];
     let mean = values.iter().map(|v| u64::from(*v)).sum::<u64>() as f64 / n as f64;
     LengthStats { mean, p50: rank(50), p95: rank(95), p99: rank(99), max }
-}
-
-fn blocks(trace: &Trace) -> Option<BlockStats> {
-    let mut seen = HashSet::new();
-    let mut stats = BlockStats { refs: 0, unique: 0, reused_leading: 0 };
-    for request in &trace.requests {
-        let Prompt::Blocks(prompt) = &request.prompt else { continue };
-        let ids = || prompt.blocks.iter().flat_map(|range| range.first..range.first + u64::from(range.count));
-        let key = |id: u64| (prompt.namespace, prompt.block_tokens, id);
-        // Looked up before any of its own blocks is noted: a prompt does not reuse itself.
-        stats.reused_leading += ids().take_while(|id| seen.contains(&key(*id))).count() as u64;
-        for id in ids() {
-            stats.refs += 1;
-            seen.insert(key(id));
-        }
-    }
-    stats.unique = seen.len() as u64;
-    (stats.refs > 0).then_some(stats)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The shipped samples read, and mean what they say.
 
 use nomoat_core::trace::Trace;
-use nomoat_workloads::{GENERATORS, IMPORTERS, ImportOptions, bundled_chat, open, stats};
+use nomoat_workloads::{GENERATORS, IMPORTERS, ImportOptions, SharingOptions, bundled_chat, open, stats};
 use std::path::PathBuf;
 
 fn sample(name: &str) -> Trace {
@@ -13,14 +13,14 @@ fn sample(name: &str) -> Trace {
 fn chat() {
     let trace = sample("chat.jsonl");
     assert_eq!(trace, bundled_chat().unwrap());
-    let stats = stats(&trace);
+    let stats = stats(&trace, &SharingOptions::default());
     assert_eq!(stats.rows, 700);
-    assert!((30.0..40.0).contains(&stats.span.unwrap().as_secs_f64()), "half a minute: {stats:?}");
+    assert!((30.0..40.0).contains(&stats.arrivals.span.unwrap().as_secs_f64()), "half a minute: {stats:?}");
     assert!((50.0..70.0).contains(&stats.input.mean) && stats.input.p99 < 256, "{stats:?}");
     assert!((21.0..27.0).contains(&stats.output.mean) && stats.output.p99 < 96, "{stats:?}");
-    let shared = stats.blocks.unwrap();
+    let shared = stats.sharing.unwrap();
     assert_eq!(shared.unique, 3);
-    assert!(shared.leading_share().unwrap() > 0.99, "all but the first of each system prompt");
+    assert!(shared.of_refs(shared.leading).unwrap() > 0.99, "all but the first of each system prompt");
 }
 
 #[test]
@@ -35,8 +35,8 @@ fn azure() {
 fn mooncake() {
     let trace = sample("mooncake.jsonl");
     assert!(trace.losses[0].contains("3000 ms (4 distinct times in 10 rows)"), "{:?}", trace.losses);
-    let blocks = stats(&trace).blocks.unwrap();
-    assert_eq!((blocks.refs, blocks.unique, blocks.reused_leading), (29, 11, 18));
+    let blocks = stats(&trace, &SharingOptions::default()).sharing.unwrap();
+    assert_eq!((blocks.refs, blocks.unique, blocks.leading), (29, 11, 18));
 }
 
 #[test]

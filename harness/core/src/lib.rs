@@ -20,6 +20,7 @@ pub mod quota;
 pub mod record;
 pub mod report;
 pub mod request;
+pub mod reuse;
 pub mod rng;
 pub mod sample;
 pub mod schedule;

@@ -1,22 +1,22 @@
 //! Reads the canonical format: one pass, references backwards only, and nothing believed before the `end` record agrees.
 
-use super::MAX_RANGES;
-use super::blocks::{check_count, count, extend, leading};
-use super::wire::{self, Blocks, End, Head, HowWord, Input, JoinWord, OnWord, Req, Scope, Sess, WhyWord};
+use super::inputs::{Inputs, tokens};
+use super::wire::{self, End, Head, HowWord, JoinWord, OnWord, Req, Sess, Tool, WhyWord};
 use crate::diagnose::{Field, explain, explain_line, parse};
 use crate::error::{Place, TraceError, file_error};
-use crate::import::{MAX_BLOCK_ID, MAX_TIME, MAX_TOKENS};
+use crate::import::{MAX_BLOCK_ID, MAX_TIME};
 use crate::sink::Sink;
 use crate::source::Source;
 use nomoat_core::digest::Digest;
-use nomoat_core::prompt::{BlockPrompt, BlockRange, Prompt};
-use nomoat_core::request::{OutputLength, RequestId, SessionId};
+use nomoat_core::request::{Cancel, OutputLength, RequestId, SessionId};
 use nomoat_core::suggest::nearest;
-use nomoat_core::trace::{Cause, Edge, EdgeKind, Join, Moment, Origin, Trace, TraceRequest};
+use nomoat_core::trace::{Cause, Edge, EdgeKind, Join, Moment, Origin, Recorded, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+
+const KINDS: &str = "the kind of the record: \"head\", \"sess\", \"text\", \"chunk\", \"req\", \"tool\" or \"end\"";
 
 /// Reads a trace to its `end`; what is returned has no requests, they go to `sink`.
 pub(crate) fn read(source: &mut Source<'_>, sink: &mut dyn Sink) -> Result<Trace, TraceError> {
@@ -49,18 +49,11 @@ pub(crate) fn read(source: &mut Source<'_>, sink: &mut dyn Sink) -> Result<Trace
                 reader.check_end(&end, before, lines.place())?;
                 break;
             }
-            "head" => return Err(place.field("k", "is a second \"head\"", "\"sess\", \"req\" or \"end\": one file holds one trace")),
-            known @ ("text" | "chunk" | "tool") => {
-                return Err(place.field(
-                    "k",
-                    format!("is \"{known}\", which this version does not read yet"),
-                    "\"sess\", \"req\" or \"end\"",
-                ));
-            }
-            _ => {
-                let kind = kind(bytes, place)?;
-                return Err(place.field("k", format!("is \"{kind}\", which is no kind of record"), "\"sess\", \"req\" or \"end\""));
-            }
+            "head" => return Err(place.field("k", "is a second \"head\"", "another kind: one file holds one trace")),
+            "text" => reader.inputs.text(whole(bytes, wire::TEXT, place)?, place)?,
+            "chunk" => reader.inputs.chunk(&whole(bytes, wire::CHUNK, place)?, place)?,
+            "tool" => reader.tool(whole(bytes, wire::TOOL, place)?, place)?,
+            kind => return Err(place.field("k", format!("is \"{kind}\", which is no kind of record"), KINDS)),
         }
     }
     if let Some(line) = lines.next()? {
@@ -74,8 +67,8 @@ pub(crate) fn read(source: &mut Source<'_>, sink: &mut dyn Sink) -> Result<Trace
 fn kind(bytes: &[u8], place: Place<'_>) -> Result<String, TraceError> {
     match parse(bytes, place)?.get("k") {
         Some(Value::String(kind)) => Ok(kind.clone()),
-        Some(_) => Err(place.field("k", "is not a text", "the kind of the record: \"head\", \"sess\", \"req\" or \"end\"")),
-        None => Err(place.field("k", "is missing", "the kind of the record: \"head\", \"sess\", \"req\" or \"end\"")),
+        Some(_) => Err(place.field("k", "is not a text", KINDS)),
+        None => Err(place.field("k", "is missing", KINDS)),
     }
 }
 
@@ -105,18 +98,16 @@ struct Reader {
     trace: Trace,
     source: Option<Digest>,
     unit: i64,
-    blocks: Option<Blocks>,
-    /// Record ids of the requests so far, increasing: their position is the id in memory.
-    ids: Vec<u64>,
-    /// Those of them that are given by blocks.
-    prompts: HashMap<u32, BlockPrompt>,
-    /// Sessions so far, with their class.
-    sessions: HashMap<u32, u16>,
+    inputs: Inputs,
+    /// Sessions so far, with their class and adapter.
+    sessions: HashMap<u32, (u16, u16)>,
     latest_root: Nanos,
-    ranges: usize,
+    tools: u64,
     sums: (u64, u64),
     last_at: Option<u64>,
     free: u64,
+    /// Keys that were read and are not kept, and how often.
+    unkept: BTreeMap<&'static str, u64>,
 }
 
 impl Reader {
@@ -139,19 +130,21 @@ impl Reader {
         if classes.is_empty() || classes.len() > usize::from(u16::MAX) {
             return Err(place.field("classes", format!("has {} names", classes.len()), "left out, or a list of 1 to 65535 names"));
         }
+        if head.adapters.len() >= usize::from(u16::MAX) {
+            return Err(place.field("adapters", format!("has {} names", head.adapters.len()), "fewer than 65535 names"));
+        }
         Ok(Self {
-            trace: Trace { name: head.name, origin, tick, tokenizer, classes, losses: head.losses, ..Trace::default() },
+            trace: Trace { name: head.name, origin, tick, tokenizer, classes, adapters: head.adapters, losses: head.losses, ..Trace::default() },
             source,
             unit: head.time.unit.nanos(),
-            blocks: head.blocks,
-            ids: vec![],
-            prompts: HashMap::new(),
+            inputs: Inputs::new(head.blocks),
             sessions: HashMap::new(),
             latest_root: Nanos::ZERO,
-            ranges: 0,
+            tools: 0,
             sums: (0, 0),
             last_at: None,
             free: 0,
+            unkept: BTreeMap::new(),
         })
     }
 
@@ -160,10 +153,35 @@ impl Reader {
             Some(name) => self.class(name, place)?,
             None => 0,
         };
-        match self.sessions.insert(sess.id, class) {
+        let adapter = match &sess.lora {
+            Some(name) => self.adapter(name, place)?,
+            None => 0,
+        };
+        self.not_kept(&[
+            ("sess.parent", sess.parent.is_some()),
+            ("sess.tenant", sess.tenant.is_some()),
+            ("sess.model", sess.model.is_some()),
+            ("sess.prefix", sess.prefix.is_some()),
+            ("sess.weight", sess.weight.is_some()),
+        ]);
+        match self.sessions.insert(sess.id, (class, adapter)) {
             None => Ok(()),
             Some(_) => Err(place.field("id", format!("{} was declared before", sess.id), "different from every earlier session's")),
         }
+    }
+
+    fn not_kept(&mut self, keys: &[(&'static str, bool)]) {
+        for (key, _) in keys.iter().filter(|(_, is_there)| *is_there) {
+            *self.unkept.entry(key).or_default() += 1;
+        }
+    }
+
+    /// A name of the head's list of adapters, counted from 1.
+    fn adapter(&self, name: &str, place: Place<'_>) -> Result<u16, TraceError> {
+        let index = self.trace.adapters.iter().position(|adapter| adapter == name);
+        index.map(|index| index as u16 + 1).ok_or_else(|| {
+            place.field("lora", format!("`{name}` is not in the head's `adapters`"), "one of them, or add it there")
+        })
     }
 
     fn class(&self, name: &str, place: Place<'_>) -> Result<u16, TraceError> {
@@ -190,11 +208,12 @@ impl Reader {
     }
 
     fn request(&mut self, req: Req<'_>, place: Place<'_>) -> Result<TraceRequest, TraceError> {
-        if req.id > MAX_BLOCK_ID || self.ids.last().is_some_and(|last| req.id <= *last) {
+        let ids = &self.inputs.ids;
+        if req.id > MAX_BLOCK_ID || ids.last().is_some_and(|last| req.id <= last) {
             return Err(place.field("id", format!("is {}", req.id), "larger than the id of the request before, and below 2^53"));
         }
-        let session_class = match req.s {
-            None => 0,
+        let (session_class, session_adapter) = match req.s {
+            None => (0, 0),
             Some(s) => *self.sessions.get(&s).ok_or_else(|| {
                 place.field("s", format!("is {s}, which no `sess` record before declares"), "the id of an earlier `sess` record")
             })?,
@@ -214,16 +233,34 @@ impl Reader {
             self.latest_root = at;
         }
         let after = req.after.iter().enumerate().map(|(i, edge)| self.edge(i, edge, place)).collect::<Result<Vec<_>, _>>()?;
-        let (prompt, input_tokens) = self.prompt(req.input, req.id, req.s, place)?;
+        let (prompt, input_tokens) = self.inputs.prompt(req.input, req.id, req.s, place)?;
         let output_tokens = tokens("out.n", req.out.n, place)?;
+        if req.out.reason.is_some_and(|n| n > output_tokens) {
+            return Err(place.field("out.reason", format!("is more than the {output_tokens} tokens of the answer"), "a part of them"));
+        }
         self.free += u64::from(req.out.how == HowWord::Free);
         let class = match &req.class {
             Some(name) => self.class(name, place)?,
             None => session_class,
         };
+        let adapter = match &req.lora {
+            Some(name) => self.adapter(name, place)?,
+            None => session_adapter,
+        };
+        let cancel = req.cancel.map(|cancel| self.cancel(cancel, place)).transpose()?;
+        let recorded = req.obs.as_ref().map(|obs| self.recorded(obs, place)).transpose()?;
+        self.not_kept(&[
+            ("out.reason", req.out.reason.is_some()),
+            ("out.t", req.out.t.is_some()),
+            ("samp", req.samp.is_some()),
+            ("model", req.model.is_some()),
+            ("tenant", req.tenant.is_some()),
+            ("slo", req.slo.is_some()),
+            ("media", req.media.is_some()),
+        ]);
         self.sums = (self.sums.0 + u64::from(input_tokens), self.sums.1 + u64::from(output_tokens));
         self.last_at = req.at.or(self.last_at);
-        self.note(req.id, &prompt);
+        self.inputs.note(req.id, &prompt);
         Ok(TraceRequest {
             at,
             after,
@@ -232,24 +269,40 @@ impl Reader {
             turn: req.turn.unwrap_or(0),
             class,
             priority: req.prio.unwrap_or(0),
+            adapter,
             length: if req.out.how == HowWord::Exact { OutputLength::Exact } else { OutputLength::Cap },
+            cancel,
+            recorded: recorded.map(Box::new),
             ..TraceRequest::new(prompt, input_tokens, output_tokens)
         })
     }
 
-    /// Keeps of a request what later ones may refer to.
-    fn note(&mut self, id: u64, prompt: &Prompt) {
-        if let Prompt::Blocks(prompt) = prompt
-            && !prompt.blocks.is_empty()
-        {
-            self.prompts.insert(self.ids.len() as u32, prompt.clone());
+    fn cancel(&self, cancel: wire::Cancel, place: Place<'_>) -> Result<Cancel, TraceError> {
+        match (cancel.after, cancel.tok, cancel.first) {
+            (Some(after), None, None) => Ok(Cancel::After(self.time(after, "cancel.after", place)?)),
+            (None, Some(n), None) => Ok(Cancel::Tokens(tokens("cancel.tok", n, place)?)),
+            (None, None, Some(true)) => Ok(Cancel::FirstToken),
+            _ => Err(place.field("cancel", "does not say when", "one of `after` (a time), `tok` (tokens of the answer), `first` (true)")),
         }
-        self.ids.push(id);
+    }
+
+    fn recorded(&mut self, obs: &wire::Obs, place: Place<'_>) -> Result<Recorded, TraceError> {
+        self.not_kept(&[
+            ("obs.finish", obs.finish.is_some()),
+            ("obs.status", obs.status.is_some()),
+            ("obs.error", obs.error.is_some()),
+        ]);
+        Ok(Recorded {
+            ttft: obs.ttft.map(|t| self.time(t, "obs.ttft", place)).transpose()?,
+            e2e: obs.e2e.map(|t| self.time(t, "obs.e2e", place)).transpose()?,
+            cached_tokens: obs.cached,
+            failed: obs.failed,
+        })
     }
 
     fn edge(&mut self, i: usize, edge: &wire::After, place: Place<'_>) -> Result<Edge, TraceError> {
         Ok(Edge {
-            request: RequestId(self.earlier(edge.r, &format!("after[{i}].r"), place)? as u32),
+            request: RequestId(self.inputs.ids.position(edge.r, &format!("after[{i}].r"), place)?),
             on: match edge.on {
                 OnWord::Start => Moment::Start,
                 OnWord::First => Moment::FirstToken,
@@ -266,17 +319,6 @@ impl Reader {
         })
     }
 
-    /// The position of the earlier request with the record id `id`.
-    fn earlier(&self, id: u64, field: &str, place: Place<'_>) -> Result<usize, TraceError> {
-        // Ids mostly count up from zero: then the position is the id.
-        if usize::try_from(id).is_ok_and(|index| self.ids.get(index) == Some(&id)) {
-            return Ok(id as usize);
-        }
-        self.ids
-            .binary_search(&id)
-            .map_err(|_| place.field(field, format!("is {id}, which is no earlier request"), "the id of an earlier request"))
-    }
-
     fn time(&self, value: u64, field: &str, place: Place<'_>) -> Result<Nanos, TraceError> {
         i64::try_from(value)
             .ok()
@@ -286,82 +328,22 @@ impl Reader {
             .ok_or_else(|| place.field(field, format!("is {value}"), "at most a century"))
     }
 
-    fn prompt(&mut self, input: Input, id: u64, session: Option<u32>, place: Place<'_>) -> Result<(Prompt, u32), TraceError> {
-        if let Some(ids) = input.ids {
-            if input.n.is_some() || input.b.is_some() || input.size.is_some() || input.space.is_some() || input.u.is_some() {
-                return Err(place.field("in", "has more than `ids`", "either `ids` alone, or `n` with or without `b`"));
-            }
-            let n = tokens("in.ids", u32::try_from(ids.len()).unwrap_or(u32::MAX), place)?;
-            return Ok((Prompt::Ids(ids.into()), n));
-        }
-        let n = input.n.ok_or_else(|| place.field("in.n", "is missing", format!("a whole number of tokens from 1 to {MAX_TOKENS}")))?;
-        let n = tokens("in.n", n, place)?;
-        let scope = self.blocks.map_or(Scope::Trace, |b| b.scope);
-        let namespace = match (input.space, scope, session) {
-            (Some(space), _, _) => space,
-            (None, Scope::Trace, _) => 0,
-            (None, Scope::Session, Some(s)) => session_space(s),
-            (None, Scope::Session, None) if input.b.is_none() => 0,
-            (None, Scope::Session, None) => {
-                return Err(place.field("in.b", "has block ids of a session, but the request has none", "in a request with `s`"));
-            }
-        };
-        let unshared = input.u.unwrap_or(id);
-        let Some(list) = input.b else {
-            if input.size.is_some() {
-                return Err(place.field("in.size", "has no blocks", "left out, or beside `b`"));
-            }
-            return Ok((Prompt::Blocks(BlockPrompt::unique(namespace, unshared, n)), n));
-        };
-        let Some(blocks) = self.blocks else {
-            return Err(place.field("in.b", "has block ids, but the head does not describe blocks", "in a file whose head has `blocks`"));
-        };
-        let block_tokens = tokens("in.size", input.size.unwrap_or(blocks.size), place)?;
-        let mut ranges = self.kept(&list, namespace, block_tokens, place)?;
-        for (i, &(first, count)) in list.add.iter().enumerate() {
-            if first > MAX_BLOCK_ID || count == 0 || u64::from(count) > MAX_TOKENS {
-                let should = format!("[first up to {MAX_BLOCK_ID}, count from 1 to {MAX_TOKENS}]");
-                return Err(place.field(format!("in.b.add[{i}]"), format!("is [{first},{count}]"), should));
-            }
-        }
-        extend(&mut ranges, list.add.iter().map(|&(first, count)| BlockRange { first, count }));
-        self.ranges += ranges.len();
-        if self.ranges > MAX_RANGES {
-            return Err(place.line(format!("the prompts have more than {MAX_RANGES} block ranges"), "split the trace"));
-        }
-        check_count(&mut ranges, n, block_tokens, blocks.tail, place)?;
-        Ok((Prompt::Blocks(BlockPrompt { namespace, block_tokens, blocks: ranges.into(), tokens: n, unshared }), n))
-    }
-
-    /// The leading runs that a prompt takes over from an earlier one.
-    fn kept(&self, list: &wire::BlockList, namespace: u64, block_tokens: u32, place: Place<'_>) -> Result<Vec<BlockRange>, TraceError> {
-        let (of, keep) = match (list.of, list.keep) {
-            (None, None) => return Ok(vec![]),
-            (Some(of), Some(keep)) => (of, keep),
-            (Some(_), None) => return Err(place.field("in.b.keep", "is missing", "how many leading blocks of `of` stay")),
-            (None, Some(_)) => return Err(place.field("in.b.of", "is missing", "the request whose leading blocks stay")),
-        };
-        let parent = self.earlier(of, "in.b.of", place)?;
-        let Some(parent) = self.prompts.get(&(parent as u32)) else {
-            return Err(place.field("in.b.of", format!("is {of}, which has no blocks"), "an earlier request with blocks"));
-        };
-        if parent.namespace != namespace || parent.block_tokens != block_tokens {
-            return Err(place.field(
-                "in.b.of",
-                format!("is {of}, whose blocks are of another size or space"),
-                "a request with blocks of the same kind",
-            ));
-        }
-        leading(&parent.blocks, keep).ok_or_else(|| {
-            let has = count(&parent.blocks);
-            place.field("in.b.keep", format!("is {keep}, but request {of} has {has} blocks"), format!("at most {has}"))
-        })
+    fn tool(&mut self, tool: Tool, place: Place<'_>) -> Result<(), TraceError> {
+        self.inputs.ids.position(tool.r, "r", place)?;
+        self.tools += 1;
+        Ok(())
     }
 
     fn check_end(&self, end: &End, before: Digest, place: Place<'_>) -> Result<(), TraceError> {
         let expect = End {
             k: "end".into(),
-            n: wire::Counts { sess: self.sessions.len() as u64, req: self.ids.len() as u64 },
+            n: wire::Counts {
+                sess: self.sessions.len() as u64,
+                req: self.inputs.ids.len(),
+                text: self.inputs.texts(),
+                chunk: self.inputs.chunks(),
+                tool: self.tools,
+            },
             input: self.sums.0,
             out: self.sums.1,
             at: self.last_at,
@@ -371,6 +353,9 @@ impl Reader {
         let checks = [
             ("n.sess", end.n.sess.to_string(), expect.n.sess.to_string()),
             ("n.req", end.n.req.to_string(), expect.n.req.to_string()),
+            ("n.text", end.n.text.to_string(), expect.n.text.to_string()),
+            ("n.chunk", end.n.chunk.to_string(), expect.n.chunk.to_string()),
+            ("n.tool", end.n.tool.to_string(), expect.n.tool.to_string()),
             ("in", end.input.to_string(), expect.input.to_string()),
             ("out", end.out.to_string(), expect.out.to_string()),
             ("at", at(end.at), at(expect.at)),
@@ -387,24 +372,19 @@ impl Reader {
 
     fn finish(mut self, whole_file: Digest) -> Trace {
         self.trace.source = self.source.unwrap_or(whole_file);
+        if self.tools > 0 {
+            self.unkept.insert("tool", self.tools);
+        }
+        let unkept = self.unkept.iter().map(|(key, n)| format!("`{key}` ({n})")).collect::<Vec<_>>();
+        if !unkept.is_empty() {
+            self.trace.losses.push(format!("read and not kept: {}", unkept.join(", ")));
+        }
         if self.free > 0 {
             self.trace
                 .losses
                 .push(format!("{} requests left the answer's length to the engine; it is capped at the recorded one", self.free));
         }
         self.trace
-    }
-}
-
-/// Namespace of a session's own block ids: apart from the trace's own, which is 0.
-pub(super) fn session_space(session: u32) -> u64 {
-    u64::from(session) + 1
-}
-
-fn tokens(field: &str, value: u32, place: Place<'_>) -> Result<u32, TraceError> {
-    match u64::from(value) {
-        1..=MAX_TOKENS => Ok(value),
-        _ => Err(place.field(field, format!("is {value}"), format!("a whole number of tokens from 1 to {MAX_TOKENS}"))),
     }
 }
 

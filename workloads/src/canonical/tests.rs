@@ -3,11 +3,12 @@
 use crate::error::TraceError;
 use crate::{ChatOptions, IMPORTERS, ImportOptions, chat, from_bytes, write_canonical};
 use nomoat_core::digest::Digest;
-use nomoat_core::prompt::{BlockPrompt, BlockRange, Prompt};
-use nomoat_core::request::{OutputLength, RequestId, SessionId};
-use nomoat_core::trace::{Cause, Edge, EdgeKind, Join, Moment, Origin, Trace, TraceRequest};
+use nomoat_core::prompt::{BlockPrompt, BlockRange, Messages, Part, PartPrompt, Prompt};
+use nomoat_core::request::{Cancel, OutputLength, RequestId, SessionId};
+use nomoat_core::trace::{Cause, Edge, EdgeKind, Join, Moment, Origin, Recorded, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
 use proptest::prelude::*;
+use std::sync::Arc;
 
 fn written(trace: &Trace) -> Vec<u8> {
     let mut out = vec![];
@@ -112,9 +113,10 @@ fn errors_name_the_place_and_the_remedy() {
     check(HEAD, &["after line 1", "truncated", "import"]);
     check(&format!("{HEAD}{one}"), &["after line 2", "`end`", "truncated"]);
     check(&format!("{HEAD}{HEAD}"), &[":2:", "second \"head\""]);
-    for kind in ["text", "chunk", "tool"] {
-        check(&format!("{HEAD}{{\"k\":\"{kind}\"}}\n"), &[":2:", "`k`", kind, "does not read yet"]);
+    for (record, field) in [("text\",\"h\":\"00\"", "`json` is missing"), ("chunk\",\"id\":1,\"n\":0", "`n` is 0"), ("tool\",\"r\":3", "`r` is 3")] {
+        check(&format!("{HEAD}{{\"k\":\"{record}}}\n"), &[":2:", field]);
     }
+    check(&format!("{HEAD}{{\"k\":\"text\",\"h\":\"00\",\"json\":1}}\n"), &["`h` is 00", "digest is 6b86b273ff34fce19d6b804eff5a3f57"]);
     check(&format!("{HEAD}{{\"k\":\"request\"}}\n"), &[":2:", "no kind of record"]);
     check(&format!("{HEAD}{{\"id\":1}}\n"), &[":2:", "`k` is missing"]);
     check(&format!("{HEAD}\n"), &[":2:", "not JSON"]);
@@ -124,7 +126,11 @@ fn errors_name_the_place_and_the_remedy() {
     check(&req(&format!("\"id\":0,\"at\":1.0,{tail}")), &["`at`", "1.0", "whole number"]);
     check(&req(&format!("\"id\":0,\"at\":null,{tail}")), &["`at`", "null"]);
     check(&req(&format!("\"id\":0,\"att\":1,{tail}")), &["`att`", "unknown", "`at`", "x-"]);
-    check(&req(&format!("\"id\":0,\"slo\":{{}},{tail}")), &["`slo`", "not read by this version"]);
+    check(&req(&format!("\"id\":0,\"hist\":\"live\",{tail}")), &["`hist`", "\"recorded\""]);
+    check(&req(&format!("\"id\":0,\"lora\":\"a\",{tail}")), &["`lora`", "`a`", "`adapters`"]);
+    check(&req(&format!("\"id\":0,\"cancel\":{{}},{tail}")), &["`cancel`", "does not say when"]);
+    check(&req(&format!("\"id\":0,\"cancel\":{{\"tok\":1,\"first\":true}},{tail}")), &["`cancel`", "one of"]);
+    check(&req(&format!("\"id\":0,\"obs\":{{\"failed\":1}},{tail}")), &["`obs.failed` is 1", "true or false"]);
     check(&req(&format!("\"id\":0,\"s\":1,{tail}")), &["`s`", "no `sess` record"]);
     check(&req(&format!("\"id\":0,\"turn\":1,{tail}")), &["`turn`", "no session"]);
     check(&req(&format!("\"id\":0,\"join\":\"all\",{tail}")), &["`join`", "joins nothing"]);
@@ -140,7 +146,11 @@ fn errors_name_the_place_and_the_remedy() {
     check(&input("{\"n\":99999999}"), &["`in.n`", "99999999"]);
     check(&input("{\"ids\":[]}"), &["`in.ids`"]);
     check(&input("{\"ids\":[1],\"n\":1}"), &["`in`", "more than `ids`"]);
-    check(&input("{\"m\":[\"ab\"]}"), &["`in.m`", "not read"]);
+    check(&input("{\"n\":1,\"m\":[\"ab\"]}"), &["`in.m` names ab", "no `text` record"]);
+    check(&input("{\"n\":1,\"m\":[\"ab\"],\"c\":[1]}"), &["`in` has `m` and `c`", "one way"]);
+    check(&input("{\"c\":[1]}"), &["`in.c` has 1", "no `chunk` record"]);
+    check(&input("{\"keep\":1,\"add\":1}"), &["`in.of` is missing"]);
+    check(&input("{\"n\":1,\"of\":0}"), &["`in.of` continues nothing"]);
     check(&input("{\"n\":9,\"size\":4}"), &["`in.size`", "no blocks"]);
     check(&input("{\"n\":17,\"b\":{\"add\":[[0,1]]}}"), &["`in.b`", "1 blocks", "2 blocks for 17"]);
     check(&input("{\"n\":17,\"b\":{\"add\":[[0,1],[4,0]]}}"), &["`in.b.add[1]`", "[4,0]", "count from 1"]);
@@ -230,15 +240,57 @@ fn long_common_beginnings_are_written_once() {
 }
 
 #[test]
+fn conversations_are_written_as_what_they_add() {
+    let session = |n: u32, prompt: Prompt| {
+        let tokens = length(&prompt);
+        TraceRequest { session: Some(SessionId(4)), turn: n as u16, ..TraceRequest::new(prompt, tokens, 1) }
+    };
+    let all: Vec<Arc<str>> = SAID.iter().map(|message| Arc::from(*message)).collect();
+    let said = |n: usize| Prompt::Messages(Messages { messages: all[..n].into(), tools: Some("[]".into()) });
+    let parts = |parts: &[(u64, u32)]| {
+        let parts: Vec<_> = parts.iter().map(|&(id, tokens)| Part { id, tokens }).collect();
+        Prompt::Parts(PartPrompt { namespace: 5, parts: parts.into() })
+    };
+    let requests = vec![
+        session(0, said(2)),
+        session(1, said(4)),
+        session(2, parts(&[(2, 30)])),
+        session(3, parts(&[(2, 30), (3, 9)])),
+        session(4, parts(&[(2, 20), (4, 5)])),
+        session(5, parts(&[(2, 20), (4, 5), (2, 7)])),
+    ];
+    let trace = Trace { requests, ..empty() };
+    let text = String::from_utf8(written(&trace)).unwrap();
+    assert!(text.contains("\"append\":["), "{text}");
+    assert_eq!(text.matches("\"k\":\"text\"").count(), 4, "three different messages and the tools: {text}");
+    assert!(text.contains("\"in\":{\"keep\":0,\"add\":30}"), "{text}");
+    assert!(text.contains("\"in\":{\"of\":2,\"keep\":30,\"add\":9}"), "{text}");
+    assert!(text.contains("\"in\":{\"of\":3,\"keep\":20,\"add\":5}"), "{text}");
+    assert!(text.contains("\"in\":{\"space\":5,\"c\":[2,4,[2,7]]}"), "{text}");
+    assert_eq!(reread(text.as_bytes()).unwrap(), trace);
+}
+
+#[test]
+fn reads_what_it_does_not_keep_and_says_so() {
+    let body = format!(
+        "{HEAD}{{\"k\":\"sess\",\"id\":1,\"tenant\":\"t\"}}\n{{\"k\":\"req\",\"id\":0,\"s\":1,\"in\":{{\"n\":9}},\"out\":{{\"n\":3,\"how\":\"cap\",\"reason\":2}},\"samp\":{{\"temperature\":0}}}}\n{{\"k\":\"tool\",\"r\":0,\"name\":\"ls\",\"us\":5}}\n"
+    );
+    let closed = closed(&body, 1, 1, 9, 3, None).replace("\"req\":1}", "\"req\":1,\"tool\":1}");
+    let trace = reread(closed.as_bytes()).unwrap();
+    assert_eq!(trace.losses, ["read and not kept: `out.reason` (1), `samp` (1), `sess.tenant` (1), `tool` (1)"]);
+}
+
+#[test]
 fn refuses_to_write_what_it_cannot_say() {
     let check = |request: TraceRequest, expect: &str| {
         let trace = Trace { requests: vec![request], ..empty() };
         let mut out = vec![];
         let error = write_canonical(&trace, &mut out).unwrap_err().to_string();
-        assert!(error.contains("request 0") && error.contains(expect), "{error}");
+        assert!((error.contains("request 0") || error.contains("class 1")) && error.contains(expect), "{error}");
         assert!(out.is_empty(), "nothing is written of a trace that is refused");
     };
-    check(TraceRequest { prompt: Prompt::Text("hi".into()), ..plain() }, "text");
+    check(TraceRequest { prompt: messages(&["{\"role\": 1}"]), ..plain() }, "have spaces");
+    check(TraceRequest { prompt: messages(&["7"]), ..plain() }, "no JSON");
     check(TraceRequest { prompt: Prompt::Live { of: RequestId(0), add: Box::new(Prompt::Text("hi".into())) }, ..plain() }, "live");
     check(TraceRequest { input_tokens: 4, ..plain() }, "4 input tokens");
     check(TraceRequest { output_tokens: 0, ..plain() }, "length");
@@ -276,14 +328,32 @@ fn prompts() -> impl Strategy<Value = Prompt> {
         8 => blocks,
         2 => (space, any::<u64>(), 1_u32..5_000).prop_map(|(space, key, n)| Prompt::Blocks(BlockPrompt::unique(space, key, n))),
         1 => prop::collection::vec(any::<u32>(), 1..20).prop_map(|ids| Prompt::Ids(ids.into())),
+        2 => (0_u64..3, prop::collection::vec((0_u64..40, 1_u32..30), 1..6)).prop_map(|(namespace, parts)| {
+            let parts: Vec<_> = parts.into_iter().map(|(id, tokens)| Part { id, tokens }).collect();
+            Prompt::Parts(PartPrompt { namespace, parts: parts.into() })
+        }),
+        1 => ".{0,9}".prop_map(|text| Prompt::Text(text.into())),
+        2 => (1_usize..5, any::<bool>()).prop_map(|(n, tools)| {
+            let Prompt::Messages(messages) = messages(&SAID[..n]) else { unreachable!("made just now") };
+            Prompt::Messages(Messages { tools: tools.then(|| "[{\"name\":\"f\"}]".into()), ..messages })
+        }),
     ]
+}
+
+const SAID: [&str; 4] =
+    ["{\"role\":\"system\",\"content\":\"ü\"}", "{\"role\":\"user\"}", "{\"role\":\"assistant\",\"n\":[1.5,null]}", "{\"role\":\"user\"}"];
+
+fn messages(said: &[&str]) -> Prompt {
+    Prompt::Messages(Messages { messages: said.iter().map(|message| Arc::from(*message)).collect(), tools: None })
 }
 
 fn length(prompt: &Prompt) -> u32 {
     match prompt {
         Prompt::Blocks(b) => b.tokens,
         Prompt::Ids(ids) => ids.len() as u32,
-        Prompt::Parts(_) | Prompt::Messages(_) | Prompt::Text(_) | Prompt::Live { .. } => 0,
+        Prompt::Parts(parts) => parts.tokens() as u32,
+        Prompt::Messages(_) | Prompt::Text(_) => 77,
+        Prompt::Live { .. } => 0,
     }
 }
 
@@ -299,6 +369,13 @@ prop_compose! {
         priority in prop_oneof![Just(0), any::<i32>()],
         output_tokens in 1_u32..2_000,
         exact in any::<bool>(),
+        adapter in prop_oneof![3 => Just(0_u16), 1 => 1_u16..3],
+        cancel in prop::option::of(prop_oneof![
+            (0_i64..1 << 40).prop_map(|t| Cancel::After(Nanos(t * 1_000))),
+            Just(Cancel::FirstToken),
+            (1_u32..9).prop_map(Cancel::Tokens),
+        ]),
+        recorded in prop::option::of((any::<Option<u16>>(), any::<Option<bool>>())),
     ) -> (TraceRequest, Option<i64>) {
         let after: Vec<Edge> = edges.into_iter().map(|(back, on, gap, needs)| Edge {
             request: RequestId(back),
@@ -316,6 +393,12 @@ prop_compose! {
             class,
             priority,
             length: if exact { OutputLength::Exact } else { OutputLength::Cap },
+            adapter,
+            cancel,
+            recorded: recorded.map(|(n, failed)| {
+                let time = n.map(|n| Nanos::from_micros(n.into()));
+                Box::new(Recorded { ttft: time, e2e: time, cached_tokens: n.map(u32::from), failed })
+            }),
             ..TraceRequest::new(prompt, input_tokens, output_tokens)
         };
         (request, gap)
@@ -354,7 +437,7 @@ prop_compose! {
         let classes = if named_classes { vec!["a".into(), "default".into(), "ü\"".into()] } else { vec!["default".into()] };
         let origin = Origin { licence, commit: losses.first().cloned(), ..Origin::default() };
         let tick = whole_us.then(|| Nanos::from_millis(3_000));
-        Trace { name, source: Digest(source), origin, tick, classes, losses, requests, ..Trace::default() }
+        Trace { name, source: Digest(source), origin, tick, tokenizer: None, classes, adapters: vec!["x".into(), "y".into()], losses, requests }
     }
 }
 
@@ -410,7 +493,7 @@ proptest! {
             if let Ok(trace) = from_bytes("f", &bytes, Some(importer.name()), &ImportOptions::default()) {
                 // What is accepted can be written, read again and measured.
                 prop_assert_eq!(reread(&written(&trace)).unwrap(), trace.clone());
-                crate::stats(&trace);
+                crate::stats(&trace, &crate::SharingOptions::default());
             }
         }
     }

@@ -3,6 +3,7 @@
 use crate::diagnose::{Field, Shape};
 use crate::import::{MAX_BLOCK_ID, MAX_TIME, MAX_TOKENS};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use std::borrow::Cow;
 
 /// First line.
@@ -20,6 +21,8 @@ pub(crate) struct Head {
     pub blocks: Option<Blocks>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<String>,
     pub order: Option<String>,
@@ -107,6 +110,38 @@ pub(crate) enum Tail {
 pub(crate) struct Sess {
     pub id: u32,
     pub class: Option<String>,
+    pub lora: Option<String>,
+    pub parent: Option<Value>,
+    pub tenant: Option<Value>,
+    pub model: Option<Value>,
+    pub prefix: Option<Value>,
+    pub weight: Option<Value>,
+}
+
+/// A text, a message or a list of tools, by its digest.
+#[derive(Serialize, Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Text {
+    pub k: String,
+    pub h: String,
+    pub json: Value,
+}
+
+/// A piece of content, by its id.
+#[derive(Serialize, Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Chunk {
+    pub k: String,
+    pub id: u64,
+    pub n: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub c: Option<String>,
+}
+
+/// What ran between two requests: for reports.
+#[derive(Deserialize, Debug)]
+pub(crate) struct Tool {
+    pub r: u64,
 }
 
 /// One request. Borrows from its line.
@@ -133,6 +168,63 @@ pub(crate) struct Req<'a> {
     pub class: Option<Cow<'a, str>>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub prio: Option<i32>,
+    #[serde(borrow, default, deserialize_with = "present_text", skip_serializing_if = "Option::is_none")]
+    pub lora: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<Cancel>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub obs: Option<Obs>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hist: Option<HistWord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samp: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media: Option<Value>,
+}
+
+/// Which answers a prompt continues. Live ones are a way to replay, not a property of what was recorded.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum HistWord {
+    Recorded,
+}
+
+/// When the user goes away: one of the three.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cancel {
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub tok: Option<u32>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub first: Option<bool>,
+}
+
+/// What came of it when it was recorded.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Obs {
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub ttft: Option<u64>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub e2e: Option<u64>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub cached: Option<u32>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub failed: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Value>,
 }
 
 #[derive(Serialize, Deserialize, Debug)]
@@ -185,6 +277,30 @@ pub(crate) struct Input {
     pub u: Option<u64>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub ids: Option<Vec<u32>>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub m: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub append: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub tools: Option<String>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub c: Option<Vec<Piece>>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub keep: Option<u32>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub add: Option<u32>,
+}
+
+/// A piece of content: all of it, or its first tokens.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(untagged)]
+pub(crate) enum Piece {
+    Whole(u64),
+    First(u64, u32),
 }
 
 #[derive(Serialize, Deserialize, Debug)]
@@ -197,11 +313,15 @@ pub(crate) struct BlockList {
     pub add: Vec<(u64, u32)>,
 }
 
-#[derive(Serialize, Deserialize, Clone, Copy, Debug)]
+#[derive(Serialize, Deserialize, Clone, Debug)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Output {
     pub n: u32,
     pub how: HowWord,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub reason: Option<u32>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub t: Option<String>,
 }
 
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
@@ -229,6 +349,17 @@ pub(crate) struct End {
 pub(crate) struct Counts {
     pub sess: u64,
     pub req: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub text: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub chunk: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tool: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// A key that is there has a value: `null` is not a way to say absent.
@@ -293,6 +424,7 @@ pub(crate) const HEAD: &[Field] = &[
         ]),
     ),
     Field::optional("classes", Shape::Texts),
+    Field::optional("adapters", Shape::Texts),
     Field::optional("losses", Shape::Texts),
     Field::optional("has", Shape::Texts),
     Field::optional("order", Shape::Word(&["arrival"])),
@@ -302,12 +434,33 @@ pub(crate) const SESS: &[Field] = &[
     Field::required("k", Shape::Word(&["sess"])),
     Field::required("id", ANY_U32),
     Field::optional("class", Shape::Text),
-    Field::optional("parent", Shape::Unread),
-    Field::optional("tenant", Shape::Unread),
-    Field::optional("model", Shape::Unread),
-    Field::optional("lora", Shape::Unread),
-    Field::optional("prefix", Shape::Unread),
-    Field::optional("weight", Shape::Unread),
+    Field::optional("lora", Shape::Text),
+    Field::optional("parent", Shape::Any),
+    Field::optional("tenant", Shape::Any),
+    Field::optional("model", Shape::Any),
+    Field::optional("prefix", Shape::Any),
+    Field::optional("weight", Shape::Any),
+];
+
+pub(crate) const TEXT: &[Field] = &[
+    Field::required("k", Shape::Word(&["text"])),
+    Field::required("h", Shape::Text),
+    Field::required("json", Shape::Any),
+];
+
+pub(crate) const CHUNK: &[Field] = &[
+    Field::required("k", Shape::Word(&["chunk"])),
+    Field::required("id", ID),
+    Field::required("n", TOKENS),
+    Field::optional("c", Shape::Text),
+];
+
+pub(crate) const TOOL: &[Field] = &[
+    Field::required("k", Shape::Word(&["tool"])),
+    Field::required("r", ID),
+    Field::optional("name", Shape::Text),
+    Field::optional("us", COUNT),
+    Field::optional("err", Shape::Any),
 ];
 
 pub(crate) const REQ: &[Field] = &[
@@ -342,13 +495,14 @@ pub(crate) const REQ: &[Field] = &[
             Field::optional("space", KEY),
             Field::optional("u", KEY),
             Field::optional("ids", Shape::Wholes { max: u32::MAX as u64, of: "token ids" }),
-            Field::optional("c", Shape::Unread),
-            Field::optional("keep", Shape::Unread),
-            Field::optional("add", Shape::Unread),
-            Field::optional("of", Shape::Unread),
-            Field::optional("m", Shape::Unread),
-            Field::optional("tools", Shape::Unread),
-            Field::optional("append", Shape::Unread),
+            Field::optional("text", Shape::Text),
+            Field::optional("m", Shape::Texts),
+            Field::optional("append", Shape::Texts),
+            Field::optional("tools", Shape::Text),
+            Field::optional("c", Shape::Any),
+            Field::optional("of", ID),
+            Field::optional("keep", Shape::Whole { min: 0, max: MAX_TOKENS, of: "tokens" }),
+            Field::optional("add", TOKENS),
         ]),
     ),
     Field::required(
@@ -356,26 +510,53 @@ pub(crate) const REQ: &[Field] = &[
         Shape::Object(&[
             Field::required("n", TOKENS),
             Field::required("how", Shape::Word(&["exact", "cap", "free"])),
-            Field::optional("reason", Shape::Unread),
-            Field::optional("t", Shape::Unread),
+            Field::optional("reason", Shape::Whole { min: 0, max: MAX_TOKENS, of: "tokens" }),
+            Field::optional("t", Shape::Text),
         ]),
     ),
     Field::optional("class", Shape::Text),
     Field::optional("prio", Shape::Signed),
-    Field::optional("hist", Shape::Unread),
-    Field::optional("samp", Shape::Unread),
-    Field::optional("model", Shape::Unread),
-    Field::optional("lora", Shape::Unread),
-    Field::optional("tenant", Shape::Unread),
-    Field::optional("slo", Shape::Unread),
-    Field::optional("media", Shape::Unread),
-    Field::optional("cancel", Shape::Unread),
-    Field::optional("obs", Shape::Unread),
+    Field::optional("lora", Shape::Text),
+    Field::optional(
+        "cancel",
+        Shape::Object(&[
+            Field::optional("after", TIME),
+            Field::optional("tok", TOKENS),
+            Field::optional("first", Shape::Bool),
+        ]),
+    ),
+    Field::optional(
+        "obs",
+        Shape::Object(&[
+            Field::optional("ttft", TIME),
+            Field::optional("e2e", TIME),
+            Field::optional("cached", Shape::Whole { min: 0, max: MAX_TOKENS, of: "tokens" }),
+            Field::optional("failed", Shape::Bool),
+            Field::optional("finish", Shape::Any),
+            Field::optional("status", Shape::Any),
+            Field::optional("error", Shape::Any),
+        ]),
+    ),
+    Field::optional("hist", Shape::Word(&["recorded"])),
+    Field::optional("samp", Shape::Any),
+    Field::optional("model", Shape::Any),
+    Field::optional("tenant", Shape::Any),
+    Field::optional("slo", Shape::Any),
+    Field::optional("media", Shape::Any),
 ];
 
 pub(crate) const END: &[Field] = &[
     Field::required("k", Shape::Word(&["end"])),
-    Field::required("n", Shape::Object(&[Field::required("sess", COUNT), Field::required("req", COUNT)])),
+    Field::required(
+        "n",
+        Shape::Object(&[
+            Field::required("sess", COUNT),
+            Field::required("req", COUNT),
+            Field::optional("text", COUNT),
+            Field::optional("chunk", COUNT),
+            Field::optional("tool", COUNT),
+        ]),
+    ),
     Field::required("in", COUNT),
     Field::required("out", COUNT),
     Field::optional("at", TIME),

@@ -133,18 +133,19 @@ fn digest(options: &ChatOptions) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SharingOptions;
     use crate::stats::stats;
 
     #[test]
     fn lengths_and_arrivals_follow_their_laws() {
         let trace = chat(&ChatOptions { requests: 50_000, ..ChatOptions::default() }).unwrap();
-        let stats = stats(&trace);
+        let stats = stats(&trace, &SharingOptions::default());
         let near = |value: f64, expect: f64, tolerance: f64| assert!((value - expect).abs() < tolerance, "{value}, not {expect}");
         near(stats.input.mean, 58.5, 1.0);
         near(stats.output.mean, 23.5, 0.4);
         assert!(stats.input.p99 < 256 && stats.output.p99 < 96, "{stats:?}");
-        near(stats.rate_per_s.unwrap(), 20.0, 0.4);
-        near(stats.gap_cv.unwrap(), 1.0, 0.02);
+        near(stats.arrivals.rate_per_s.unwrap(), 20.0, 0.4);
+        near(stats.arrivals.gap_cv.unwrap(), 1.0, 0.02);
         let behind = |first| {
             let is =
                 |r: &&TraceRequest| matches!(&r.prompt, Prompt::Blocks(b) if b.blocks.first().is_some_and(|range| range.first == first));
