@@ -8,8 +8,8 @@ mod blocks;
 mod inputs;
 mod outputs;
 pub(crate) mod read;
-pub(crate) mod wire;
 mod survey;
+pub(crate) mod wire;
 mod write;
 
 pub use survey::Survey;

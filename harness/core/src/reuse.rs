@@ -273,8 +273,7 @@ mod tests {
             let shared = below(most + 1) as u32;
             prompts.push(match below(3) {
                 0 => {
-                    let parts: Vec<Part> =
-                        (0..1 + below(4)).map(|_| Part { id: below(3), tokens: 1 + below(90) as u32 }).collect();
+                    let parts: Vec<Part> = (0..1 + below(4)).map(|_| Part { id: below(3), tokens: 1 + below(90) as u32 }).collect();
                     Prompt::Parts(PartPrompt { namespace: below(2), parts: parts.into() })
                 }
                 // Chained: what follows the first block is told by it.

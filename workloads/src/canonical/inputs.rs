@@ -197,7 +197,9 @@ impl Inputs {
                     Piece::Whole(id) => (id, self.chunks.get(&id).copied()),
                     Piece::First(id, n) => (id, self.chunks.get(&id).and(Some(n))),
                 };
-                let n = n.ok_or_else(|| place.field("in.c", format!("has {id}, which no `chunk` record defines"), "ids of earlier `chunk` records"))?;
+                let n = n.ok_or_else(|| {
+                    place.field("in.c", format!("has {id}, which no `chunk` record defines"), "ids of earlier `chunk` records")
+                })?;
                 parts.push(Part { id, tokens: tokens("in.c", n, place)? });
             }
             parts

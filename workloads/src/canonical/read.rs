@@ -134,7 +134,16 @@ impl Reader {
             return Err(place.field("adapters", format!("has {} names", head.adapters.len()), "fewer than 65535 names"));
         }
         Ok(Self {
-            trace: Trace { name: head.name, origin, tick, tokenizer, classes, adapters: head.adapters, losses: head.losses, ..Trace::default() },
+            trace: Trace {
+                name: head.name,
+                origin,
+                tick,
+                tokenizer,
+                classes,
+                adapters: head.adapters,
+                losses: head.losses,
+                ..Trace::default()
+            },
             source,
             unit: head.time.unit.nanos(),
             inputs: Inputs::new(head.blocks),
@@ -179,9 +188,9 @@ impl Reader {
     /// A name of the head's list of adapters, counted from 1.
     fn adapter(&self, name: &str, place: Place<'_>) -> Result<u16, TraceError> {
         let index = self.trace.adapters.iter().position(|adapter| adapter == name);
-        index.map(|index| index as u16 + 1).ok_or_else(|| {
-            place.field("lora", format!("`{name}` is not in the head's `adapters`"), "one of them, or add it there")
-        })
+        index
+            .map(|index| index as u16 + 1)
+            .ok_or_else(|| place.field("lora", format!("`{name}` is not in the head's `adapters`"), "one of them, or add it there"))
     }
 
     fn class(&self, name: &str, place: Place<'_>) -> Result<u16, TraceError> {
@@ -287,11 +296,7 @@ impl Reader {
     }
 
     fn recorded(&mut self, obs: &wire::Obs, place: Place<'_>) -> Result<Recorded, TraceError> {
-        self.not_kept(&[
-            ("obs.finish", obs.finish.is_some()),
-            ("obs.status", obs.status.is_some()),
-            ("obs.error", obs.error.is_some()),
-        ]);
+        self.not_kept(&[("obs.finish", obs.finish.is_some()), ("obs.status", obs.status.is_some()), ("obs.error", obs.error.is_some())]);
         Ok(Recorded {
             ttft: obs.ttft.map(|t| self.time(t, "obs.ttft", place)).transpose()?,
             e2e: obs.e2e.map(|t| self.time(t, "obs.e2e", place)).transpose()?,

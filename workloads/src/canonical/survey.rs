@@ -50,9 +50,8 @@ impl Sink for Survey {
 impl Survey {
     /// The unit of times, and what the head says of blocks: the narrowest tail rule that all keep.
     pub(super) fn plan(self, head: &Trace) -> Result<(Unit, Option<Blocks>), TraceError> {
-        let refuse = |problem: String, remedy: &str| {
-            Err(TraceError::Unwritable { trace: head.name.clone(), problem, remedy: remedy.to_owned() })
-        };
+        let refuse =
+            |problem: String, remedy: &str| Err(TraceError::Unwritable { trace: head.name.clone(), problem, remedy: remedy.to_owned() });
         if self.requests == 0 {
             return refuse("it has no requests".into(), "give it at least one");
         }
@@ -152,7 +151,10 @@ impl Survey {
             return Err((format!("has blocks of {} tokens", prompt.block_tokens), "use a block size from 1 to 16777216"));
         }
         if prompt.blocks.iter().any(|r| r.count == 0 || r.first > MAX_BLOCK_ID || u64::from(r.count) > MAX_TOKENS) {
-            return Err(("has an empty range of blocks or an id of 2^53 and above".into(), "number blocks from 0 and leave out empty ranges"));
+            return Err((
+                "has an empty range of blocks or an id of 2^53 and above".into(),
+                "number blocks from 0 and leave out empty ranges",
+            ));
         }
         let blocks = count(&prompt.blocks);
         let all = u64::from(prompt.tokens.div_ceil(prompt.block_tokens));
@@ -180,7 +182,8 @@ impl Survey {
             self.looked.clear();
         }
         let new = messages.messages.iter().filter(|message| self.looked.insert(message.as_ptr().addr(), (*message).clone()).is_none());
-        let fine = new.fold(true, |fine, message| fine && is(message, true)) && messages.tools.as_deref().is_none_or(|tools| is(tools, false));
+        let fine =
+            new.fold(true, |fine, message| fine && is(message, true)) && messages.tools.as_deref().is_none_or(|tools| is(tools, false));
         if !fine {
             return Err(("has messages or tools that are no JSON, or have spaces".into(), "write each as JSON without spaces"));
         }

@@ -113,7 +113,9 @@ fn errors_name_the_place_and_the_remedy() {
     check(HEAD, &["after line 1", "truncated", "import"]);
     check(&format!("{HEAD}{one}"), &["after line 2", "`end`", "truncated"]);
     check(&format!("{HEAD}{HEAD}"), &[":2:", "second \"head\""]);
-    for (record, field) in [("text\",\"h\":\"00\"", "`json` is missing"), ("chunk\",\"id\":1,\"n\":0", "`n` is 0"), ("tool\",\"r\":3", "`r` is 3")] {
+    for (record, field) in
+        [("text\",\"h\":\"00\"", "`json` is missing"), ("chunk\",\"id\":1,\"n\":0", "`n` is 0"), ("tool\",\"r\":3", "`r` is 3")]
+    {
         check(&format!("{HEAD}{{\"k\":\"{record}}}\n"), &[":2:", field]);
     }
     check(&format!("{HEAD}{{\"k\":\"text\",\"h\":\"00\",\"json\":1}}\n"), &["`h` is 00", "digest is 6b86b273ff34fce19d6b804eff5a3f57"]);

@@ -442,11 +442,8 @@ pub(crate) const SESS: &[Field] = &[
     Field::optional("weight", Shape::Any),
 ];
 
-pub(crate) const TEXT: &[Field] = &[
-    Field::required("k", Shape::Word(&["text"])),
-    Field::required("h", Shape::Text),
-    Field::required("json", Shape::Any),
-];
+pub(crate) const TEXT: &[Field] =
+    &[Field::required("k", Shape::Word(&["text"])), Field::required("h", Shape::Text), Field::required("json", Shape::Any)];
 
 pub(crate) const CHUNK: &[Field] = &[
     Field::required("k", Shape::Word(&["chunk"])),
@@ -519,11 +516,7 @@ pub(crate) const REQ: &[Field] = &[
     Field::optional("lora", Shape::Text),
     Field::optional(
         "cancel",
-        Shape::Object(&[
-            Field::optional("after", TIME),
-            Field::optional("tok", TOKENS),
-            Field::optional("first", Shape::Bool),
-        ]),
+        Shape::Object(&[Field::optional("after", TIME), Field::optional("tok", TOKENS), Field::optional("first", Shape::Bool)]),
     ),
     Field::optional(
         "obs",
