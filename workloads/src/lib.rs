@@ -9,6 +9,7 @@
 mod canonical;
 mod diagnose;
 mod error;
+mod export;
 mod generate;
 mod import;
 mod lines;
@@ -20,6 +21,7 @@ mod stats;
 
 pub use canonical::{CanonicalWriter, Survey, write_canonical};
 pub use error::TraceError;
+pub use export::{EXPORTERS, Exporter, exporter};
 pub use generate::chat::{ChatOptions, chat};
 pub use generate::{GENERATORS, Generator};
 pub use import::{Gaps, IMPORTERS, ImportOptions, Importer, from_bytes, open, read};

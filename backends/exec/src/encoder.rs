@@ -74,6 +74,14 @@ pub(crate) fn generate(id: &str, prompt: &Value, max_tokens: u32, exact: bool, t
 }
 
 impl Encoder for ExecEncoder {
+    fn spoken(&self, prompt: &Prompt) -> String {
+        let mut text = String::new();
+        match self.text(prompt, &[], &mut text) {
+            Ok(()) => text,
+            Err(_) => String::new(),
+        }
+    }
+
     fn encode(&self, request: &Request, history: &[LiveTurn]) -> Result<Payload, String> {
         let prompt = match self.takes {
             Takes::Ids => json!(self.ids(&request.prompt)?),

@@ -145,6 +145,14 @@ impl HttpEncoder {
 }
 
 impl Encoder for HttpEncoder {
+    fn spoken(&self, prompt: &Prompt) -> String {
+        let mut text = String::new();
+        match self.text(prompt, &mut text) {
+            Ok(()) => text,
+            Err(_) => String::new(),
+        }
+    }
+
     fn encode(&self, request: &Request, history: &[LiveTurn]) -> Result<Payload, String> {
         let exact = request.length == OutputLength::Exact;
         let (mut ids, mut text, mut recorded) = (Vec::new(), String::new(), None);

@@ -4,6 +4,7 @@
 
 use crate::event::{EventSink, Finish, RequestError};
 use crate::kv::KvGeometry;
+use crate::prompt::Prompt;
 use crate::quota::Quota;
 use crate::request::{Request, ShardId};
 use crate::sample::Sample;
@@ -159,6 +160,15 @@ pub trait Encoder: Send + Sync {
     /// # Errors
     /// What could not be encoded; the request becomes a `client` failure.
     fn encode(&self, request: &Request, history: &[LiveTurn]) -> Result<Payload, String>;
+
+    /// What a user says in a prompt, for the requests that continue its conversation; empty where it is no text.
+    fn spoken(&self, prompt: &Prompt) -> String {
+        match prompt {
+            Prompt::Text(text) => text.to_string(),
+            Prompt::Live { add, .. } => self.spoken(add),
+            Prompt::Blocks(_) | Prompt::Parts(_) | Prompt::Ids(_) | Prompt::Messages(_) => String::new(),
+        }
+    }
 }
 
 /// An engine under test, or the way to it.

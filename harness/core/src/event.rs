@@ -160,6 +160,10 @@ pub struct EventSink {
     previous: Nanos,
     read: Read,
     text: Option<String>,
+    /// Tokens until the trace's user goes away.
+    stay: Option<u32>,
+    /// Told to whoever flies the request, who cannot look into a sink that the future has borrowed.
+    enough: Arc<AtomicBool>,
     notify_first: Option<Box<dyn FnOnce(Nanos) + Send>>,
 }
 
@@ -189,6 +193,8 @@ impl EventSink {
             previous: Nanos::ZERO,
             read: Read::default(),
             text: None,
+            stay: None,
+            enough: Arc::default(),
             notify_first: None,
         }
     }
@@ -205,8 +211,20 @@ impl EventSink {
         self.unknown_chunks = false;
         self.read = Read::default();
         self.text = keep_text.then(String::new);
+        self.stay = None;
+        self.enough.store(false, Ordering::Relaxed);
         self.notify_first = None;
         self.first_token_seen.store(false, Ordering::Relaxed);
+    }
+
+    /// The user of the request that was begun goes away after this many tokens of its answer.
+    pub fn leave_after(&mut self, tokens: u32) {
+        self.stay = Some(tokens);
+    }
+
+    /// Is true once the user of a request has had enough, until the beginning of the next.
+    pub fn enough_flag(&self) -> Arc<AtomicBool> {
+        self.enough.clone()
     }
 
     /// Is true from the first token of a request to the beginning of the next.
@@ -343,6 +361,12 @@ impl EventSink {
             text.push_str(&String::from_utf8_lossy(event.text));
         }
         self.read.counted += u64::from(event.tokens.unwrap_or(1));
+        if let Some(stay) = &mut self.stay {
+            *stay = stay.saturating_sub(event.tokens.unwrap_or(1));
+            if *stay == 0 {
+                self.enough.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Token counts, as the endpoint reports them so far.
@@ -410,8 +434,10 @@ impl EventSink {
                 record.error = Some(error.code);
             }
         }
-        let counter = if record.is_ok() { &self.live.ok } else { &self.live.failed };
-        counter.fetch_add(1, Ordering::Relaxed);
+        if !record.is_left() {
+            let counter = if record.is_ok() { &self.live.ok } else { &self.live.failed };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
         (std::mem::take(record), self.text.take())
     }
 

@@ -109,10 +109,16 @@ impl<'a> Pass<'a> {
         let counts = &mut self.counts;
         counts.measured += 1;
         counts.sent += u64::from(record.at.sent.is_some());
-        counts.failed += u64::from(!record.is_ok());
+        counts.failed += u64::from(!record.is_ok() && !record.is_left());
         self.by_status[record.status as usize] += 1;
         if let Some(error) = record.error {
             self.by_error[error as usize] += 1;
+        }
+        if record.is_left() {
+            // It waited for as long as its user would, not for as long as the engine took.
+            counts.left += 1;
+            self.bill.add(&record.tokens, record.at.sent.is_some(), false);
+            return;
         }
         self.columns.add(record);
         if let Some(counts) = self.by_endpoint.get_mut(usize::from(record.endpoint)) {

@@ -157,11 +157,13 @@ pub enum ErrorCode {
     Http5xx,
     /// Another HTTP status that is no success.
     HttpOther,
+    /// The user of the trace went away, as recorded or generated: the client closed the stream on purpose.
+    ByTrace,
 }
 
 impl ErrorCode {
     /// Every code, in the order of its number.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Refused,
         Self::ConnectTimeout,
         Self::Tls,
@@ -187,6 +189,7 @@ impl ErrorCode {
         Self::Http4xx,
         Self::Http5xx,
         Self::HttpOther,
+        Self::ByTrace,
     ];
 
     /// Its name in files and tables.
@@ -217,6 +220,7 @@ impl ErrorCode {
             "http_4xx",
             "http_5xx",
             "http_other",
+            "by_trace",
         ][self as usize]
     }
 }
@@ -374,6 +378,11 @@ impl RequestRecord {
     /// Whether it counts as answered.
     pub fn is_ok(&self) -> bool {
         self.status == Status::Ok
+    }
+
+    /// Whether the trace's user went away from it: neither answered nor failed.
+    pub fn is_left(&self) -> bool {
+        self.error == Some(ErrorCode::ByTrace)
     }
 
     /// TTFT = first_token − due. In a closed loop due is the previous end plus the think time.

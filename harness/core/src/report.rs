@@ -236,6 +236,8 @@ pub struct Counts {
     pub ok: u64,
     /// Failed, dropped ones included.
     pub failed: u64,
+    /// Whose user went away, by the trace: neither answered nor failed, and in no latency.
+    pub left: u64,
     /// By status, those that occurred.
     pub by_status: Vec<(Status, u64)>,
     /// By error, those that occurred.

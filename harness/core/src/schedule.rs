@@ -49,6 +49,8 @@ pub struct Entry {
     pub lane: Option<LaneId>,
     /// How many later entries wait for this one: its moments are kept until that many have asked.
     pub dependents: u32,
+    /// In a closed loop: the lane's next entry does not wait for this one, not even through others, so it is wanted at once.
+    pub apart: bool,
 }
 
 /// Coefficients of variation for which gamma gaps are drawn in reasonable time and have moments.

@@ -262,6 +262,39 @@ fn lanes_take_every_cth_unit() {
 }
 
 #[test]
+fn lanes_keep_what_a_session_forks_and_joins() {
+    // 0 → 1 and 2 beside each other → 3 waits for both; another session follows in the same lane.
+    let at = |request: TraceRequest| turn(1, 0, request);
+    let join = TraceRequest { after: vec![edge_to(1), edge_to(2)], ..at(single(9.0, &[], 4)) };
+    let requests =
+        vec![at(single(0.0, &[], 1)), child(0, 5.0, at(single(1.0, &[], 2))), child(0, 1.0, at(single(1.0, &[], 3))), join, turn(2, 0, single(20.0, &[], 5))];
+    let lane: Vec<Entry> = make(closed(&trace(requests), 1)).streams(ShardId(0), 1).remove(0).collect();
+    let waits: Vec<(Vec<u32>, u32, bool)> = lane
+        .iter()
+        .map(|e| {
+            let edges = if let Due::After { edges, .. } = &e.due { edges.iter().map(|e| e.request.0).collect() } else { vec![] };
+            (edges, e.dependents, e.apart)
+        })
+        .collect();
+    assert_eq!(
+        waits,
+        [
+            (vec![], 2, false),
+            (vec![0], 1, true), // the second branch is wanted while the first waits
+            (vec![0], 1, false),
+            (vec![1, 2], 1, false),
+            (vec![3], 1, false),
+        ]
+    );
+    let Due::After { edges, .. } = &lane[4].due else { panic!("the next unit waits for the lane") };
+    assert_eq!(edges[0].kind, EdgeKind::Order);
+}
+
+fn edge_to(of: u32) -> Edge {
+    Edge::after_end(RequestId(of), seconds(1.0), Cause::Tool)
+}
+
+#[test]
 fn lanes_take_sessions_whole_and_count_in_their_order() {
     // Units: session 1 (positions 0, 2, 5), session 2 (1, 4), the single (3).
     let lanes = |rule: Rule| -> Vec<Vec<(u32, u32)>> {

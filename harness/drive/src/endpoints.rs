@@ -1,6 +1,7 @@
 //! The endpoints of a run, one or several of the same engine, and which of them a request goes to.
 
 use nomoat_core::backend::{Backend, Encoder, LiveTurn, Offer, Payload, Telemetry};
+use nomoat_core::prompt::Prompt;
 use nomoat_core::request::Request;
 use nomoat_core::schedule::{Schedule, Spread};
 use std::sync::Arc;
@@ -37,6 +38,11 @@ impl Endpoints {
     /// Makes a request ready for one of them.
     pub fn encode(&self, endpoint: u16, request: &Request, history: &[LiveTurn]) -> Result<Payload, String> {
         self.ways[usize::from(endpoint)].1.encode(request, history)
+    }
+
+    /// What a user says in a prompt to one of them.
+    pub fn spoken(&self, endpoint: u16, prompt: &Prompt) -> String {
+        self.ways[usize::from(endpoint)].1.spoken(prompt)
     }
 
     /// The metrics of those that have any, with their indices.

@@ -35,7 +35,14 @@ pub(crate) struct Slot {
 impl Slot {
     /// A slot whose channel is yet to be opened.
     pub fn new(sink: EventSink) -> Self {
-        let leash = Leash { first_token: sink.first_token_flag(), since: Cell::new(None), cut: Cell::new(None), waker: RefCell::default() };
+        let leash = Leash {
+            first_token: sink.first_token_flag(),
+            enough: sink.enough_flag(),
+            since: Cell::new(None),
+            leaves: Cell::new(None),
+            cut: Cell::new(None),
+            waker: RefCell::default(),
+        };
         Self { channel: None, sink, leash: Rc::new(leash) }
     }
 }
@@ -45,6 +52,10 @@ pub(crate) struct Leash {
     /// When its request began, while there is one.
     since: Cell<Option<Nanos>>,
     first_token: Arc<AtomicBool>,
+    /// Its user has had as many tokens as it stays for.
+    enough: Arc<AtomicBool>,
+    /// When its user goes away, after it began.
+    leaves: Cell<Option<Nanos>>,
     cut: Cell<Option<RequestError>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -54,13 +65,24 @@ impl Leash {
     pub fn check(&self, now: Nanos, timeouts: Timeouts) -> Option<Nanos> {
         let since = self.since.get()?;
         let first = timeouts.first_token.filter(|first| *first < timeouts.total && !self.first_token.load(Ordering::Relaxed));
-        let at = Nanos(since.0.saturating_add(first.unwrap_or(timeouts.total).0));
+        let deadline = Nanos(since.0.saturating_add(first.unwrap_or(timeouts.total).0));
+        let leaves = self.leaves.get().map(|after| Nanos(since.0.saturating_add(after.0)));
+        let at = leaves.map_or(deadline, |leaves| leaves.min(deadline));
         if at > now {
             return Some(at);
+        }
+        if leaves.is_some_and(|leaves| leaves <= deadline) {
+            self.cut(LEFT);
+            return None;
         }
         let code = if first.is_some() { ErrorCode::FirstTokenTimeout } else { ErrorCode::TotalTimeout };
         self.cut(RequestError::new(Status::Timeout, code));
         None
+    }
+
+    /// How long the user of the next request stays.
+    pub fn leaves_after(&self, after: Option<Nanos>) {
+        self.leaves.set(after);
     }
 
     /// Gives the request up, if there is one.
@@ -71,6 +93,9 @@ impl Leash {
         }
     }
 }
+
+/// The user went away.
+const LEFT: RequestError = RequestError::new(Status::Cancelled, ErrorCode::ByTrace);
 
 /// Runs one request, which the slot's sink has begun, to its end. Dropping the generating future cancels it at the peer; the sink keeps
 /// what was stamped.
@@ -102,6 +127,9 @@ pub(crate) async fn fly(
         }
         if let Some(why) = leash.cut.get() {
             return Poll::Ready(Err(why));
+        }
+        if leash.enough.load(Ordering::Relaxed) {
+            return Poll::Ready(Err(LEFT));
         }
         // A task has one waker all its life; this is for whoever moves a flight from one to another.
         let mut waker = leash.waker.borrow_mut();

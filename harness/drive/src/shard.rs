@@ -13,7 +13,7 @@ use nomoat_core::clock::Clock;
 use nomoat_core::event::{EventSink, Live, RequestError, unsent};
 use nomoat_core::prompt::Prompt;
 use nomoat_core::record::{ErrorCode, Moments, Phase, RequestRecord, Status, Tokens};
-use nomoat_core::request::{RequestId, ShardId};
+use nomoat_core::request::{Cancel, RequestId, ShardId};
 use nomoat_core::schedule::{Due, Schedule};
 use nomoat_core::trace::Moment;
 use nomoat_core::units::Nanos;
@@ -249,6 +249,9 @@ impl Shard {
             Some(Item::Ready { stream, ready }) => {
                 self.asked = self.asked.saturating_sub(1);
                 self.waiting.announce(ready.entry.request.id, ready.entry.dependents);
+                if ready.entry.apart {
+                    self.supply.ask(stream);
+                }
                 match &ready.entry.due {
                     Due::At(at) => self.due.push(Reverse(Timed { due: self.opening.start + *at, stream, ready })),
                     Due::After { join, edges } => {
@@ -278,6 +281,8 @@ impl Shard {
                     }
                     match (self.config.lanes, phase) {
                         (0, _) => self.top_up(),
+                        // The next of its lane was asked for when it came.
+                        _ if ready.entry.apart => {}
                         (_, Some(_)) => self.supply.ask(stream),
                         (_, None) => self.streams_open -= 1,
                     }
@@ -320,7 +325,7 @@ impl Shard {
         self.supply.took(ready.bytes());
         let Some(phase) = self.opening.window.phase(id, due) else {
             // The window closed before it: its lane or its conversation ends here.
-            if self.config.lanes > 0 {
+            if self.config.lanes > 0 && !ready.entry.apart {
                 self.streams_open -= 1;
             }
             self.note(id, |p| {
@@ -333,12 +338,13 @@ impl Shard {
         if let Some(digest) = ready.digest {
             self.end.offered = self.end.offered.wrapping_add(u64::from_le_bytes(digest.0[..8].try_into().expect("8 of 32 bytes")));
         }
+        let apart = ready.entry.apart;
         self.start(due, ready, phase);
         // After it: what is due goes before anything is made.
-        if self.config.lanes > 0 {
-            self.supply.ask(stream);
-        } else {
+        if self.config.lanes == 0 {
             self.top_up();
+        } else if !apart {
+            self.supply.ask(stream);
         }
     }
 
@@ -398,12 +404,22 @@ impl Shard {
         let soonest = first_token.map_or(total, |first| first.min(total));
         self.check_no_later_than(Nanos(record.at.start.unwrap_or(record.at.due).0.saturating_add(soonest.0)));
         slot.sink.begin(record, keep_text);
+        slot.leash.leaves_after(None);
+        match entry.request.cancel {
+            None => {}
+            Some(Cancel::FirstToken) => slot.sink.leave_after(1),
+            Some(Cancel::Tokens(n)) => slot.sink.leave_after(n),
+            Some(Cancel::After(after)) => {
+                slot.leash.leaves_after(Some(after));
+                self.check_no_later_than(self.config.clock.now() + after);
+            }
+        }
         if self.config.uses_first_token && entry.dependents > 0 {
             let told = self.first_tokens.clone();
             // A shard that is gone waits for nothing.
             slot.sink.on_first_token(Box::new(move |at| told.send((id, at)).unwrap_or_default()));
         }
-        let said = keep_text.then(|| spoken(&entry.request.prompt));
+        let said = keep_text.then(|| self.config.endpoints.spoken(endpoint, &entry.request.prompt));
         let prepared = Prepared { request: entry.request, payload };
         tokio::task::spawn_local(async move {
             let (record, answer) = fly(&mut slot, &prepared, &backend, shard, &*clock).await;
@@ -485,15 +501,6 @@ impl Shard {
     fn record_unsent(&self, record: RequestRecord, status: Status, code: ErrorCode, at: Nanos) {
         count_unsent(&self.config.live);
         keep(&self.config.records, &self.config.live, unsent(record, status, code, at));
-    }
-}
-
-/// What the user side says in a prompt, as far as it is text.
-fn spoken(prompt: &Prompt) -> String {
-    match prompt {
-        Prompt::Text(text) => text.to_string(),
-        Prompt::Live { add, .. } => spoken(add),
-        Prompt::Blocks(_) | Prompt::Parts(_) | Prompt::Ids(_) | Prompt::Messages(_) => String::new(),
     }
 }
 

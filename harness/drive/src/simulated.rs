@@ -18,7 +18,7 @@ use nomoat_core::event::{EventSink, Finish, Live, RequestError, TokenEvent, Toke
 use nomoat_core::fold::fold;
 use nomoat_core::record::{Connection, ErrorCode, Phase, RequestRecord, Status};
 use nomoat_core::report::{Population, RunFacts, RunReport, Stat};
-use nomoat_core::request::{Request, RequestId, SessionId, ShardId};
+use nomoat_core::request::{Cancel, Request, RequestId, SessionId, ShardId};
 use nomoat_core::schedule::{Limit, Load, Rule, Schedule, Source, Warmup};
 use nomoat_core::trace::{Cause, Edge, Moment, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
@@ -44,6 +44,8 @@ struct Sim {
     service: Nanos,
     stall: (Nanos, Nanos),
     fails: Vec<u32>,
+    /// Between tokens; none of them waits where it is zero.
+    pace: Nanos,
 }
 
 impl Backend for SimBackend {
@@ -82,7 +84,7 @@ impl Channel for SimBackend {
             events.started();
             events.connected(Connection::New);
             events.sent(0, None);
-            let Sim { clock, service, stall: (from, to), fails } = &*self.0;
+            let Sim { clock, service, stall: (from, to), fails, pace } = &*self.0;
             let (now, from, to) = (clock.now(), *from, *to);
             // What comes inside the stall is served after it.
             let done = if now >= from && now < to { to + *service } else { now + *service };
@@ -90,8 +92,12 @@ impl Channel for SimBackend {
             if fails.contains(&request.request.id.0) {
                 return Err(RequestError::new(Status::Http, ErrorCode::Http5xx));
             }
-            let stamp = events.arrived(1, None);
-            for _ in 0..request.request.output_tokens {
+            let mut stamp = events.arrived(1, None);
+            for token in 0..request.request.output_tokens {
+                if token > 0 && *pace > Nanos::ZERO {
+                    tokio::time::sleep(pace.to_std()).await;
+                    stamp = events.arrived(1, None);
+                }
                 events.token(stamp, TokenEvent { kind: TokenKind::Visible, text: b"x", tokens: Some(1) });
             }
             Ok(Finish::default())
@@ -104,6 +110,7 @@ struct Case {
     service: Nanos,
     stall: (Nanos, Nanos),
     fails: Vec<u32>,
+    pace: Nanos,
     endpoints: usize,
     max_in_flight: usize,
     max_concurrency: usize,
@@ -119,6 +126,7 @@ impl Case {
             service: Nanos::from_millis(50),
             stall: (Nanos::MAX, Nanos::MAX),
             fails: vec![],
+            pace: Nanos::ZERO,
             endpoints: 1,
             max_in_flight: usize::MAX,
             max_concurrency: usize::MAX,
@@ -143,7 +151,7 @@ impl Case {
         let beside = local.clone();
         let end = local.block_on(&runtime, async move {
             let clock = Arc::new(PausedClock(tokio::time::Instant::now()));
-            let sim = SimBackend(Arc::new(Sim { clock: clock.clone(), service: self.service, stall: self.stall, fails: self.fails }));
+            let sim = SimBackend(Arc::new(Sim { clock: clock.clone(), service: self.service, stall: self.stall, fails: self.fails, pace: self.pace }));
             let backend: Arc<dyn Backend> = Arc::new(sim);
             let endpoints = Arc::new(Endpoints::new(&vec![backend; self.endpoints], &schedule, &Offer::default()));
             let streams = schedule.streams(ShardId(0), 1);
@@ -322,6 +330,65 @@ fn conversation() -> Arc<Trace> {
         request(150, 0, 2, vec![edge(2, Moment::FirstToken)]),
     ];
     Arc::new(Trace { name: "made up".into(), requests, ..Trace::default() })
+}
+
+#[test]
+fn users_go_away_when_the_trace_says() {
+    let leaves = |cancel| TraceRequest {
+        at: Some(Nanos::ZERO),
+        cancel,
+        ..TraceRequest::new(nomoat_core::prompt::Prompt::Ids(Arc::new([1])), 1, 10)
+    };
+    let waits = TraceRequest { after: vec![Edge::after_end(RequestId(1), Nanos::ZERO, Cause::Think)], ..leaves(None) };
+    let requests = vec![
+        leaves(None),
+        leaves(Some(Cancel::After(Nanos::from_millis(20)))),
+        leaves(Some(Cancel::FirstToken)),
+        leaves(Some(Cancel::Tokens(4))),
+        leaves(Some(Cancel::After(Nanos::from_secs(9)))),
+        waits,
+    ];
+    let source = Source::Trace(Arc::new(Trace { requests, ..Trace::default() }));
+    let mut case = Case::new(source, Load::Replay, Limit::default());
+    case.pace = Nanos::from_millis(10);
+    let records = case.run();
+    // The first token comes after 50 ms, the tenth after 140.
+    let seen: Vec<_> = records.iter().map(|r| (r.status, r.error, r.at.end.unwrap().0 / 1_000_000, r.chunk_tokens.len())).collect();
+    let left = (Status::Cancelled, Some(ErrorCode::ByTrace));
+    assert_eq!(
+        seen,
+        [
+            (Status::Ok, None, 140, 10),
+            (left.0, left.1, 20, 0),
+            (left.0, left.1, 50, 1),
+            (left.0, left.1, 80, 4),
+            (Status::Ok, None, 140, 10),
+            (Status::NotRun, Some(ErrorCode::Parent), 20, 0),
+        ]
+    );
+    let report = report(records, Limit::default());
+    let counts = &report.counts;
+    assert_eq!((counts.measured, counts.ok, counts.failed, counts.left), (6, 2, 1, 3));
+}
+
+/// A session that forks and joins, twice, in one lane.
+#[test]
+fn lanes_run_branches_beside_each_other() {
+    let request = |session: u32, after: &[(u32, i64)]| TraceRequest {
+        session: Some(SessionId(session)),
+        after: after.iter().map(|(of, ms)| Edge::after_end(RequestId(*of), Nanos::from_millis(*ms), Cause::Tool)).collect(),
+        ..TraceRequest::new(nomoat_core::prompt::Prompt::Ids(Arc::new([1])), 1, 1)
+    };
+    let session = |session: u32, base: u32| {
+        [request(session, &[]), request(session, &[(base, 300)]), request(session, &[(base, 10)]), request(session, &[(base + 1, 5), (base + 2, 5)])]
+    };
+    let requests: Vec<_> = session(0, 0).into_iter().chain(session(1, 4)).collect();
+    let source = Source::Trace(Arc::new(Trace { requests, ..Trace::default() }));
+    let records = Case::new(source, Load::Closed { concurrency: 1, think: Nanos::from_millis(7) }, Limit::default()).run();
+    let starts: Vec<_> = records.iter().map(|r| r.at.start.unwrap().0 / 1_000_000).collect();
+    // 50 ms each: the second branch does not wait for the first, which a tool holds up.
+    assert_eq!(starts, [0, 350, 60, 405, 462, 812, 522, 867]);
+    assert!(records.iter().all(|r| r.is_ok()));
 }
 
 #[test]

@@ -3,18 +3,24 @@
 use super::{Due, Entry, Schedule, Source, Warmup};
 use crate::prompt::Prompt;
 use crate::request::{LaneId, Request, RequestId};
-use crate::trace::{Cause, Edge, EdgeKind, Join, Moment, Trace};
+use super::links::{count_children, homes};
+use crate::trace::{Cause, Edge, EdgeKind, Join, Trace};
 use crate::units::Nanos;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// A trace as a closed loop takes it: sessions in order of their first request, requests without one alone. Requests are
-/// numbered in this order, so that the first n of a schedule are the first n units' and not what the trace interleaved.
+/// A trace as a closed loop takes it: what hangs together (a session, its sub-agents) in order of its first request, requests that stand
+/// alone each by itself. Requests are numbered in this order, so that the first n of a schedule are the first n units' and not what the
+/// trace interleaved.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Units {
     /// Positions in the trace, unit by unit.
     members: Vec<Vec<u32>>,
     /// By position in the trace: position in the order of units.
     ordinals: Vec<u32>,
+    /// By position: how many others of its unit wait for it.
+    waiting: Vec<u32>,
+    /// By position: whether the next member of its unit does not wait for it, not even through others.
+    apart: Vec<bool>,
 }
 
 impl Schedule {
@@ -33,10 +39,13 @@ impl Schedule {
         let total = self.requests_in_all();
         let mut unit = u64::from(lane.0);
         let mut inside = 0_usize;
-        let mut previous: Option<(RequestId, u32)> = None;
+        // What the next unit waits for, and the request before.
+        let mut leaves: Vec<RequestId> = vec![];
+        let mut previous = RequestId(0);
         std::iter::from_fn(move || {
-            let (request, position, more) = match &self.rule.source {
-                Source::Fixed { .. } => (self.fixed(RequestId(u32::try_from(unit).ok()?)), 0, false),
+            let is_first = inside == 0;
+            let (request, due, waiting, apart, more) = match &self.rule.source {
+                Source::Fixed { .. } => (self.fixed(RequestId(u32::try_from(unit).ok()?)), None, 0, false, false),
                 Source::Trace(trace) => {
                     let n = self.units.members.len() as u64;
                     let pass = unit / n;
@@ -44,30 +53,60 @@ impl Schedule {
                         return None;
                     }
                     let members = &self.units.members[(unit % n) as usize];
-                    (self.taken(trace, members[inside], pass)?, members[inside], inside + 1 < members.len())
+                    let position = members[inside];
+                    let request = self.taken(trace, position, pass)?;
+                    let due = self.recorded_due(trace, position, pass, (!is_first).then_some((previous, think)))?;
+                    let at = position as usize;
+                    (request, due, self.units.waiting[at], self.units.apart[at], inside + 1 < members.len())
                 }
             };
             let id = request.id;
             if total.is_some_and(|total| id.0 >= total) {
                 return None;
             }
-            let due = match previous {
-                None => Due::At(Nanos::ZERO),
-                Some(previous) if inside > 0 => self.turn_edge(previous, position, think),
-                Some((previous, _)) => Due::After {
+            let due = match due {
+                Some(due) => due,
+                None if leaves.is_empty() => Due::At(Nanos::ZERO),
+                None => Due::After {
                     join: Join::All,
-                    edges: vec![Edge { request: previous, on: Moment::End, gap: think, kind: EdgeKind::Order, cause: Cause::Think }],
+                    edges: leaves
+                        .iter()
+                        .map(|leaf| Edge { kind: EdgeKind::Order, ..Edge::after_end(*leaf, think, Cause::Think) })
+                        .collect(),
                 },
             };
-            previous = Some((id, position));
+            if is_first {
+                leaves.clear();
+            }
+            if waiting == 0 {
+                leaves.push(id);
+            }
+            previous = id;
             if more {
                 inside += 1;
             } else {
                 inside = 0;
                 unit += u64::from(concurrency);
             }
-            Some(Entry { request, due, lane: Some(lane), dependents: 1 })
+            Some(Entry { request, due, lane: Some(lane), dependents: waiting.max(1), apart })
         })
+    }
+
+    /// When a member of a unit is due by the trace: after those of its unit that it waits for, else after the member `before`. `None` inside
+    /// for the first of a unit, which comes when the lane is free; none at all when there are no more request ids.
+    #[expect(clippy::option_option, reason = "the outer one ends the lane")]
+    fn recorded_due(&self, trace: &Trace, position: u32, pass: u64, before: Option<(RequestId, Nanos)>) -> Option<Option<Due>> {
+        let recorded = &trace.requests[position as usize];
+        if recorded.after.is_empty() {
+            let chained = before.map(|(before, think)| Edge::after_end(before, think, Cause::Think));
+            return Some(chained.map(|edge| Due::After { join: Join::All, edges: vec![edge] }));
+        }
+        let base = u32::try_from(pass * trace.requests.len() as u64).ok()?;
+        let edges = recorded.after.iter().map(|edge| {
+            let request = RequestId(base.checked_add(self.units.ordinals[edge.request.0 as usize])?);
+            Some(Edge { request, gap: edge.gap.scale(1.0 / self.rule.speed), ..*edge })
+        });
+        Some(Some(Due::After { join: recorded.join, edges: edges.collect::<Option<_>>()? }))
     }
 
     /// The request at `position` of the trace as a closed loop takes it: numbered in the order of units.
@@ -83,39 +122,57 @@ impl Schedule {
         }
         Some(request)
     }
-
-    /// The edge from one turn of a session to the next inside a lane: the recorded gap, else the think time.
-    fn turn_edge(&self, (previous, before): (RequestId, u32), position: u32, think: Nanos) -> Due {
-        let Source::Trace(trace) = &self.rule.source else { unreachable!("only traces have sessions") };
-        let recorded = trace.requests[position as usize].after.iter().find(|e| e.request.0 == before);
-        let edge = match recorded {
-            Some(e) => Edge { request: previous, gap: e.gap.scale(1.0 / self.rule.speed), ..*e },
-            None => Edge::after_end(previous, think, Cause::Think),
-        };
-        Due::After { join: Join::All, edges: vec![edge] }
-    }
 }
 
 impl Units {
     pub(super) fn new(trace: &Trace) -> Self {
+        let homes = homes(trace);
         let mut members: Vec<Vec<u32>> = vec![];
-        let mut of_session = HashMap::new();
-        for (index, request) in trace.requests.iter().enumerate() {
-            match request.session {
-                None => members.push(vec![index as u32]),
-                Some(session) => {
-                    let unit = *of_session.entry(session).or_insert_with(|| {
-                        members.push(vec![]);
-                        members.len() - 1
-                    });
-                    members[unit].push(index as u32);
+        let mut of_home: HashMap<u32, usize> = HashMap::new();
+        for index in 0..trace.requests.len() as u32 {
+            let home = homes.get(index as usize).copied().unwrap_or(index);
+            let unit = *of_home.entry(home).or_insert_with(|| {
+                members.push(vec![]);
+                members.len() - 1
+            });
+            members[unit].push(index);
+        }
+        let mut units = Self {
+            ordinals: vec![0; trace.requests.len()],
+            waiting: count_children(trace),
+            apart: vec![false; trace.requests.len()],
+            members,
+        };
+        for (ordinal, position) in units.members.iter().flatten().enumerate() {
+            units.ordinals[*position as usize] = ordinal as u32;
+        }
+        for members in &units.members {
+            for pair in members.windows(2) {
+                if trace.requests[pair[1] as usize].after.is_empty() {
+                    units.waiting[pair[0] as usize] += 1;
+                } else {
+                    units.apart[pair[0] as usize] = !follows(trace, pair[1], pair[0]);
                 }
             }
         }
-        let mut ordinals = vec![0; trace.requests.len()];
-        for (ordinal, position) in members.iter().flatten().enumerate() {
-            ordinals[*position as usize] = ordinal as u32;
-        }
-        Self { members, ordinals }
+        units
     }
+}
+
+/// Whether `later` waits for `earlier`, perhaps through others.
+fn follows(trace: &Trace, later: u32, earlier: u32) -> bool {
+    let mut open = vec![later];
+    let mut seen = HashSet::new();
+    while let Some(position) = open.pop() {
+        for parent in trace.requests[position as usize].after.iter().map(|edge| edge.request.0) {
+            if parent == earlier {
+                return true;
+            }
+            // Parents come first: what is before `earlier` does not wait for it.
+            if parent > earlier && seen.insert(parent) {
+                open.push(parent);
+            }
+        }
+    }
+    false
 }

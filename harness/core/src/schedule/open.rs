@@ -70,7 +70,7 @@ impl Schedule {
     fn entry(&self, index: u64) -> Option<Entry> {
         let id = RequestId(u32::try_from(index).ok()?);
         let Source::Trace(trace) = &self.rule.source else {
-            return Some(Entry { request: self.fixed(id), due: Due::At(Nanos::ZERO), lane: None, dependents: 0 });
+            return Some(Entry { request: self.fixed(id), due: Due::At(Nanos::ZERO), lane: None, dependents: 0, apart: false });
         };
         let n = trace.requests.len() as u64;
         let (pass, position) = (index / n, (index % n) as usize);
@@ -91,7 +91,7 @@ impl Schedule {
                     .collect(),
             }
         };
-        Some(Entry { request: self.traced(trace, position, id, pass as u32), due, lane: None, dependents: self.children[position] })
+        Some(Entry { request: self.traced(trace, position, id, pass as u32), due, lane: None, dependents: self.children[position], apart: false })
     }
 
     pub(super) fn traced(&self, trace: &Trace, position: usize, id: RequestId, pass: u32) -> Request {
