@@ -5,8 +5,10 @@
 
 use crate::error::StoreError;
 use crate::json::{number, optional_number};
+use crate::words::Word;
 use nomoat_core::conform::Repeats;
 use nomoat_core::cost::Pricing;
+use nomoat_core::fidelity::PredictedCache;
 use nomoat_core::kv::{KvGeometry, Mixer};
 use nomoat_core::report::RunFacts;
 use nomoat_core::schedule::{Limit, Warmup};
@@ -66,6 +68,27 @@ pub struct FactsWire {
     /// How answers repeated before the run; left out where that was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<RepeatsWire>,
+    /// What prompts consisted of; left out in runs from before it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// Why the words matter to this engine's speed; left out where nothing tells that they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<String>,
+    /// What a prefix cache without bounds finds of the run's prompts; left out where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_cache: Option<PredictedCacheWire>,
+}
+
+/// Stored form of [`PredictedCache`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PredictedCacheWire {
+    /// Tokens per block.
+    pub block_tokens: u32,
+    /// Prompt tokens that it finds.
+    pub cached: u64,
+    /// Prompt tokens in all.
+    pub tokens: u64,
 }
 
 /// How answers repeated: of so many prompts, so many answers.
@@ -206,6 +229,9 @@ impl From<&RunFacts> for FactsWire {
             instrument_error,
             shared_prefix,
             repeats,
+            content,
+            routes,
+            predicted_cache,
         } = facts;
         Self {
             start_ns: start.0,
@@ -250,6 +276,13 @@ impl From<&RunFacts> for FactsWire {
                 same_under_load,
                 degenerate,
                 empty,
+            }),
+            content: content.map(|content| content.word().to_owned()),
+            routes: routes.map(|routes| routes.word().to_owned()),
+            predicted_cache: predicted_cache.map(|PredictedCache { block_tokens, cached, tokens }| PredictedCacheWire {
+                block_tokens,
+                cached,
+                tokens,
             }),
         }
     }
@@ -313,8 +346,20 @@ impl FactsWire {
                 degenerate,
                 empty,
             }),
+            content: self.content.as_deref().map(|word| known("content", word)).transpose()?,
+            routes: self.routes.as_deref().map(|word| known("routes", word)).transpose()?,
+            predicted_cache: self.predicted_cache.map(|PredictedCacheWire { block_tokens, cached, tokens }| PredictedCache {
+                block_tokens,
+                cached,
+                tokens,
+            }),
         })
     }
+}
+
+/// A member of a closed list by its stored name.
+fn known<W: Word>(field: &str, word: &str) -> Result<W, StoreError> {
+    W::of_word(word).ok_or_else(|| StoreError::value(format!("facts.{field}"), format!("is `{word}`, which is no {}", W::WHAT)))
 }
 
 #[cfg(test)]

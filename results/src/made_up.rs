@@ -13,6 +13,7 @@ pub(crate) use kernels::kernel_run;
 use nomoat_core::conform::Repeats;
 use nomoat_core::cost::Pricing;
 use nomoat_core::digest::OutputHash;
+use nomoat_core::fidelity::{CacheShares, Content, Fidelity, PredictedCache, Routes, Spread};
 use nomoat_core::kv::{KvGeometry, Mixer};
 use nomoat_core::record::{Connection, ErrorCode, FinishReason, Moments, Phase, RequestRecord, StampSource, Status, Tokens};
 use nomoat_core::report::{Counts, Interval, MetricRow, Population, RunFacts, RunReport, Scope, Stat, Window};
@@ -236,6 +237,9 @@ pub(crate) fn arbitrary_facts() -> impl Strategy<Value = RunFacts> {
                 instrument_error: error.map(Nanos),
                 shared_prefix: error.map(|ns| ns as f64 / 3e9),
                 repeats: error.map(|ns| Repeats { prompts: 20, same_alone: ns as u32 % 21, ..Repeats::default() }),
+                content: error.map(|ns| Content::ALL[ns.rem_euclid(5) as usize]),
+                routes: error.map(|ns| Routes::ALL[ns.rem_euclid(2) as usize]),
+                predicted_cache: error.map(|ns| PredictedCache { block_tokens: 16, cached: ns.unsigned_abs(), tokens: 4_000_000_000 }),
             }
         },
     )
@@ -269,6 +273,9 @@ pub(crate) fn facts() -> RunFacts {
         instrument_error: None,
         shared_prefix: None,
         repeats: None,
+        content: Some(Content::SyntheticIds),
+        routes: None,
+        predicted_cache: None,
     }
 }
 
@@ -488,6 +495,7 @@ pub(crate) fn valid_report() -> RunReport {
             sent: 603,
             ok: 602,
             failed: 1,
+            left: 0,
             by_status: vec![(Status::Ok, 602), (Status::Timeout, 1)],
             by_error: vec![(ErrorCode::FirstTokenTimeout, 1)],
             by_endpoint: vec![],
@@ -501,6 +509,13 @@ pub(crate) fn valid_report() -> RunReport {
             skipped: 3,
         },
         metrics,
+        fidelity: Fidelity {
+            content: Some(Content::SyntheticIds),
+            prompts: Some(Spread { n: 602, p50: 0, p99: 3, max: 12 }),
+            exact_answers: Some((600, 602)),
+            lag: Some(Spread { n: 603, p50: Nanos::from_micros(40), p99: Nanos::from_micros(118), max: Nanos::from_millis(2) }),
+            cache: Some(CacheShares { block_tokens: 16, predicted: 0.374, observed: Some(0.369) }),
+        },
         validity: Validity {
             rules: vec![
                 pass("V02", "at least one answered request", "602", "1"),
@@ -565,6 +580,7 @@ pub(crate) fn invalid_report() -> RunReport {
             sent: 21,
             ok: 14,
             failed: 16,
+            left: 0,
             by_status: vec![(Status::Ok, 14), (Status::Http, 5), (Status::Timeout, 2), (Status::Dropped, 9)],
             by_error: vec![(ErrorCode::TotalTimeout, 2), (ErrorCode::InFlightBound, 9), (ErrorCode::Http5xx, 5)],
             by_endpoint: vec![],
@@ -577,6 +593,7 @@ pub(crate) fn invalid_report() -> RunReport {
             ..Counts::default()
         },
         metrics,
+        fidelity: Fidelity::default(),
         validity: Validity {
             rules: vec![
                 rule("V02", "at least one answered request", Finding::Pass, "14", "1", ""),

@@ -5,6 +5,7 @@
 use crate::error::StoreError;
 use crate::json::{number, optional_number, parse, pretty};
 use crate::words::Word;
+use nomoat_core::fidelity::{Fidelity, Spread};
 use nomoat_core::report::{Counts, EndpointCounts, Interval, MetricRow, RunReport, Window};
 use nomoat_core::validity::{RuleResult, Validity};
 use serde::{Deserialize, Serialize};
@@ -27,8 +28,63 @@ pub struct Summary {
     pub counts: CountsWire,
     /// Every number; the key of a row is all but the numbers.
     pub metrics: Vec<MetricWire>,
+    /// How faithfully it offered its workload.
+    #[serde(default)]
+    pub fidelity: FidelityWire,
     /// Whether to believe it.
     pub validity: ValidityWire,
+}
+
+/// Stored form of [`Fidelity`].
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FidelityWire {
+    /// What prompts consisted of.
+    pub content: Option<String>,
+    /// Tokens between counted and asked prompt lengths.
+    pub prompt_error_tokens: Option<SpreadWire>,
+    /// Answers with exactly the tokens asked for, and those whose tokens were counted.
+    pub exact_answers: Option<(u64, u64)>,
+    /// From due to start.
+    pub lag_ns: Option<SpreadWire>,
+    /// Tokens per block of the prediction.
+    pub cache_block_tokens: Option<u32>,
+    /// Share of the prompt tokens that a prefix cache without bounds would find.
+    #[serde(serialize_with = "optional_number")]
+    pub cache_predicted: Option<f64>,
+    /// Share that the endpoint reports.
+    #[serde(serialize_with = "optional_number")]
+    pub cache_observed: Option<f64>,
+}
+
+/// Stored form of a [`Spread`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpreadWire {
+    /// Requests.
+    pub n: u64,
+    /// Half are at most this large.
+    pub p50: i64,
+    /// 99 of 100 are at most this large.
+    pub p99: i64,
+    /// The largest.
+    pub max: i64,
+}
+
+impl From<&Fidelity> for FidelityWire {
+    fn from(fidelity: &Fidelity) -> Self {
+        let Fidelity { content, prompts, exact_answers, lag, cache } = fidelity;
+        let spread = |Spread { n, p50, p99, max }: Spread<i64>| SpreadWire { n, p50, p99, max };
+        Self {
+            content: content.map(|content| content.word().to_owned()),
+            prompt_error_tokens: prompts.map(|s| spread(Spread { n: s.n, p50: s.p50.into(), p99: s.p99.into(), max: s.max.into() })),
+            exact_answers: *exact_answers,
+            lag_ns: lag.map(|s| spread(Spread { n: s.n, p50: s.p50.0, p99: s.p99.0, max: s.max.0 })),
+            cache_block_tokens: cache.map(|c| c.block_tokens),
+            cache_predicted: cache.map(|c| c.predicted),
+            cache_observed: cache.and_then(|c| c.observed),
+        }
+    }
 }
 
 /// Stored form of [`Window`].
@@ -54,6 +110,8 @@ pub struct CountsWire {
     pub sent: u64,
     pub ok: u64,
     pub failed: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left: u64,
     pub by_status: BTreeMap<String, u64>,
     pub by_error: BTreeMap<String, u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -172,13 +230,14 @@ pub struct RuleWire {
 impl Summary {
     /// The stored form of a report.
     pub fn new(run_id: &str, report: &RunReport) -> Self {
-        let RunReport { window: Window { start, end }, counts, metrics, validity } = report;
+        let RunReport { window: Window { start, end }, counts, metrics, fidelity, validity } = report;
         Self {
             schema: SCHEMA.to_owned(),
             run_id: run_id.to_owned(),
             window: WindowWire { start_ns: start.0, end_ns: end.0 },
             counts: counts.into(),
             metrics: metrics.iter().map(MetricWire::from).collect(),
+            fidelity: fidelity.into(),
             validity: validity.into(),
         }
     }
@@ -197,6 +256,11 @@ impl Summary {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
 impl From<&Counts> for CountsWire {
     fn from(counts: &Counts) -> Self {
         let Counts {
@@ -208,6 +272,7 @@ impl From<&Counts> for CountsWire {
             sent,
             ok,
             failed,
+            left,
             by_status,
             by_error,
             by_endpoint,
@@ -229,6 +294,7 @@ impl From<&Counts> for CountsWire {
             sent,
             ok,
             failed,
+            left,
             by_status: by_status.into_iter().map(|(status, n)| (status.word().to_owned(), n)).collect(),
             by_error: by_error.into_iter().map(|(error, n)| (error.word().to_owned(), n)).collect(),
             by_endpoint: by_endpoint.into_iter().map(EndpointWire::from).collect(),

@@ -5,6 +5,7 @@
 
 mod cold_start;
 mod csv;
+mod fidelity;
 mod grid;
 mod kernels;
 mod ladder;

@@ -2,6 +2,7 @@
 //!
 //! A name once written is never given another meaning. The position in `ALL` is the code in the spool, which outlives no version.
 
+use nomoat_core::fidelity::{Content, Routes};
 use nomoat_core::record::{Connection, CountSource, ErrorCode, FinishReason, Phase, StampSource, Status};
 use nomoat_core::report::{Population, Stat};
 use nomoat_core::sample::SampleSource;
@@ -63,6 +64,22 @@ words!(Finding, "finding", Pass => "pass", Fail => "fail", NotChecked => "not_ch
 words!(SampleSource, "sample source", Host => "host", Harness => "harness", Engine => "engine");
 
 // These four have their names in `nomoat-core`.
+
+impl Word for Content {
+    const WHAT: &'static str = "content of prompts";
+    const ALL: &'static [Self] = &Content::ALL;
+    fn word(self) -> &'static str {
+        self.name()
+    }
+}
+
+impl Word for Routes {
+    const WHAT: &'static str = "reason why words matter";
+    const ALL: &'static [Self] = &Routes::ALL;
+    fn word(self) -> &'static str {
+        self.name()
+    }
+}
 
 impl Word for Status {
     const WHAT: &'static str = "status";

@@ -1,6 +1,10 @@
 //! The command line as data. The only place that knows the argument parser; every value is checked where it is used, so that a
 //! flag and a configuration file meet the same check.
 
+mod trace;
+
+pub use trace::{Input, Replay, TraceArgs, TraceCommand};
+
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -156,12 +160,49 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME", help_heading = "What to measure")]
     pub preset: Option<String>,
 
-    /// Trace to replay: a canonical, Azure CSV or Mooncake JSONL file (default: the bundled chat trace)
+    /// Trace to replay, in any format of `nomoat trace formats` (default: the bundled chat trace)
     #[arg(long, value_name = "FILE", help_heading = "Workload")]
     pub trace: Option<PathBuf>,
     /// Format of the trace, instead of looking at it
     #[arg(long, value_name = "NAME", help_heading = "Workload")]
     pub trace_format: Option<String>,
+    /// Leave out rows of the trace that are wrong, and say how many, instead of refusing it
+    #[arg(long, help_heading = "Workload")]
+    #[serde(skip_serializing_if = "is_false")]
+    pub lenient: bool,
+    /// Gaps inside recorded sessions: think: after the turn before has ended; recorded: after it began, whatever the engine does now
+    #[arg(long, value_name = "think|recorded", help_heading = "Workload")]
+    pub gaps: Option<String>,
+    /// Take only what begins from this moment of the trace on
+    #[arg(long, value_name = "TIME", help_heading = "Workload")]
+    pub trace_from: Option<String>,
+    /// Take only what begins within this time
+    #[arg(long, value_name = "TIME", help_heading = "Workload")]
+    pub trace_span: Option<String>,
+    /// Take only so many sessions (and requests without one)
+    #[arg(long, value_name = "N", help_heading = "Workload")]
+    pub trace_sessions: Option<u32>,
+    /// Enter each session between these shares of its turns; what was said before is part of the first prompt
+    #[arg(long, value_name = "LOW,HIGH", help_heading = "Workload")]
+    pub enter: Option<String>,
+    /// Less load with the same gaps: keep this share of the sessions
+    #[arg(long, allow_negative_numbers = true, value_name = "SHARE", help_heading = "Workload")]
+    pub thin: Option<f64>,
+    /// More load with the same gaps: run this many copies of the trace at once, which share no prompt
+    #[arg(long, value_name = "N", help_heading = "Workload")]
+    pub superpose: Option<u32>,
+    /// Multiply the times between arrivals, not the gaps inside sessions
+    #[arg(long, allow_negative_numbers = true, value_name = "FACTOR", help_heading = "Workload")]
+    pub arrival_scale: Option<f64>,
+    /// Multiply the gaps inside sessions
+    #[arg(long, allow_negative_numbers = true, value_name = "FACTOR", help_heading = "Workload")]
+    pub gap_scale: Option<f64>,
+    /// Cut longer gaps inside sessions to this: a cache then forgets less than it did when recorded
+    #[arg(long, value_name = "TIME", help_heading = "Workload")]
+    pub gap_cap: Option<String>,
+    /// Whose answers a conversation continues: recorded, or live, this run's own
+    #[arg(long, value_name = "recorded|live", help_heading = "Workload")]
+    pub history: Option<String>,
     /// Without a trace: prompts of this many tokens
     #[arg(long, alias = "isl", value_name = "N", help_heading = "Workload")]
     pub input_tokens: Option<u32>,
@@ -518,58 +559,6 @@ pub struct AuditArgs {
     /// table, markdown, csv or json
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: String,
-}
-
-#[derive(Args, Debug)]
-pub struct TraceArgs {
-    #[command(subcommand)]
-    pub command: TraceCommand,
-}
-
-#[derive(Subcommand, Debug)]
-pub enum TraceCommand {
-    /// Convert a trace to the canonical format
-    Import {
-        /// The trace
-        input: PathBuf,
-        /// Where to write (default: stdout)
-        #[arg(short, long)]
-        output: Option<PathBuf>,
-        /// Its format, instead of looking at it
-        #[arg(long, value_name = "NAME")]
-        from: Option<String>,
-        /// Seed for what the format leaves open
-        #[arg(long, default_value_t = 0)]
-        seed: u64,
-    },
-    /// Read a trace and say what is wrong with it
-    Check {
-        /// The trace
-        input: PathBuf,
-        /// Its format, instead of looking at it
-        #[arg(long, value_name = "NAME")]
-        from: Option<String>,
-    },
-    /// Counts, rate, lengths and prefix reuse of a trace
-    Stats {
-        /// The trace
-        input: PathBuf,
-        /// Its format, instead of looking at it
-        #[arg(long, value_name = "NAME")]
-        from: Option<String>,
-    },
-    /// Generate the chat trace that is bundled, or one like it
-    Make {
-        /// Seed of lengths and arrivals (default: the bundled trace's)
-        #[arg(long)]
-        seed: Option<u64>,
-        /// Number of requests
-        #[arg(long)]
-        requests: Option<u32>,
-        /// Where to write (default: stdout)
-        #[arg(short, long)]
-        output: Option<PathBuf>,
-    },
 }
 
 #[derive(Args, Debug)]

@@ -19,7 +19,8 @@ const RIVALS: [&[&str]; 8] = [
     &["rate", "ladder"],
 ];
 /// Keys whose value is a time or a count in words.
-const TIMES: [&str; 6] = ["duration", "warmup", "timeout", "first-token-timeout", "wait-ready", "think"];
+const TIMES: [&str; 9] =
+    ["duration", "warmup", "timeout", "first-token-timeout", "wait-ready", "think", "trace-from", "trace-span", "gap-cap"];
 
 /// The flags with the keys of their `-f` file underneath.
 pub fn resolve(flags: RunArgs, file: Option<&Path>) -> Result<RunArgs, Failure> {

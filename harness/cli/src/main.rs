@@ -30,6 +30,7 @@ mod processes;
 mod progress;
 mod quality;
 mod reconcile;
+mod replay;
 mod run;
 mod setup;
 mod stored;

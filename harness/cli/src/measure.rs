@@ -10,7 +10,9 @@ use crate::target::Engine;
 use nomoat_core::backend::Offer;
 use nomoat_core::conform::Repeats;
 use nomoat_core::event::Live;
+use nomoat_core::fidelity::{Content, Routes};
 use nomoat_core::fold::fold;
+use nomoat_core::prompt::Prompt;
 use nomoat_core::quota::Demand;
 use nomoat_core::record::RequestRecord;
 use nomoat_core::report::{RunFacts, RunReport};
@@ -26,6 +28,8 @@ use nomoat_results::{Format, Manifest, RunDir, TableContext, render};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How often an endpoint's own metrics are read.
+/// Block size of the prediction of what a prefix cache finds: what vLLM and most others have unless told otherwise.
+const BLOCK_TOKENS: u32 = 16;
 const SCRAPE_EVERY: Nanos = Nanos::from_millis(250);
 /// How often those of the engine in this process are: a few atomic loads.
 const SAMPLE_EVERY: Nanos = Nanos::from_millis(20);
@@ -129,7 +133,8 @@ impl<'a> Bench<'a> {
         manifest.calibration = certificates.map(|[before, after]| serde_json::json!({"before": before.json(), "after": after.json()}));
         let (start, stop, scheduled, interrupted) = (outcome.start, outcome.stop, outcome.scheduled, outcome.interrupted);
         let shared_prefix = schedule.shared_prefix(scheduled);
-        let facts = RunFacts { start, stop, scheduled, interrupted, instrument_error, shared_prefix, ..facts };
+        let predicted_cache = schedule.predicted_cache(scheduled, BLOCK_TOKENS);
+        let facts = RunFacts { start, stop, scheduled, interrupted, instrument_error, shared_prefix, predicted_cache, ..facts };
         manifest::end(&mut manifest, &outcome, &facts);
         let finished = dir.finish(manifest, &outcome.samples, &outcome.events, fold).map_err(Failure::internal)?;
         Ok(Measured { dir, report: finished.report, manifest: finished.manifest, cpu: outcome.cpu })
@@ -249,6 +254,9 @@ impl<'a> Bench<'a> {
             instrument_error: None,
             shared_prefix: None,
             repeats: self.repeats,
+            content: Some(content(schedule, engine.can.token_ids || engine.local.is_some())),
+            routes: routes(engine),
+            predicted_cache: None,
         }
     }
 }
@@ -284,6 +292,31 @@ fn offered(schedule: &Schedule) -> Option<f64> {
     let end = rule.limit.duration.filter(|_| !ran_out).map_or(last, |d| start + d);
     let seconds = (end - start).as_secs_f64();
     (n > 1 && seconds > 0.0).then(|| n as f64 / seconds)
+}
+
+/// What the prompts of a schedule consist of where they are sent.
+fn content(schedule: &Schedule, takes_ids: bool) -> Content {
+    let made_up = if takes_ids { Content::SyntheticIds } else { Content::SyntheticText };
+    fn of(prompt: &Prompt, made_up: Content) -> Content {
+        match prompt {
+            Prompt::Blocks(_) | Prompt::Parts(_) => made_up,
+            Prompt::Ids(_) => Content::RecordedIds,
+            Prompt::Text(_) | Prompt::Messages(_) => Content::RecordedText,
+            // Its beginning is this run's own.
+            Prompt::Live { .. } => Content::Mixed,
+        }
+    }
+    let Source::Trace(trace) = &schedule.rule().source else { return made_up };
+    let mut kinds = trace.requests.iter().map(|r| of(&r.prompt, made_up));
+    let first = kinds.next().unwrap_or(made_up);
+    if kinds.all(|kind| kind == first) { first } else { Content::Mixed }
+}
+
+/// Why the words matter to this engine's speed, as far as it tells.
+fn routes(engine: &Engine) -> Option<Routes> {
+    let told = |name: &str| engine.can.told.get(name).map(|told| told.value.to_lowercase());
+    let speculates = told("speculative").is_some_and(|value| !matches!(value.as_str(), "" | "none" | "null" | "false"));
+    if speculates { Some(Routes::Speculation) } else { Routes::of_model(&engine.can.model) }
 }
 
 fn asks_exactly(schedule: &Schedule) -> bool {

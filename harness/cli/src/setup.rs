@@ -6,6 +6,7 @@ use crate::exec;
 use crate::exit::{Exit, Failure};
 use crate::geometry;
 use crate::launch::plan::Plan;
+use crate::replay;
 use nomoat_core::arrival::ArrivalProcess;
 use nomoat_core::cost::Pricing;
 use nomoat_core::kv::KvGeometry;
@@ -20,6 +21,7 @@ use nomoat_http::engines::{Catalog, EngineSpec};
 use nomoat_results::Format;
 use nomoat_workloads::ImportOptions;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -342,10 +344,20 @@ fn trace(args: &RunArgs, shape: Option<(u32, u32)>, seed: u64) -> Result<Option<
         return Ok(None);
     }
     let trace = match &args.trace {
-        Some(path) => nomoat_workloads::open(path, args.trace_format.as_deref(), &ImportOptions { seed, ..ImportOptions::default() }),
+        Some(path) => {
+            let options =
+                ImportOptions { seed, lenient: args.lenient, gaps: replay::gaps(args.gaps.as_deref())?, ..ImportOptions::default() };
+            nomoat_workloads::open(path, args.trace_format.as_deref(), &options)
+        }
         None => nomoat_workloads::bundled_chat(),
     };
-    trace.map(|t| Some(Arc::new(t))).map_err(|e| Failure::usage(e.to_string()))
+    let trace = trace.map_err(|e| Failure::usage(e.to_string()))?;
+    let policy = replay::policy(&replay::of_run(args), seed)?;
+    let replayed = policy.apply(&trace).map_err(Failure::usage)?;
+    Ok(Some(Arc::new(match replayed {
+        Cow::Owned(replayed) => replayed,
+        Cow::Borrowed(_) => trace,
+    })))
 }
 
 fn mode(args: &RunArgs, trace: Option<&Trace>) -> Result<Mode, Failure> {
@@ -457,7 +469,7 @@ fn window(args: &RunArgs, mode: &Mode, bundled: bool) -> Result<(Warmup, Limit, 
     Ok((warmup, limit, repeat))
 }
 
-fn time(flag: &str, text: Option<&str>) -> Result<Option<Nanos>, Failure> {
+pub fn time(flag: &str, text: Option<&str>) -> Result<Option<Nanos>, Failure> {
     text.map(|t| Nanos::parse(t).map_err(|e| Failure::usage(format!("{flag} {e}")))).transpose()
 }
 

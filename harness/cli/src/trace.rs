@@ -1,29 +1,62 @@
-//! `nomoat trace`: convert, check, describe, make.
+//! `nomoat trace`: convert, check, describe, show, cut, export, make.
 
-use crate::args::{TraceArgs, TraceCommand};
+mod describe;
+mod target;
+
+use crate::args::{Input, TraceArgs, TraceCommand};
 use crate::exit::{Exit, Failure};
 use crate::output::{line, put};
-use crate::setup::DEFAULT_SEED;
+use crate::replay::{import_options, policy};
 use nomoat_core::trace::Trace;
-use nomoat_workloads::{ChatOptions, ImportOptions, TraceStats, chat, open, stats, write_canonical};
+use nomoat_workloads::{
+    Both, CanonicalWriter, ChatOptions, EXPORTERS, IMPORTERS, SharingOptions, Sink, StatsSink, Survey, chat, exporter, open, read,
+    write_canonical,
+};
 use std::fmt::Write as _;
-use std::io::{BufWriter, Write};
 use std::path::Path;
+use target::Target;
 
 /// Runs the subcommand.
 pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
     match &args.command {
-        TraceCommand::Import { input, output, from, seed } => {
-            let trace = read(input, from.as_deref(), *seed)?;
-            losses(&trace);
-            write(&trace, output.as_deref())?;
+        TraceCommand::Import { input, output } => import(input, output.as_deref())?,
+        TraceCommand::Check { input } => {
+            let (mut counted, mut survey) = (Counted::default(), Survey::default());
+            let head = pass(input, &mut Both(&mut counted, &mut survey))?;
+            losses(&head);
+            line(&format!("{}: {} requests, no fault found", input.input.display(), counted.0));
         }
-        TraceCommand::Check { input, from } => {
-            let trace = read(input, from.as_deref(), DEFAULT_SEED)?;
-            losses(&trace);
-            line(&format!("{}: {} requests, no fault found", input.display(), trace.requests.len()));
+        TraceCommand::Stats { input, block, cache, format } => {
+            let options = SharingOptions { engine_blocks: block.clone(), caches: cache.clone(), ..SharingOptions::default() };
+            let mut stats = StatsSink::new(options);
+            let head = pass(input, &mut stats)?;
+            match format.as_str() {
+                "table" => put(&describe::table(&head, &stats.finish())),
+                "json" => line(&describe::json(&head, &stats.finish()).to_string()),
+                other => return Err(Failure::usage(format!("--format is table or json, not `{other}`"))),
+            }
+            losses(&head);
         }
-        TraceCommand::Stats { input, from } => put(&describe(&stats(&read(input, from.as_deref(), DEFAULT_SEED)?))),
+        TraceCommand::Show { input, first, limit } => {
+            let trace = whole(input)?;
+            put(&describe::requests(&trace, *first, *limit));
+        }
+        TraceCommand::Slice { input, replay, output } => {
+            let trace = whole(input)?;
+            let replayed = policy(replay, input.seed)?.apply(&trace).map_err(Failure::usage)?;
+            losses(&replayed);
+            write(&replayed, output.as_deref())?;
+        }
+        TraceCommand::Export { input, to, output } => {
+            let exporter = exporter(to).map_err(Failure::usage_of)?;
+            let trace = whole(input)?;
+            let mut target = Target::open(output.as_deref())?;
+            let lost = exporter.export(&trace, &mut target).map_err(Failure::usage_of)?;
+            target.close()?;
+            losses(&trace);
+            lost.iter().for_each(|loss| eprintln!("lost: {loss}"));
+        }
+        TraceCommand::Formats => put(&formats()),
         TraceCommand::Make { seed, requests, output } => {
             let mut options = ChatOptions::default();
             options.seed = seed.unwrap_or(options.seed);
@@ -34,8 +67,34 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn read(path: &Path, format: Option<&str>, seed: u64) -> Result<Trace, Failure> {
-    open(path, format, &ImportOptions { seed, ..ImportOptions::default() }).map_err(Failure::usage_of)
+/// Twice through the source: what the head says is known after the first time, and no request has to be held.
+fn import(input: &Input, output: Option<&Path>) -> Result<(), Failure> {
+    let mut survey = Survey::default();
+    let head = pass(input, &mut survey)?;
+    losses(&head);
+    let mut target = Target::open(output)?;
+    let mut writer = CanonicalWriter::new(&head, survey, &mut target).map_err(Failure::usage_of)?;
+    pass(input, &mut writer)?;
+    writer.finish().map_err(Failure::usage_of)?;
+    target.close()
+}
+
+#[derive(Default)]
+struct Counted(usize);
+
+impl Sink for Counted {
+    fn request(&mut self, _: nomoat_core::trace::TraceRequest) -> Result<(), nomoat_workloads::TraceError> {
+        self.0 += 1;
+        Ok(())
+    }
+}
+
+fn pass(input: &Input, sink: &mut dyn Sink) -> Result<Trace, Failure> {
+    read(&input.input, input.from.as_deref(), &import_options(input)?, sink).map_err(Failure::usage_of)
+}
+
+fn whole(input: &Input) -> Result<Trace, Failure> {
+    open(&input.input, input.from.as_deref(), &import_options(input)?).map_err(Failure::usage_of)
 }
 
 fn losses(trace: &Trace) {
@@ -45,37 +104,19 @@ fn losses(trace: &Trace) {
 }
 
 fn write(trace: &Trace, output: Option<&Path>) -> Result<(), Failure> {
-    let Some(path) = output else {
-        let mut text = Vec::new();
-        write_canonical(trace, &mut text).map_err(Failure::usage_of)?;
-        put(&String::from_utf8_lossy(&text));
-        return Ok(());
-    };
-    let failed = |e: &dyn std::fmt::Display| Failure::usage(format!("writing {}: {e}", path.display()));
-    let mut buffered = BufWriter::new(std::fs::File::create(path).map_err(|e| failed(&e))?);
-    write_canonical(trace, &mut buffered).map_err(|e| failed(&e))?;
-    buffered.flush().map_err(|e| failed(&e))
+    let mut target = Target::open(output)?;
+    write_canonical(trace, &mut target).map_err(Failure::usage_of)?;
+    target.close()
 }
 
-fn describe(s: &TraceStats) -> String {
-    let mut text = String::new();
-    let mut put = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:<34}{value}");
-    };
-    let none = || "–".to_owned();
-    put("requests", s.rows.to_string());
-    put("span", s.span.map_or_else(none, |t| format!("{:.1} s", t.as_secs_f64())));
-    put("rate", s.rate_per_s.map_or_else(none, |r| format!("{r:.3}/s")));
-    put("coefficient of variation of gaps", s.gap_cv.map_or_else(none, |cv| format!("{cv:.2}")));
-    for (name, l) in [("input tokens", s.input), ("output tokens", s.output)] {
-        put(name, format!("mean {:.1}, p50 {}, p95 {}, p99 {}, max {}", l.mean, l.p50, l.p95, l.p99, l.max));
+fn formats() -> String {
+    let mut text = String::from("read (--from, --trace-format)\n");
+    for importer in IMPORTERS {
+        let _ = writeln!(text, "  {:<16}{}", importer.name(), importer.about());
     }
-    match &s.blocks {
-        None => put("prefix blocks", "none in this format".into()),
-        Some(b) => {
-            put("prefix blocks", format!("{} references, {} distinct", b.refs, b.unique));
-            put("seen before, from the start on", b.leading_share().map_or_else(none, |share| format!("{:.2} %", share * 100.0)));
-        }
+    text.push_str("written (trace export --to)\n");
+    for exporter in EXPORTERS {
+        let _ = writeln!(text, "  {:<16}{}", exporter.name(), exporter.about());
     }
     text
 }

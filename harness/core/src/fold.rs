@@ -16,6 +16,7 @@ mod rules;
 pub(crate) mod server;
 mod window;
 
+use crate::fidelity::Gathered;
 use crate::metric::{Compute, METRICS, MetricDef};
 use crate::record::{Connection, CountSource, ErrorCode, Phase, RequestRecord, Status};
 use crate::report::{Counts, EndpointCounts, MetricRow, Population, RunFacts, RunReport, Scope, Stat};
@@ -66,6 +67,7 @@ struct Pass<'a> {
     good_bill: crate::cost::Bill,
     last_end: Option<Nanos>,
     account: Account,
+    fidelity: Gathered,
 }
 
 impl<'a> Pass<'a> {
@@ -88,6 +90,7 @@ impl<'a> Pass<'a> {
             good_bill: crate::cost::Bill::default(),
             last_end: None,
             account: Account::default(),
+            fidelity: Gathered::default(),
         }
     }
 
@@ -121,6 +124,7 @@ impl<'a> Pass<'a> {
             return;
         }
         self.columns.add(record);
+        self.fidelity.add(record);
         if let Some(counts) = self.by_endpoint.get_mut(usize::from(record.endpoint)) {
             counts.measured += 1;
             counts.ok += u64::from(record.is_ok());
@@ -182,7 +186,8 @@ impl<'a> Pass<'a> {
         };
         let validity = validity::judge(&rules::evidence(&run, &self.columns, self.account, events));
         let metrics = rows(&run, &self.columns, [&self.itl, &self.icl], &self.tallies);
-        RunReport { window, counts: run.counts, metrics, validity }
+        let fidelity = self.fidelity.finish(self.facts.content, self.facts.predicted_cache);
+        RunReport { window, counts: run.counts, metrics, fidelity, validity }
     }
 }
 

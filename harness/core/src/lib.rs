@@ -11,6 +11,7 @@ pub mod conform;
 pub mod cost;
 pub mod digest;
 pub mod event;
+pub mod fidelity;
 pub mod fold;
 pub mod hist;
 pub mod kv;

@@ -2,6 +2,7 @@
 
 use crate::conform::Repeats;
 use crate::cost::Pricing;
+use crate::fidelity::{Content, Fidelity, PredictedCache, Routes};
 use crate::kv::KvGeometry;
 use crate::record::{Connection, ErrorCode, Phase, Status};
 use crate::schedule::{Limit, Warmup};
@@ -58,6 +59,12 @@ pub struct RunFacts {
     pub shared_prefix: Option<f64>,
     /// How answers repeated before the run; `None` where that was not asked for.
     pub repeats: Option<Repeats>,
+    /// What prompts consisted of; `None` in runs from before it was told.
+    pub content: Option<Content>,
+    /// Why the words matter to this engine's speed; `None` where nothing tells that they do.
+    pub routes: Option<Routes>,
+    /// What a prefix cache without bounds finds of the run's prompts; `None` where that is not known.
+    pub predicted_cache: Option<PredictedCache>,
 }
 
 impl Default for RunFacts {
@@ -86,6 +93,9 @@ impl Default for RunFacts {
             instrument_error: None,
             shared_prefix: None,
             repeats: None,
+            content: None,
+            routes: None,
+            predicted_cache: None,
         }
     }
 }
@@ -284,6 +294,8 @@ pub struct RunReport {
     pub counts: Counts,
     /// Every number; the key is all fields but the numbers.
     pub metrics: Vec<MetricRow>,
+    /// How faithfully it offered its workload.
+    pub fidelity: Fidelity,
     /// Whether to believe it.
     pub validity: Validity,
 }

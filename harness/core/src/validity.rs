@@ -7,6 +7,7 @@ mod host;
 mod tokens;
 
 use crate::conform::Repeats;
+use crate::fidelity::Content;
 use crate::report::{Counts, RunFacts, Window};
 use crate::stats::{LEVEL, binomial_cdf, min_observations};
 use crate::units::Nanos;
@@ -93,6 +94,8 @@ pub const MIN_PACE: f64 = 0.98;
 pub const MAX_TOKEN_ERROR: f64 = 0.01;
 /// V07: largest difference of the prompts' counted length from the asked one, as a part of the asked one.
 pub const MAX_INPUT_ERROR: f64 = 0.05;
+/// V07: the same, from which the run is not what was asked for.
+pub const FAR_INPUT_ERROR: f64 = 0.25;
 /// V16: by how much the share of prompt tokens found in the prefix cache may exceed what the workload shares.
 pub const MAX_FOREIGN_HITS: f64 = 0.01;
 /// V15: smallest share of the answers that repeat alone which must repeat under load.
@@ -224,6 +227,7 @@ pub fn judge(e: &Evidence<'_>) -> Validity {
     rules.extend(if e.facts.concurrency.is_some() { closed_loop(e) } else { vec![open_loop(e)] });
     rules.extend([lengths(e), prompts(e), tokens::generated(e)]);
     rules.extend(tokens::prompts(e));
+    rules.extend(made_up(e));
     rules.push(TOKENIZER.not_checked("not checked", "within 1 % of a tokenizer's count", "a tokenizer cross-check was not asked for"));
     rules.extend(uncounted(e));
     rules.push(first_reads(e));
@@ -286,6 +290,8 @@ const CLOSED_LOOP: Rule = Rule::invalid("V06", "lanes sent when they were due");
 const LANES_HELD: Rule = Rule::flag("V06", "lanes had work for the whole window");
 const LENGTHS: Rule = Rule::invalid("V07", "answers have the length that was asked for");
 const PROMPTS: Rule = Rule::flag("V07", "prompts have the length that was asked for");
+const FAR_PROMPTS: Rule = Rule::invalid("V07", "prompts have the length that was asked for");
+const MADE_UP: Rule = Rule::flag("V07", "what is said is real where speed depends on it");
 const TOKENIZER: Rule = Rule::invalid("V07", "usage agrees with a tokenizer");
 const UNCOUNTED: Rule = Rule::flag("V07", "output tokens are counted, not events");
 const FIRST_READS: Rule = Rule::flag("V08", "first tokens came in reads of their own");
@@ -433,13 +439,30 @@ fn lengths(e: &Evidence<'_>) -> RuleResult {
 fn prompts(e: &Evidence<'_>) -> RuleResult {
     let limit = format!("within {} of the tokens asked for", percent(MAX_INPUT_ERROR));
     let Prompts { counted, wanted } = e.prompts;
+    if e.facts.content == Some(Content::RecordedText) {
+        let why = "prompts are recorded texts, whose lengths were counted by another tokenizer or estimated";
+        return PROMPTS.not_checked(why, limit, "read input lengths as counted");
+    }
     if wanted == 0 {
         return PROMPTS.not_checked("no answer has a counted prompt of a known length", limit, "use an endpoint that reports usage");
     }
     let value = format!("asked {}, counted {} ({:.1} %)", grouped(wanted), grouped(counted), counted as f64 / wanted as f64 * 100.0);
     let remedy = "the endpoint's tokenizer splits the synthetic words differently, or its chat template adds tokens: \
                   use a completions endpoint that takes token ids, or read input lengths as counted";
-    PROMPTS.check(counted.abs_diff(wanted) as f64 <= MAX_INPUT_ERROR * wanted as f64, value, limit, remedy)
+    let apart = counted.abs_diff(wanted) as f64;
+    if apart > FAR_INPUT_ERROR * wanted as f64 {
+        return FAR_PROMPTS.check(false, value, format!("within {} of the tokens asked for", percent(FAR_INPUT_ERROR)), remedy);
+    }
+    PROMPTS.check(apart <= MAX_INPUT_ERROR * wanted as f64, value, limit, remedy)
+}
+
+fn made_up(e: &Evidence<'_>) -> Option<RuleResult> {
+    let content = e.facts.content.filter(|content| content.is_made_up())?;
+    let why = e.facts.routes?.words();
+    let value = format!("prompts are {}, and {why}", content.name());
+    let remedy = "which experts are chosen and which guesses are accepted depends on what is said: measure with recorded text \
+                  (a trace of conversations) before speed is believed";
+    Some(MADE_UP.check(false, value, "recorded text for engines whose speed depends on it", remedy))
 }
 
 /// A number with its thousands set apart.

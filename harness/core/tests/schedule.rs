@@ -266,8 +266,13 @@ fn lanes_keep_what_a_session_forks_and_joins() {
     // 0 → 1 and 2 beside each other → 3 waits for both; another session follows in the same lane.
     let at = |request: TraceRequest| turn(1, 0, request);
     let join = TraceRequest { after: vec![edge_to(1), edge_to(2)], ..at(single(9.0, &[], 4)) };
-    let requests =
-        vec![at(single(0.0, &[], 1)), child(0, 5.0, at(single(1.0, &[], 2))), child(0, 1.0, at(single(1.0, &[], 3))), join, turn(2, 0, single(20.0, &[], 5))];
+    let requests = vec![
+        at(single(0.0, &[], 1)),
+        child(0, 5.0, at(single(1.0, &[], 2))),
+        child(0, 1.0, at(single(1.0, &[], 3))),
+        join,
+        turn(2, 0, single(20.0, &[], 5)),
+    ];
     let lane: Vec<Entry> = make(closed(&trace(requests), 1)).streams(ShardId(0), 1).remove(0).collect();
     let waits: Vec<(Vec<u32>, u32, bool)> = lane
         .iter()

@@ -151,7 +151,13 @@ impl Case {
         let beside = local.clone();
         let end = local.block_on(&runtime, async move {
             let clock = Arc::new(PausedClock(tokio::time::Instant::now()));
-            let sim = SimBackend(Arc::new(Sim { clock: clock.clone(), service: self.service, stall: self.stall, fails: self.fails, pace: self.pace }));
+            let sim = SimBackend(Arc::new(Sim {
+                clock: clock.clone(),
+                service: self.service,
+                stall: self.stall,
+                fails: self.fails,
+                pace: self.pace,
+            }));
             let backend: Arc<dyn Backend> = Arc::new(sim);
             let endpoints = Arc::new(Endpoints::new(&vec![backend; self.endpoints], &schedule, &Offer::default()));
             let streams = schedule.streams(ShardId(0), 1);
@@ -380,7 +386,12 @@ fn lanes_run_branches_beside_each_other() {
         ..TraceRequest::new(nomoat_core::prompt::Prompt::Ids(Arc::new([1])), 1, 1)
     };
     let session = |session: u32, base: u32| {
-        [request(session, &[]), request(session, &[(base, 300)]), request(session, &[(base, 10)]), request(session, &[(base + 1, 5), (base + 2, 5)])]
+        [
+            request(session, &[]),
+            request(session, &[(base, 300)]),
+            request(session, &[(base, 10)]),
+            request(session, &[(base + 1, 5), (base + 2, 5)]),
+        ]
     };
     let requests: Vec<_> = session(0, 0).into_iter().chain(session(1, 4)).collect();
     let source = Source::Trace(Arc::new(Trace { requests, ..Trace::default() }));

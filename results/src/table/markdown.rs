@@ -1,5 +1,6 @@
 //! One row per number in Markdown, values for people, with the verdict, the notes and what is under a table.
 
+use super::fidelity;
 use super::notes::Notes;
 use super::{TableContext, scope_words, units, verdict};
 use nomoat_core::report::{MetricRow, RunReport};
@@ -49,6 +50,7 @@ fn ending(report: &RunReport, context: &TableContext, notes: &Notes) -> String {
         let [ok, measured] = [counts.ok, counts.measured].map(units::count);
         items.push(format!("{line}, {ok} of {measured} answered"));
     }
+    items.extend(fidelity::line(&report.fidelity, &report.counts));
     items.extend(context.below.iter().cloned());
     items.push(context.calibration_words().to_owned());
     items.extend(context.next.iter().map(|n| format!("next: {n}")));

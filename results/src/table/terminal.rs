@@ -1,5 +1,6 @@
 //! One report on a terminal: what was measured, five small tables with the same edges, the verdict, and what to do next.
 
+use super::fidelity;
 use super::grid::{Col, Side, grid, wrap};
 use super::notes::Notes;
 use super::{TableContext, units, verdict};
@@ -50,6 +51,7 @@ pub(super) fn render(report: &RunReport, context: &TableContext) -> String {
         page.latency(),
         page.facts("Throughput", Page::throughput),
         page.facts("Requests", Page::requests),
+        page.facts("Replay fidelity", |page| fidelity::facts(&page.report.fidelity, &page.report.counts).into_iter().map(Some).collect()),
         page.endpoints(),
         page.facts("Cost, USD", Page::cost),
         page.facts("KV memory", Page::kv),

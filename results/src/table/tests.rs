@@ -112,6 +112,7 @@ fn an_empty_report_prints_what_there_is() {
         window: nomoat_core::report::Window::default(),
         counts: nomoat_core::report::Counts::default(),
         metrics: vec![],
+        fidelity: nomoat_core::fidelity::Fidelity::default(),
         validity: nomoat_core::validity::Validity::default(),
     };
     let text = render(&report, &TableContext::default(), Format::Table);

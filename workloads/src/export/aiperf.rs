@@ -53,7 +53,9 @@ impl Exporter for AiPerf {
         out.flush().map_err(wrong)?;
         let mut losses = common_losses(trace);
         if forked > 0 {
-            losses.push(format!("{forked} requests that wait for several others, or not for the turn before, follow the row before of their session"));
+            losses.push(format!(
+                "{forked} requests that wait for several others, or not for the turn before, follow the row before of their session"
+            ));
         }
         if unordered > 0 {
             losses.push(format!("{unordered} requests wait for others outside a session, which the format cannot say"));

@@ -14,10 +14,8 @@ fn blocks(size: u32, ids: &[(u64, u32)], tokens: u32, unshared: u64) -> Prompt {
 }
 
 fn trace() -> Trace {
-    let at = |ms: i64, prompt: Prompt, tokens: u32| TraceRequest {
-        at: Some(Nanos::from_millis(ms)),
-        ..TraceRequest::new(prompt, tokens, 9)
-    };
+    let at =
+        |ms: i64, prompt: Prompt, tokens: u32| TraceRequest { at: Some(Nanos::from_millis(ms)), ..TraceRequest::new(prompt, tokens, 9) };
     let parts = |parts: &[(u64, u32)]| {
         let parts: Vec<_> = parts.iter().map(|&(id, tokens)| Part { id, tokens }).collect();
         Prompt::Parts(PartPrompt { namespace: 1, parts: parts.into() })

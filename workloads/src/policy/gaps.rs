@@ -37,7 +37,9 @@ impl GapPolicy {
             trace.losses.push(format!("gaps inside sessions are multiplied by {}", self.scale));
         }
         if let Some(cap) = self.cap {
-            trace.losses.push(format!("{cut} of {all} gaps inside sessions are cut to {cap}: a cache forgets less than it did when recorded"));
+            trace
+                .losses
+                .push(format!("{cut} of {all} gaps inside sessions are cut to {cap}: a cache forgets less than it did when recorded"));
         }
         Ok(())
     }

@@ -37,7 +37,9 @@ pub(super) fn live(trace: &mut Trace) -> Result<(), String> {
     if made == 0 {
         return Err(format!("trace `{}` has no turn that could continue a live answer", trace.name));
     }
-    trace.losses.push(format!("{made} of {} prompts continue this run's own answers: prompt lengths depend on the engine", trace.requests.len()));
+    trace
+        .losses
+        .push(format!("{made} of {} prompts continue this run's own answers: prompt lengths depend on the engine", trace.requests.len()));
     Ok(())
 }
 

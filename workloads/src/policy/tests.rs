@@ -57,9 +57,8 @@ fn nothing_is_nothing() {
 
 #[test]
 fn slices_take_whole_sessions() {
-    let slice = |from, span, sessions| {
-        apply(&Policy { slice: Slice { from: Nanos::from_secs(from), span, sessions }, ..Policy::default() })
-    };
+    let slice =
+        |from, span, sessions| apply(&Policy { slice: Slice { from: Nanos::from_secs(from), span, sessions }, ..Policy::default() });
     assert_eq!(rows(&slice(15, None, None)), [(None, 0, Some(5), vec![]), (Some(5), 0, Some(35), vec![]), (Some(5), 1, Some(45), vec![1])]);
     let first = slice(0, Some(Nanos::from_secs(20)), None);
     assert_eq!(rows(&first), [(Some(3), 0, Some(0), vec![]), (Some(3), 1, Some(12), vec![0]), (Some(3), 2, Some(420), vec![1])]);

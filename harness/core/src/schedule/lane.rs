@@ -1,9 +1,9 @@
 //! Closed loops: lanes that take one unit after the other.
 
+use super::links::{count_children, homes};
 use super::{Due, Entry, Schedule, Source, Warmup};
 use crate::prompt::Prompt;
 use crate::request::{LaneId, Request, RequestId};
-use super::links::{count_children, homes};
 use crate::trace::{Cause, Edge, EdgeKind, Join, Trace};
 use crate::units::Nanos;
 use std::collections::{HashMap, HashSet};

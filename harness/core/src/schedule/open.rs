@@ -91,7 +91,13 @@ impl Schedule {
                     .collect(),
             }
         };
-        Some(Entry { request: self.traced(trace, position, id, pass as u32), due, lane: None, dependents: self.children[position], apart: false })
+        Some(Entry {
+            request: self.traced(trace, position, id, pass as u32),
+            due,
+            lane: None,
+            dependents: self.children[position],
+            apart: false,
+        })
     }
 
     pub(super) fn traced(&self, trace: &Trace, position: usize, id: RequestId, pass: u32) -> Request {

@@ -2,7 +2,9 @@
 
 use super::Schedule;
 use super::rule::Source;
+use crate::fidelity::PredictedCache;
 use crate::prompt::Prompt;
+use crate::reuse::{Unbounded, pieces};
 use crate::rng::mix;
 use crate::trace::Trace;
 use std::collections::HashMap;
@@ -22,6 +24,25 @@ impl Schedule {
             Source::Trace(trace) if self.rule.repeat => of_trace(trace, trace.requests.len()),
             Source::Trace(trace) => of_trace(trace, usize::try_from(requests).unwrap_or(usize::MAX)),
         }
+    }
+
+    /// What a cache without bounds finds of the prompts of its first `requests` requests, in blocks of `block_tokens`. `None` where
+    /// prompts are recorded texts, or are too many blocks to look at.
+    pub fn predicted_cache(&self, requests: u64, block_tokens: u32) -> Option<PredictedCache> {
+        let Source::Trace(trace) = &self.rule.source else { return None };
+        let n = trace.requests.len() as u64;
+        let take = if self.rule.repeat { n } else { n.min(requests) } as usize;
+        let blocks: u64 = trace.requests[..take].iter().map(|r| u64::from(r.input_tokens / block_tokens.max(1))).sum();
+        if blocks > MOST_BLOCKS as u64 {
+            return None;
+        }
+        let mut cache = Unbounded::new(block_tokens);
+        let mut found = PredictedCache { block_tokens, cached: 0, tokens: 0 };
+        for request in &trace.requests[..take] {
+            found.cached += cache.look_up(&pieces(trace, &request.prompt)?);
+            found.tokens += u64::from(request.input_tokens);
+        }
+        Some(found)
     }
 }
 
