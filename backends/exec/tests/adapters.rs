@@ -102,7 +102,7 @@ fn records(socket: &Path, times: usize) -> Vec<RequestRecord> {
     let payload = block_on(async {
         let backend = ExecBackend::new(config(&good, LONG));
         backend.probe().await.unwrap();
-        backend.encoder(&Offer { prompt_seed: 1, id_prefix: "run-".into() }).encode(&request, &[]).unwrap()
+        backend.encoder(&Offer { prompt_seed: 1, id_prefix: "run-".into(), ..Offer::default() }).encode(&request, &[]).unwrap()
     });
     let prepared = Prepared { request, payload };
     block_on(async {

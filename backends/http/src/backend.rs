@@ -164,6 +164,9 @@ impl HttpBackend {
             temperature: config.temperature,
             extra: config.extra_body.clone(),
             seed: 0,
+            adapters: Arc::new([]),
+            words: Arc::new([]),
+            overhead: 0,
             tag: String::new(),
         };
         if config.http != HttpVersion::One {
@@ -324,7 +327,14 @@ impl Backend for HttpBackend {
 
     fn encoder(&self, offer: &Offer) -> Arc<dyn Encoder> {
         let http2 = self.route.spoken.is_two();
-        Arc::new(HttpEncoder { seed: offer.prompt_seed, tag: offer.id_prefix.clone(), http2, ..self.settled() })
+        Arc::new(HttpEncoder {
+            seed: offer.prompt_seed,
+            tag: offer.id_prefix.clone(),
+            adapters: offer.adapters.clone(),
+            words: offer.words.clone(),
+            http2,
+            ..self.settled()
+        })
     }
 
     fn open(&self, shard: ShardId) -> BoxFuture<'_, Result<Box<dyn Channel>, BackendError>> {

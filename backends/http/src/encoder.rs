@@ -3,10 +3,11 @@
 use crate::protocol::{Ask, Fields, Input, Message, Protocol, Role};
 use crate::url::Endpoint;
 use nomoat_core::backend::{Encoder, LiveTurn, Payload};
-use nomoat_core::prompt::{Alphabet, Messages, Prompt, words};
+use nomoat_core::prompt::{Alphabet, Messages, Prompt, alphabet_of, words_of};
 use nomoat_core::request::{OutputLength, Request};
 use serde_json::{Map, Value};
 use std::fmt;
+use std::sync::Arc;
 
 /// A text that never reaches a file, a log or a message.
 #[derive(Clone, PartialEq, Eq)]
@@ -60,6 +61,13 @@ pub(crate) struct HttpEncoder {
     pub temperature: Option<f64>,
     pub extra: Map<String, Value>,
     pub seed: u64,
+    /// Names of adapters, which take the model's place.
+    pub adapters: Arc<[String]>,
+    /// Words of generated texts; empty for the bundled ones.
+    pub words: Arc<[String]>,
+    /// Tokens that the endpoint counts beside a text: its chat template, a token of the beginning. Generated texts are shorter by as many,
+    /// at their end, where nothing is shared.
+    pub overhead: u32,
     pub tag: String,
 }
 
@@ -105,14 +113,14 @@ impl HttpEncoder {
 
     /// The body for a prompt that is already text or ids.
     pub fn body(&self, prompt: Input<'_>, output_tokens: u32, exact: bool) -> Result<Vec<u8>, String> {
-        self.asked(prompt, None, output_tokens, exact)
+        self.asked(&self.model, prompt, None, output_tokens, exact)
     }
 
-    fn asked(&self, prompt: Input<'_>, recorded: Option<&Messages>, output_tokens: u32, exact: bool) -> Result<Vec<u8>, String> {
+    fn asked(&self, model: &str, prompt: Input<'_>, recorded: Option<&Messages>, output_tokens: u32, exact: bool) -> Result<Vec<u8>, String> {
         // Room for a short body, which is most of them: one that grows from nothing is moved five times.
         let mut body = Vec::with_capacity(1 << 10);
         let ask = Ask {
-            model: &self.model,
+            model,
             prompt,
             recorded,
             max_tokens: output_tokens,
@@ -128,17 +136,20 @@ impl HttpEncoder {
         Ok(body)
     }
 
-    fn text(&self, prompt: &Prompt, out: &mut String) -> Result<(), String> {
+    fn text(&self, prompt: &Prompt, overhead: u32, out: &mut String) -> Result<(), String> {
         match prompt {
             Prompt::Text(text) => out.push_str(text),
             Prompt::Messages(_) => return Err(format!("`{}` takes no recorded conversation; use --endpoint chat", self.protocol.name())),
             Prompt::Blocks(_) | Prompt::Parts(_) => {
                 let mut indices = Vec::new();
-                prompt.expand(self.seed, Alphabet::WORDS, &mut indices);
-                words(&indices, out);
+                prompt.expand(self.seed, alphabet_of(&self.words), &mut indices);
+                // At least one word: there is no empty prompt.
+                indices.truncate(indices.len().saturating_sub(overhead as usize).max(1));
+                words_of(&self.words, &indices, out);
             }
             Prompt::Ids(_) => return Err("recorded token ids cannot go to an endpoint that takes text".into()),
-            Prompt::Live { add, .. } => self.text(add, out)?,
+            // What the template adds was taken from its beginning.
+            Prompt::Live { add, .. } => self.text(add, 0, out)?,
         }
         Ok(())
     }
@@ -147,7 +158,7 @@ impl HttpEncoder {
 impl Encoder for HttpEncoder {
     fn spoken(&self, prompt: &Prompt) -> String {
         let mut text = String::new();
-        match self.text(prompt, &mut text) {
+        match self.text(prompt, self.overhead, &mut text) {
             Ok(()) => text,
             Err(_) => String::new(),
         }
@@ -167,7 +178,7 @@ impl Encoder for HttpEncoder {
             }
             prompt if self.token_ids && prompt.expand(self.seed, IDS, &mut ids) => Input::Ids(&ids),
             prompt => {
-                self.text(prompt, &mut text)?;
+                self.text(prompt, self.overhead, &mut text)?;
                 Input::Text(&text)
             }
         };
@@ -182,7 +193,9 @@ impl Encoder for HttpEncoder {
             messages.push(Message { role: Role::User, text: &text });
             Input::Messages(&messages)
         };
-        let body = self.asked(prompt, recorded, request.output_tokens, exact)?;
+        let adapter = usize::from(request.adapter).checked_sub(1).and_then(|index| self.adapters.get(index));
+        let model = adapter.map_or(self.model.as_str(), String::as_str);
+        let body = self.asked(model, prompt, recorded, request.output_tokens, exact)?;
         let id = format!("{}-{}", self.tag, request.id.0);
         let (bytes, body_at) =
             if self.http2 { ([id.as_bytes(), &body].concat(), id.len()) } else { self.wire("POST", &self.path, &id, &body) };

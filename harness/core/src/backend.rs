@@ -151,6 +151,10 @@ pub struct Offer {
     pub prompt_seed: u64,
     /// Starts every request's id at the endpoint; the request's number follows.
     pub id_prefix: String,
+    /// Names of the adapters that requests name by number.
+    pub adapters: Arc<[String]>,
+    /// The alphabet of generated texts: words that are one token each. Empty for the bundled ones.
+    pub words: Arc<[String]>,
 }
 
 /// Makes requests ready. Pure and off the measured path: runs on a thread of its own, ahead of due.

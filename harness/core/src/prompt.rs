@@ -196,6 +196,22 @@ fn fill(key: u64, tokens: u32, alphabet: Alphabet, out: &mut Vec<u32>) {
     }
 }
 
+/// The alphabet of a list of words, the bundled ones where it is empty: indices into it.
+pub fn alphabet_of(list: &[String]) -> Alphabet {
+    if list.is_empty() { Alphabet::WORDS } else { Alphabet { first: 0, size: list.len() as u32 } }
+}
+
+/// As [`words`], from another list where it is not empty.
+pub fn words_of(list: &[String], indices: &[u32], out: &mut String) {
+    if list.is_empty() {
+        return words(indices, out);
+    }
+    for index in indices {
+        out.push(' ');
+        out.push_str(&list[*index as usize % list.len()]);
+    }
+}
+
 /// Appends the words for `indices` to `out`, one space before each: " word word …", so that byte-pair tokenizers of the GPT-2
 /// family split before every word.
 pub fn words(indices: &[u32], out: &mut String) {

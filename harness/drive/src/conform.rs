@@ -72,7 +72,7 @@ impl<'a> Session<'a> {
         seed: u64,
         patience: Duration,
     ) -> Result<Self, BackendError> {
-        let encoder = backend.encoder(&Offer { prompt_seed: seed, id_prefix: format!("conform-{seed:x}") });
+        let encoder = backend.encoder(&Offer { prompt_seed: seed, id_prefix: format!("conform-{seed:x}"), ..Offer::default() });
         let channel = backend.open(ShardId(0)).await?;
         Ok(Self { backend, can, encoder, channel, clock, patience, next: 0 })
     }

@@ -39,6 +39,9 @@ pub(super) struct Settled {
     pub notes: Vec<String>,
 }
 
+/// A template of more tokens than this is no template: the endpoint counts something else.
+const MOST_OVERHEAD: u32 = 2_048;
+
 impl HttpBackend {
     /// Tries one real one-token generation with the richest request first, and settles for what is accepted. Then asks for a few tokens
     /// to see whether a forced length is kept.
@@ -84,6 +87,14 @@ impl HttpBackend {
                         if !dressed && !spec.body.is_empty() {
                             let names: Vec<_> = spec.body.keys().map(String::as_str).collect();
                             notes.push(format!("the endpoint refused {}: its own timings are not asked for", names.join(", ")));
+                        }
+                        // The text it was asked with is one word.
+                        let counted = answered.record.tokens.input.filter(|_| !way.ids).map_or(0, |n| n.saturating_sub(1));
+                        encoder.overhead = if counted <= MOST_OVERHEAD { counted } else { 0 };
+                        if encoder.overhead > 0 {
+                            notes.push(format!(
+                                "the endpoint counts {counted} tokens beside the words of a prompt (its template): generated prompts have as many words less"
+                            ));
                         }
                         notes.extend(answered.notes.iter().cloned());
                         return self.try_length(encoder, spec, &answered, notes).await;

@@ -59,7 +59,7 @@ async fn probe(config: HttpConfig) -> Result<(Arc<HttpBackend>, Capabilities), B
 /// A request of `input` prompt and 4 answer tokens, ready to be sent.
 fn prepared(backend: &HttpBackend, id: u32, input: u32) -> Prepared {
     let request = Request::new(RequestId(id), Prompt::Blocks(BlockPrompt::unique(0, u64::from(id), input)), input, 4);
-    let payload = backend.encoder(&Offer { prompt_seed: 1, id_prefix: "t".into() }).encode(&request, &[]).unwrap();
+    let payload = backend.encoder(&Offer { prompt_seed: 1, id_prefix: "t".into(), ..Offer::default() }).encode(&request, &[]).unwrap();
     Prepared { request, payload }
 }
 
