@@ -212,6 +212,9 @@ pub struct RunArgs {
     /// exact: force the length where the engine allows it; cap: let it stop earlier
     #[arg(long, value_name = "exact|cap", help_heading = "Workload")]
     pub output_length: Option<String>,
+    /// The model's tokenizer.json: generated texts are then made of words that are one token each by it
+    #[arg(long, value_name = "FILE", help_heading = "Workload")]
+    pub tokenizer: Option<PathBuf>,
     /// Requests longer than the context
     #[arg(long, value_name = "refuse|skip|clip", help_heading = "Workload")]
     pub overlong: Option<String>,

@@ -7,6 +7,7 @@ use crate::exit::{Exit, Failure};
 use crate::geometry;
 use crate::launch::plan::Plan;
 use crate::replay;
+use nomoat_core::digest::Digest;
 use nomoat_core::arrival::ArrivalProcess;
 use nomoat_core::cost::Pricing;
 use nomoat_core::kv::KvGeometry;
@@ -19,6 +20,7 @@ use nomoat_drive::Timeouts;
 use nomoat_http::HttpVersion;
 use nomoat_http::engines::{Catalog, EngineSpec};
 use nomoat_results::Format;
+use nomoat_tokens::Tokenizer;
 use nomoat_workloads::ImportOptions;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -60,6 +62,9 @@ pub enum Mode {
 pub struct Setup {
     pub args: RunArgs,
     pub trace: Option<Arc<Trace>>,
+    /// Words of generated texts, and the digest of the tokenizer they are from; no words for the bundled ones.
+    pub words: Arc<[String]>,
+    pub tokenizer: Option<Digest>,
     pub shape: Option<(u32, u32)>,
     pub mode: Mode,
     pub speed: f64,
@@ -165,6 +170,7 @@ impl Setup {
         let seed = *args.seed.get_or_insert(DEFAULT_SEED);
         let shape = shape(&args)?;
         let trace = trace(&args, shape, seed)?;
+        let (words, tokenizer) = words(&args)?;
         let mode = mode(&args, trace.as_deref())?;
         let bundled = args.trace.is_none() && shape.is_none();
         let (warmup, limit, repeat) = window(&args, &mode, bundled)?;
@@ -182,6 +188,8 @@ impl Setup {
         };
         Ok(Self {
             trace,
+            words,
+            tokenizer,
             shape,
             catalog,
             engine,
@@ -337,6 +345,13 @@ fn shape(args: &RunArgs) -> Result<Option<(u32, u32)>, Failure> {
         (Some(_), None) => Err(Failure::usage("--input-tokens needs --output-tokens beside it")),
         (None, Some(_)) => Err(Failure::usage("--output-tokens needs --input-tokens beside it")),
     }
+}
+
+/// Words that are one token each by the tokenizer of the model, where its file is given.
+fn words(args: &RunArgs) -> Result<(Arc<[String]>, Option<Digest>), Failure> {
+    let Some(path) = &args.tokenizer else { return Ok((Arc::new([]), None)) };
+    let tokenizer = Tokenizer::open(path).map_err(Failure::usage_of)?;
+    Ok((tokenizer.words().map_err(Failure::usage_of)?.into(), Some(tokenizer.digest())))
 }
 
 fn trace(args: &RunArgs, shape: Option<(u32, u32)>, seed: u64) -> Result<Option<Arc<Trace>>, Failure> {
