@@ -1,7 +1,12 @@
 //! Foreign files to traces: one importer a file, one line in [`IMPORTERS`].
 
 pub(crate) mod azure;
+pub(crate) mod burstgpt;
 pub(crate) mod canonical;
+mod classes;
+mod csv;
+mod decimal;
+pub(crate) mod lengths;
 pub(crate) mod mooncake;
 
 use crate::error::{TraceError, file_error};
@@ -69,7 +74,8 @@ impl Default for ImportOptions {
 }
 
 /// Every format, in the order in which a file is tried.
-pub const IMPORTERS: &[&dyn Importer] = &[&canonical::Canonical, &azure::AzureCsv, &mooncake::MooncakeJsonl];
+pub const IMPORTERS: &[&dyn Importer] =
+    &[&canonical::Canonical, &azure::AzureCsv, &burstgpt::BurstGpt, &lengths::LengthsCsv, &mooncake::MooncakeJsonl];
 
 /// Longest prompt or answer, in tokens: beyond every context window there is, and small enough to expand in memory.
 pub(crate) const MAX_TOKENS: u64 = 1 << 24;
@@ -194,6 +200,8 @@ mod tests {
         for (sample, name) in [
             (include_str!("../samples/chat.jsonl"), "canonical"),
             (include_str!("../samples/azure.csv"), "azure-csv"),
+            (include_str!("../samples/burstgpt.csv"), "burstgpt"),
+            (include_str!("../samples/lengths.csv"), "lengths-csv"),
             (include_str!("../samples/mooncake.jsonl"), "mooncake-jsonl"),
         ] {
             let knowing: Vec<_> = IMPORTERS.iter().filter(|i| i.sniff(sample.as_bytes())).map(|i| i.name()).collect();
