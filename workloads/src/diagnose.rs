@@ -25,6 +25,11 @@ impl Field {
     pub const fn optional(name: &'static str, shape: Shape) -> Self {
         Self { name, required: false, shape }
     }
+
+    /// Whether it is the field of that key.
+    pub fn is(&self, key: &[u8]) -> bool {
+        self.name.as_bytes() == key
+    }
 }
 
 /// What a value may be.

@@ -4,10 +4,15 @@ pub(crate) mod azure;
 pub(crate) mod burstgpt;
 pub(crate) mod canonical;
 mod classes;
+mod conversation;
 mod csv;
 mod decimal;
 pub(crate) mod lengths;
+pub(crate) mod lmcache;
+pub(crate) mod messages;
 pub(crate) mod mooncake;
+mod records;
+pub(crate) mod sharegpt;
 
 use crate::error::{TraceError, file_error};
 use crate::sink::{Collect, Sink};
@@ -74,8 +79,16 @@ impl Default for ImportOptions {
 }
 
 /// Every format, in the order in which a file is tried.
-pub const IMPORTERS: &[&dyn Importer] =
-    &[&canonical::Canonical, &azure::AzureCsv, &burstgpt::BurstGpt, &lengths::LengthsCsv, &mooncake::MooncakeJsonl];
+pub const IMPORTERS: &[&dyn Importer] = &[
+    &canonical::Canonical,
+    &azure::AzureCsv,
+    &burstgpt::BurstGpt,
+    &lengths::LengthsCsv,
+    &lmcache::LmCache,
+    &messages::MessagesJson,
+    &mooncake::MooncakeJsonl,
+    &sharegpt::ShareGpt,
+];
 
 /// Longest prompt or answer, in tokens: beyond every context window there is, and small enough to expand in memory.
 pub(crate) const MAX_TOKENS: u64 = 1 << 24;
@@ -202,7 +215,10 @@ mod tests {
             (include_str!("../samples/azure.csv"), "azure-csv"),
             (include_str!("../samples/burstgpt.csv"), "burstgpt"),
             (include_str!("../samples/lengths.csv"), "lengths-csv"),
+            (include_str!("../samples/lmcache.jsonl"), "lmcache-jsonl"),
+            (include_str!("../samples/messages.jsonl"), "messages"),
             (include_str!("../samples/mooncake.jsonl"), "mooncake-jsonl"),
+            (include_str!("../samples/sharegpt.json"), "sharegpt"),
         ] {
             let knowing: Vec<_> = IMPORTERS.iter().filter(|i| i.sniff(sample.as_bytes())).map(|i| i.name()).collect();
             assert_eq!(knowing, [name]);

@@ -79,6 +79,11 @@ impl<'a> Source<'a> {
         Lines::new(&mut *self.input, &self.name)
     }
 
+    /// Its bytes as they come, from where it stands, and its name.
+    pub(crate) fn reader(&mut self) -> (&mut dyn BufRead, &str) {
+        (&mut *self.input, &self.name)
+    }
+
     /// Its bytes, all of them: for formats that are one JSON value. At most `most` of them.
     ///
     /// # Errors

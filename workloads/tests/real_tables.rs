@@ -21,7 +21,7 @@ fn near(what: &str, value: f64, expect: f64, tolerance: f64) {
 }
 
 fn read(path: &str) -> Option<(Trace, TraceStats)> {
-    let trace = open(&shared(path)?, None, &ImportOptions::default()).unwrap();
+    let trace = open(&shared(path)?, None, &ImportOptions::default()).expect("a published trace reads");
     let stats = stats(&trace, &SharingOptions::default());
     Some((trace, stats))
 }

@@ -223,12 +223,8 @@ fn edges(before: &Session, since: Nanos, options: &ImportOptions, counts: &mut C
 }
 
 fn losses(counts: &Counts, sessions: bool) -> Vec<String> {
-    let mut losses = vec![match sessions {
-        true => {
-            "prefix: assumed none. Prefix reuse is not recorded, so every prompt is unique, though later turns repeat their history".into()
-        }
-        false => "prefix: assumed none. Prefix reuse is not recorded, so every prompt is unique".to_owned(),
-    }];
+    let history = if sessions { ", though later turns repeat their history" } else { "" };
+    let mut losses = vec![format!("prefix: assumed none. Prefix reuse is not recorded, so every prompt is unique{history}")];
     let mut tell = |count: u64, what: &str| {
         if count > 0 {
             losses.push(format!("{count} {what}"));

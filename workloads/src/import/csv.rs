@@ -38,10 +38,8 @@ impl<const N: usize> Columns<N> {
         if let Some((number, name)) = stranger {
             let wanted = if missing.is_empty() { &names[..] } else { &missing[..] };
             let nearest = nearest(name, wanted.iter().copied()).unwrap_or_default();
-            let should = match missing.is_empty() {
-                true => format!("one of {} (`{nearest}` is the nearest)", list(&names)),
-                false => format!("`{nearest}`"),
-            };
+            let all = || format!("one of {} (`{nearest}` is the nearest)", list(&names));
+            let should = if missing.is_empty() { all() } else { format!("`{nearest}`") };
             return Err(place.field(format!("column {number}"), format!("is named {}", shown(name)), should));
         }
         if !missing.is_empty() {
