@@ -1,5 +1,6 @@
 //! Foreign files to traces: one importer a file, one line in [`IMPORTERS`].
 
+pub(crate) mod aiperf;
 pub(crate) mod azure;
 pub(crate) mod burstgpt;
 pub(crate) mod canonical;
@@ -13,6 +14,8 @@ pub(crate) mod messages;
 pub(crate) mod mooncake;
 mod records;
 pub(crate) mod sharegpt;
+mod thread;
+pub(crate) mod vllm;
 
 use crate::error::{TraceError, file_error};
 use crate::sink::{Collect, Sink};
@@ -81,6 +84,7 @@ impl Default for ImportOptions {
 /// Every format, in the order in which a file is tried.
 pub const IMPORTERS: &[&dyn Importer] = &[
     &canonical::Canonical,
+    &aiperf::AiPerf,
     &azure::AzureCsv,
     &burstgpt::BurstGpt,
     &lengths::LengthsCsv,
@@ -88,6 +92,7 @@ pub const IMPORTERS: &[&dyn Importer] = &[
     &messages::MessagesJson,
     &mooncake::MooncakeJsonl,
     &sharegpt::ShareGpt,
+    &vllm::VllmCustom,
 ];
 
 /// Longest prompt or answer, in tokens: beyond every context window there is, and small enough to expand in memory.
@@ -212,6 +217,8 @@ mod tests {
     fn each_sample_is_known_by_one_importer() {
         for (sample, name) in [
             (include_str!("../samples/chat.jsonl"), "canonical"),
+            (include_str!("../samples/aiperf_dag.jsonl"), "aiperf"),
+            (include_str!("../samples/aiperf_rows.jsonl"), "aiperf"),
             (include_str!("../samples/azure.csv"), "azure-csv"),
             (include_str!("../samples/burstgpt.csv"), "burstgpt"),
             (include_str!("../samples/lengths.csv"), "lengths-csv"),
@@ -219,6 +226,7 @@ mod tests {
             (include_str!("../samples/messages.jsonl"), "messages"),
             (include_str!("../samples/mooncake.jsonl"), "mooncake-jsonl"),
             (include_str!("../samples/sharegpt.json"), "sharegpt"),
+            (include_str!("../samples/vllm_custom.jsonl"), "vllm-custom"),
         ] {
             let knowing: Vec<_> = IMPORTERS.iter().filter(|i| i.sniff(sample.as_bytes())).map(|i| i.name()).collect();
             assert_eq!(knowing, [name]);
@@ -234,10 +242,7 @@ mod tests {
             assert!(text.contains(expect), "{text}");
         };
         check(open(&missing, None, &ImportOptions::default()).unwrap_err(), "check the path");
-        check(
-            open(&missing, Some("azure"), &ImportOptions::default()).unwrap_err(),
-            "did you mean `azure-csv`? (known: canonical, azure-csv",
-        );
+        check(open(&missing, Some("azure"), &ImportOptions::default()).unwrap_err(), "did you mean `azure-csv`? (known: canonical, ");
         check(sniff(&mut Source::bytes("f", b"")).err().unwrap(), "is empty");
         check(sniff(&mut Source::bytes("f", b"hello")).err().unwrap(), "--trace-format");
     }

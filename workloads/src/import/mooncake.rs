@@ -5,7 +5,8 @@
 //! their order, from a stream of the seed; the trace's losses say so. Supersets of the format (sessions, delays, text) are not
 //! read: their keys are errors.
 
-use super::{ImportOptions, Importer, MAX_BLOCK_ID, MAX_TIME, MAX_TOKENS, first_line, stem};
+use super::records::keys;
+use super::{ImportOptions, Importer, MAX_BLOCK_ID, MAX_TIME, MAX_TOKENS, stem};
 use crate::diagnose::{Field, Shape, explain_line};
 use crate::error::{Place, TraceError};
 use crate::lines::Rows;
@@ -93,9 +94,7 @@ impl Importer for MooncakeJsonl {
     }
 
     fn sniff(&self, head: &[u8]) -> bool {
-        let line = first_line(head);
-        let has = |key: &[u8]| line.windows(key.len()).any(|window| window == key);
-        line.starts_with(b"{") && has(b"\"timestamp\"") && has(b"\"input_length\"")
+        is_plain(&keys(head))
     }
 
     fn import(&self, source: &mut Source<'_>, options: &ImportOptions, sink: &mut dyn Sink) -> Result<Trace, TraceError> {
@@ -123,6 +122,11 @@ impl Importer for MooncakeJsonl {
         let losses = told.into_iter().chain(skipped).collect();
         Ok(Trace { name: stem(&file), source: digest, origin, tick, losses, ..Trace::default() })
     }
+}
+
+/// Whether a row with these keys is one of this format: its four and no other, as supersets of it mean other things by them.
+pub(super) fn is_plain(keys: &[&[u8]]) -> bool {
+    keys.len() == FIELDS.len() && FIELDS.iter().all(|field| keys.iter().any(|key| field.is(key)))
 }
 
 fn request(row: Row, index: u64, previous: Nanos, place: Place<'_>) -> Result<TraceRequest, TraceError> {
