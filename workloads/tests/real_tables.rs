@@ -3,7 +3,7 @@
 use nomoat_core::request::RequestId;
 use nomoat_core::trace::{Moment, Trace};
 use nomoat_core::units::Nanos;
-use nomoat_workloads::{ImportOptions, SharingOptions, TraceStats, open, stats};
+use nomoat_workloads::{ImportOptions, ServeGenOptions, SharingOptions, TraceStats, open, servegen, stats};
 use std::path::PathBuf;
 
 /// A file of the trace collection beside the workspace, or `None` with a word about it.
@@ -80,5 +80,63 @@ fn length_tables() {
                 near(&format!("{file} {what}"), f64::from(seen), f64::from(expect), 3.0);
             }
         }
+    }
+}
+
+/// A quarter of a day's requests of a set of clients.
+fn made(path: &str) -> Option<(Trace, TraceStats)> {
+    let options = ServeGenOptions { span: Nanos::from_secs(86_400), rate_scale: 0.25, ..ServeGenOptions::default() };
+    let trace = servegen(&shared(path)?, &options).expect("published parameters read");
+    let stats = stats(&trace, &SharingOptions::default());
+    assert_eq!(trace.origin.licence.as_deref(), Some("Apache-2.0"), "{path}");
+    Some((trace, stats))
+}
+
+/// Values within so many per cent of what is expected.
+fn close(what: &str, values: &[(f64, f64)], percent: f64) {
+    for (value, expect) in values {
+        near(what, *value, *expect, expect * percent / 100.0);
+    }
+}
+
+#[test]
+fn servegen_reasoning() {
+    let Some((trace, stats)) = made("servegen/reason/deepseek-r1") else { return };
+    assert_eq!(trace.classes.len(), 73);
+    close("rate", &[(trace.requests.len() as f64 / 86_400.0, 16.0 / 4.0)], 1.0);
+    let of = |l: nomoat_workloads::LengthStats| [l.mean, l.p50.into(), l.p95.into(), l.p99.into()];
+    let pairs = |seen: [f64; 4], expect: [f64; 4]| seen.into_iter().zip(expect).collect::<Vec<_>>();
+    // Clients are bursty: over seeds the 95th percentile of prompts is anywhere from 6420 to 6970.
+    close("input", &pairs(of(stats.input), [1_268.0, 208.0, 6_714.0, 23_423.0]), 5.0);
+    close("output", &pairs(of(stats.output), [1_527.0, 792.0, 5_701.0, 12_607.0]), 3.0);
+    // The largest of the clients sends 29 % of all requests, the ten largest 68 %.
+    let mut by_client = vec![0_u32; 73];
+    trace.requests.iter().for_each(|r| by_client[usize::from(r.class)] += 1);
+    by_client.sort_unstable_by(|a, b| b.cmp(a));
+    let share = |n: usize| 100.0 * f64::from(by_client[..n].iter().sum::<u32>()) / trace.requests.len() as f64;
+    near("largest", share(1), 29.0, 1.0);
+    near("ten largest", share(10), 68.0, 1.0);
+    assert!(trace.losses.iter().any(|l| l.contains("are reasoning for")), "{:?}", trace.losses);
+}
+
+#[test]
+fn servegen_pictures() {
+    let Some((trace, stats)) = made("servegen/multimodal/mm-image") else { return };
+    assert_eq!(trace.classes.len(), 35);
+    close("rate", &[(trace.requests.len() as f64 / 86_400.0, 9.5 / 4.0)], 1.0);
+    let (input, output) = (stats.input, stats.output);
+    close("text", &[(input.mean, 572.0), (input.p50.into(), 106.0), (input.p95.into(), 2_346.0), (input.p99.into(), 3_064.0)], 3.0);
+    close("output", &[(output.mean, 130.0), (output.p50.into(), 100.0), (output.p95.into(), 336.0), (output.p99.into(), 587.0)], 3.0);
+    assert!(trace.losses.iter().any(|l| l.contains("pictures")), "{:?}", trace.losses);
+}
+
+#[test]
+fn servegen_fourteen_days() {
+    for (set, clients) in [("language/m-large", 4), ("language/m-small", 4)] {
+        let Some(path) = shared(&format!("servegen/{set}")) else { continue };
+        let start = Nanos::from_secs(13 * 86_400);
+        let trace = servegen(&path, &ServeGenOptions { start, rate_scale: 0.1, ..ServeGenOptions::default() }).expect("parameters read");
+        assert_eq!(trace.classes.len(), clients);
+        assert!(trace.requests.len() > 1_000, "{set}: {}", trace.requests.len());
     }
 }

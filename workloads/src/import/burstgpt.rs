@@ -5,7 +5,7 @@
 //! small state per session. Nothing is known of prompts but their length, so all content is unique, though the later turns of a real
 //! conversation repeat its history; the trace's losses say so.
 
-use super::classes::{Classes, MAX_CLASSES};
+use super::classes::Classes;
 use super::csv::Columns;
 use super::decimal::seconds;
 use super::{Gaps, ImportOptions, Importer, MAX_TIME, first_line, stem};
@@ -136,7 +136,7 @@ impl Importer for BurstGpt {
         let losses = losses(&counts, !sessions.is_empty()).into_iter().chain(skipped).collect();
         // The recording clock has whole seconds.
         let tick = Some(Nanos::from_secs(1));
-        Ok(Trace { name: stem(&file), source: digest, origin, tick, classes: classes.finish(), losses, ..Trace::default() })
+        Ok(Trace { name: stem(&file), source: digest, origin, tick, classes: classes.names(), losses, ..Trace::default() })
     }
 }
 
@@ -147,8 +147,9 @@ fn row<'a>(
     label: &mut String,
     place: Place<'_>,
 ) -> Result<Row<'a>, TraceError> {
-    let time =
-        |index: usize| seconds(values[index]).ok_or_else(|| columns.wrong(index, values[index], "a number of seconds, 0 or more", place));
+    let time = |index: usize| {
+        seconds(values[index]).ok_or_else(|| columns.wrong(index, values[index], "a number of seconds from 0 to a century", place))
+    };
     let at = time(AT)?;
     let elapsed = if values[ELAPSED].is_empty() { None } else { Some(time(ELAPSED)?) };
     if elapsed.is_some_and(|elapsed| elapsed > MAX_TIME) {
@@ -166,8 +167,7 @@ fn row<'a>(
         }
         (true, other) => return Err(columns.wrong(LOG, other, format!("`{CONVERSATION}` or `API log`"), place)),
     };
-    let class =
-        classes.number(label).ok_or_else(|| columns.wrong(MODEL, values[MODEL], format!("one of at most {MAX_CLASSES} models"), place))?;
+    let class = classes.of(label).ok_or_else(|| columns.wrong(MODEL, values[MODEL], "one of at most 65535 models", place))?;
     let session = Some(values[SESSION]).filter(|session| talks && !session.is_empty());
     Ok(Row { at, input, output, class, session, elapsed })
 }

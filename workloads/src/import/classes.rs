@@ -1,11 +1,8 @@
-//! Names of request classes, numbered as they are first seen.
+//! Names that rows give to groups of requests, numbered as they come.
 
 use std::collections::HashMap;
 
-/// Most classes a trace may have: more are a column that is no class.
-pub(crate) const MAX_CLASSES: usize = 1_024;
-
-/// Collects the names of classes.
+/// Classes by name, in the order in which they were first seen.
 #[derive(Default)]
 pub(crate) struct Classes {
     names: Vec<String>,
@@ -13,22 +10,31 @@ pub(crate) struct Classes {
 }
 
 impl Classes {
-    /// The number of class `name`; `None` where there are too many.
-    pub fn number(&mut self, name: &str) -> Option<u16> {
-        if let Some(number) = self.index.get(name) {
-            return Some(*number);
+    /// The number of `name`; `None` when there would be more classes than have numbers.
+    pub fn of(&mut self, name: &str) -> Option<u16> {
+        if let Some(index) = self.index.get(name) {
+            return Some(*index);
         }
-        if self.names.len() == MAX_CLASSES {
-            return None;
-        }
-        let number = self.names.len() as u16;
-        self.names.push(name.into());
-        self.index.insert(name.into(), number);
-        Some(number)
+        let index = u16::try_from(self.names.len()).ok().filter(|index| *index < u16::MAX)?;
+        self.names.push(name.to_owned());
+        self.index.insert(name.to_owned(), index);
+        Some(index)
     }
 
-    /// The names, in the order of their numbers; at least one.
-    pub fn finish(self) -> Vec<String> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Forgets all but the first `len`: what a row named that turned out wrong.
+    pub fn truncate(&mut self, len: usize) {
+        for name in self.names.drain(len..) {
+            self.index.remove(&name);
+        }
+    }
+
+    /// Their names; one called `default` where no request named any.
+    pub fn names(self) -> Vec<String> {
         if self.names.is_empty() { vec!["default".into()] } else { self.names }
     }
 }

@@ -1,39 +1,63 @@
-//! Decimal numbers of seconds as whole nanoseconds, without a float in between.
+//! Seconds written as decimal numbers, without a detour through binary fractions.
 
+use super::MAX_TIME;
 use nomoat_core::units::Nanos;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
+use std::fmt;
 
-/// A number of seconds that is not negative, such as `19440110.0`, `0.25` or `3`: exact up to nine fractional digits, further ones are cut
-/// off. `None` where `text` is no such number, or is beyond the nanosecond clock.
+/// Seconds as `123` or `123.456`, up to a century: exact up to nine fractional digits, what is finer is cut off. `None` for anything else,
+/// signs and exponents too.
 pub(crate) fn seconds(text: &str) -> Option<Nanos> {
-    scaled(text, 9)
-}
-
-/// As [`seconds`], of a number of milliseconds.
-pub(crate) fn millis(text: &str) -> Option<Nanos> {
-    scaled(text, 6)
-}
-
-/// `text` times ten to the `power`. Exponents are read because JSON writers use them for small and large numbers.
-fn scaled(text: &str, power: i32) -> Option<Nanos> {
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        None => (text, 0),
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok().filter(|e| e.abs() < 1_000)?),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(fraction) || (mantissa.contains('.') && fraction.is_empty()) {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !is_digits(whole) || !is_digits(fraction) {
         return None;
     }
-    // How many digits stay before the point once it has moved.
-    let keep = whole.len() as i32 + power + exponent;
-    let mut value = 0_i64;
-    for (index, digit) in whole.bytes().chain(fraction.bytes()).chain(std::iter::repeat(b'0')).enumerate() {
-        if index as i32 >= keep || (value == 0 && index >= mantissa.len()) {
-            break;
-        }
-        value = value.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
+    let nanos = fraction.bytes().chain(std::iter::repeat(b'0')).take(9).fold(0, |value, b| value * 10 + i64::from(b - b'0'));
+    let time = Nanos(whole.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanos)?);
+    (time <= MAX_TIME).then_some(time)
+}
+
+/// As [`seconds`], of milliseconds: exact up to six fractional digits.
+pub(crate) fn millis(text: &str) -> Option<Nanos> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let padded = format!("{whole:0>4}");
+    // Three places to the left, in digits.
+    let (seconds_part, rest) = padded.split_at_checked(padded.len() - 3)?;
+    seconds(&format!("{seconds_part}.{rest}{fraction}")).filter(|_| !whole.is_empty() && !fraction.is_empty())
+}
+
+/// A JSON number as a decimal without an exponent.
+pub(crate) fn plain(number: &serde_json::Number) -> String {
+    match number.as_f64().filter(|_| number.is_f64()) {
+        Some(value) => value.to_string(),
+        None => number.to_string(),
     }
-    Some(Nanos(value))
+}
+
+/// A JSON number of seconds, from 0 to a century.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Seconds(pub Nanos);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl Visitor<'_> for Number {
+            type Value = Seconds;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of seconds from 0 to a century")
+            }
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Seconds, E> {
+                seconds(&value.to_string()).map(Seconds).ok_or_else(|| E::custom("beyond a century"))
+            }
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Seconds, E> {
+                // The shortest decimal that means this double is the number as it was written, unless it had more than 15 digits.
+                seconds(&value.to_string()).map(Seconds).ok_or_else(|| E::custom("negative or beyond a century"))
+            }
+        }
+        deserializer.deserialize_any(Number)
+    }
 }
 
 #[cfg(test)]
@@ -44,30 +68,49 @@ mod tests {
     fn decimals_are_exact() {
         for (text, expect) in [
             ("0", Some(0)),
-            ("3", Some(3_000_000_000)),
-            ("19440110.0", Some(19_440_110_000_000_000)),
+            ("82", Some(82_000_000_000)),
             ("0.1", Some(100_000_000)),
-            ("0.123456789", Some(123_456_789)),
-            ("0.1234567899", Some(123_456_789)),
-            ("1e-3", Some(1_000_000)),
-            ("1.5E2", Some(150_000_000_000)),
-            ("9e-30", Some(0)),
-            ("0e900", Some(0)),
-            ("9e30", None),
-            ("9223372036", Some(9_223_372_036_000_000_000)),
-            ("9223372037", None),
+            ("31223.013", Some(31_223_013_000_000)),
+            ("1.000000001", Some(1_000_000_001)),
+            ("1.0000000019", Some(1_000_000_001)),
+            ("007.50", Some(7_500_000_000)),
             ("", None),
             (".5", None),
             ("5.", None),
             ("-1", None),
             ("+1", None),
-            ("1 ", None),
-            ("nan", None),
-            ("1e", None),
+            ("1e3", None),
             ("1.2.3", None),
+            (" 1", None),
+            ("99999999999", None),
+            ("99999999999999999999", None),
         ] {
             assert_eq!(seconds(text), expect.map(Nanos), "{text}");
         }
-        assert_eq!(millis("12.5"), Some(Nanos(12_500_000)));
+        for (text, expect) in [
+            ("0", Some(0)),
+            ("7", Some(7_000_000)),
+            ("12.5", Some(12_500_000)),
+            ("123456.0000019", Some(123_456_000_001)),
+            ("", None),
+            (".5", None),
+            ("5.", None),
+            ("-1", None),
+            ("-1.5", None),
+            ("1.2.3", None),
+            ("99999999999999", None),
+            ("ä", None),
+        ] {
+            assert_eq!(millis(text), expect.map(Nanos), "{text}");
+        }
+        for (json, expect) in [("1e-5", "0.00001"), ("1.5e3", "1500"), ("7", "7"), ("0.25", "0.25")] {
+            assert_eq!(plain(&serde_json::from_str(json).unwrap()), expect);
+        }
+        for (json, expect) in [("1148.013", Some(1_148_013_000_000)), ("10.02", Some(10_020_000_000)), ("7", Some(7_000_000_000))] {
+            assert_eq!(serde_json::from_str::<Seconds>(json).ok(), expect.map(|n| Seconds(Nanos(n))), "{json}");
+        }
+        for json in ["-1", "-0.5", "1e300", "\"1\"", "null", "99999999999"] {
+            assert!(serde_json::from_str::<Seconds>(json).is_err(), "{json}");
+        }
     }
 }

@@ -53,7 +53,7 @@ impl Importer for LengthsCsv {
                 if !columns.has(2) {
                     return Ok((None, lengths));
                 }
-                let at = seconds(arrived).ok_or_else(|| columns.wrong(2, arrived, "a number of seconds, 0 or more", place))?;
+                let at = seconds(arrived).ok_or_else(|| columns.wrong(2, arrived, "a number of seconds from 0 to a century", place))?;
                 let since = at - first.unwrap_or(at);
                 if since < previous {
                     let problem = format!("is {} earlier than the row before", previous - since);

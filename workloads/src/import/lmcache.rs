@@ -3,9 +3,9 @@
 //! Calls of one session follow each other: `pre_gap` seconds after the end of the call before. Messages that were said before share their
 //! memory with the call before.
 
-use super::classes::{Classes, MAX_CLASSES};
+use super::classes::Classes;
 use super::conversation::{ESTIMATED, Said, TOKENIZER, messages, prompt, tokens};
-use super::decimal::seconds;
+use super::decimal::{plain, seconds};
 use super::records::{Records, has, keys};
 use super::{ImportOptions, Importer, MAX_TIME, MAX_TOKENS, stem};
 use crate::diagnose::{Field, Shape, explain, parse};
@@ -113,7 +113,7 @@ impl Importer for LmCache {
         losses.extend(counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
         losses.extend(skipped);
         let tokenizer = Some(TOKENIZER.to_owned());
-        Ok(Trace { name: stem(&file), source: digest, tokenizer, classes: classes.finish(), losses, ..Trace::default() })
+        Ok(Trace { name: stem(&file), source: digest, tokenizer, classes: classes.names(), losses, ..Trace::default() })
     }
 }
 
@@ -132,14 +132,14 @@ fn call(object: &Map<String, Value>, classes: &mut Classes, place: Place<'_>) ->
     let said = messages(input, "input").map_err(|complaint| complaint.at(place))?;
     let gap = match object.get("pre_gap") {
         None | Some(Value::Null) => Nanos::ZERO,
-        Some(gap) => match seconds(&gap.to_string()).filter(|gap| *gap <= MAX_TIME) {
+        Some(gap) => match gap.as_number().and_then(|gap| seconds(&plain(gap))).filter(|gap| *gap <= MAX_TIME) {
             Some(gap) => gap,
-            None => return Err(place.field("pre_gap", format!("is {gap}"), "a number of seconds, 0 or more")),
+            None => return Err(place.field("pre_gap", format!("is {gap}"), "a number of seconds from 0 to a century")),
         },
     };
     let model = object.get("model").and_then(Value::as_str).unwrap_or("default");
-    let Some(class) = classes.number(model) else {
-        return Err(place.field("model", "is one too many", format!("one of at most {MAX_CLASSES} models")));
+    let Some(class) = classes.of(model) else {
+        return Err(place.field("model", "is one too many", "one of at most 65535 models"));
     };
     let output = object["output_length"].as_u64().unwrap_or(1) as u32;
     Ok(Call { session, said, output, gap, class })

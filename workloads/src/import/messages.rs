@@ -4,7 +4,7 @@
 //! Every answer is a request with the recorded history before it (`conversation.rs`). Remarks of the data sets (language, moderation,
 //! country, the one time a conversation has) are skipped.
 
-use super::classes::{Classes, MAX_CLASSES};
+use super::classes::Classes;
 use super::conversation::{Said, TOKENIZER, Told, messages};
 use super::records::{Records, has, keys};
 use super::{ImportOptions, Importer, stem};
@@ -93,7 +93,7 @@ impl Importer for MessagesJson {
         let (digest, skipped) = records.finish();
         let losses = told.losses().into_iter().chain(skipped).collect();
         let tokenizer = Some(TOKENIZER.to_owned());
-        Ok(Trace { name: stem(&file), source: digest, tokenizer, classes: classes.finish(), losses, ..Trace::default() })
+        Ok(Trace { name: stem(&file), source: digest, tokenizer, classes: classes.names(), losses, ..Trace::default() })
     }
 }
 
@@ -118,9 +118,9 @@ fn conversation(object: &Map<String, Value>, classes: &mut Classes, place: Place
         Some(_) => return Err(place.field("tools", "is no list", "a list of tools")),
     };
     let model = object.get("model").and_then(Value::as_str).unwrap_or("default");
-    match classes.number(model) {
+    match classes.of(model) {
         Some(class) => Ok((said, tools, class)),
-        None => Err(place.field("model", "is one too many", format!("one of at most {MAX_CLASSES} models"))),
+        None => Err(place.field("model", "is one too many", "one of at most 65535 models")),
     }
 }
 

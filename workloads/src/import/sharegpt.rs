@@ -2,7 +2,7 @@
 //!
 //! Objects are read one at a time. Every answer is a request with the recorded history before it (`conversation.rs`).
 
-use super::classes::{Classes, MAX_CLASSES};
+use super::classes::Classes;
 use super::conversation::{MAX_MESSAGES, Said, TOKENIZER, Told};
 use super::records::{Records, has, keys};
 use super::{ImportOptions, Importer, stem};
@@ -71,7 +71,7 @@ impl Importer for ShareGpt {
         let (digest, skipped) = records.finish();
         let losses = told.losses().into_iter().chain(skipped).collect();
         let tokenizer = Some(TOKENIZER.to_owned());
-        Ok(Trace { name: stem(&file), source: digest, tokenizer, classes: classes.finish(), losses, ..Trace::default() })
+        Ok(Trace { name: stem(&file), source: digest, tokenizer, classes: classes.names(), losses, ..Trace::default() })
     }
 }
 
@@ -98,9 +98,9 @@ fn conversation(object: &Map<String, Value>, classes: &mut Classes, place: Place
         said.push(Said::text(role, &text(turn, "value")));
     }
     let model = object.get("model").and_then(Value::as_str).unwrap_or("default");
-    match classes.number(model) {
+    match classes.of(model) {
         Some(class) => Ok((said, class)),
-        None => Err(place.field("model", "is one too many", format!("one of at most {MAX_CLASSES} models"))),
+        None => Err(place.field("model", "is one too many", "one of at most 65535 models")),
     }
 }
 

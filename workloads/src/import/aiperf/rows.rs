@@ -5,7 +5,7 @@ use super::{Counts, name};
 use crate::diagnose::{Field, Shape, explain_line};
 use crate::error::{Place, TraceError};
 use crate::import::conversation::{Said, messages, tokens};
-use crate::import::decimal::millis;
+use crate::import::decimal::{millis, plain as decimal};
 use crate::import::thread::{Thread, UNSAID_OUTPUT, plain};
 use crate::import::{ImportOptions, MAX_BLOCK_ID, MAX_TIME, MAX_TOKENS};
 use crate::lines::Rows;
@@ -111,7 +111,7 @@ impl Reader {
     fn request(&mut self, row: &Row, place: Place<'_>) -> Result<TraceRequest, TraceError> {
         let time = |key: &'static str, value: &Option<Number>| match value {
             None => Ok(None),
-            Some(number) => match millis(&number.to_string()).filter(|time| *time <= MAX_TIME) {
+            Some(number) => match millis(&decimal(number)).filter(|time| *time <= MAX_TIME) {
                 Some(time) => Ok(Some(time)),
                 None => Err(place.field(key, format!("is {number}"), "a number of milliseconds, 0 or more, within a century")),
             },

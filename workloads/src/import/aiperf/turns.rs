@@ -9,7 +9,7 @@ use super::{Counts, name};
 use crate::diagnose::{Field, Shape, explain, parse};
 use crate::error::{Place, TraceError, file_error};
 use crate::import::conversation::{Said, messages, prompt, tokens};
-use crate::import::decimal::millis;
+use crate::import::decimal::{millis, plain as decimal};
 use crate::import::thread::{Thread, UNSAID_OUTPUT, plain};
 use crate::import::{ImportOptions, MAX_TIME, MAX_TOKENS};
 use crate::lines::Rows;
@@ -248,7 +248,8 @@ impl Tree<'_> {
 
     fn turns(&mut self, talk: &Talk, class: u16, start: &Start, thread: &mut Thread) -> Result<Vec<u32>, TraceError> {
         let place = Place { file: self.file, line: talk.line };
-        let (mut joins, mut previous): (HashMap<usize, Vec<u32>>, Option<(u32, Option<Nanos>)>) = (HashMap::new(), None);
+        let mut joins: HashMap<usize, Vec<u32>> = HashMap::new();
+        let mut previous: Option<(u32, Option<Nanos>)> = None;
         for (number, turn) in talk.turns.iter().enumerate() {
             let (mut after, mut gap) = match previous {
                 None => (start.after.clone(), start.gap),
@@ -404,7 +405,7 @@ fn talk(object: &Map<String, Value>, place: Place<'_>) -> Result<Talk, TraceErro
 fn duration(object: &Map<String, Value>, key: &str, path: &str, place: Place<'_>) -> Result<Option<Nanos>, TraceError> {
     match object.get(key) {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => match value.as_number().and_then(|number| millis(&number.to_string())).filter(|time| *time <= MAX_TIME) {
+        Some(value) => match value.as_number().and_then(|number| millis(&decimal(number))).filter(|time| *time <= MAX_TIME) {
             Some(time) => Ok(Some(time)),
             None => Err(place.field(path, format!("is {value}"), "a number of milliseconds, 0 or more, within a century")),
         },
