@@ -3,7 +3,7 @@
 use nomoat_core::prompt::Prompt;
 use nomoat_core::trace::Trace;
 use nomoat_core::units::Nanos;
-use nomoat_workloads::{IMPORTERS, ImportOptions, SharingOptions, from_bytes, stats};
+use nomoat_workloads::{IMPORTERS, ImportOptions, SharingOptions, from_bytes, stats, write_canonical};
 use proptest::prelude::*;
 use std::sync::OnceLock;
 
@@ -43,6 +43,14 @@ fn holds(trace: &Trace) {
         }
     }
     stats(trace, &SharingOptions::default());
+    // A live conversation is played and not stored.
+    if trace.requests.iter().any(|r| matches!(r.prompt, Prompt::Live { .. })) {
+        return;
+    }
+    let mut written = vec![];
+    write_canonical(trace, &mut written).expect("it can be written");
+    let again = from_bytes("f", &written, Some("canonical"), &ImportOptions::default()).expect("it can be read again");
+    assert!(again == *trace, "it comes back the same");
 }
 
 proptest! {

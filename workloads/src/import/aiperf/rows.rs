@@ -1,5 +1,5 @@
-//! `mooncake_trace` rows. A later row of a session adds to its prompt, as AIPerf and srt-slurm's delta rows have it: its length and ids are
-//! those of the new part.
+//! `mooncake_trace` rows. A later row of a session whose ids begin with the session's first one is the whole prompt again; any other adds to
+//! it, as AIPerf and srt-slurm's delta rows have it: its length and ids are those of the new part.
 
 use super::{Counts, name};
 use crate::diagnose::{Field, Shape, explain_line};
@@ -23,9 +23,9 @@ use std::sync::Arc;
 /// Tokens per block of this format.
 const BLOCK_TOKENS: u32 = 512;
 
-/// Ids of answers and of parts without ids, by the position of their request: away from block ids, which have 53 bits.
-const ANSWER: u64 = 1 << 63;
-const UNIQUE: u64 = 1 << 62;
+/// Ids of answers and of parts without ids, by the position of their request: away from the block ids of sessions, which have 51 bits.
+const ANSWER: u64 = 1 << 52;
+const UNIQUE: u64 = 1 << 51;
 
 const TOKENS: Shape = Shape::Whole { min: 1, max: MAX_TOKENS, of: "tokens" };
 
@@ -42,6 +42,7 @@ pub(super) const FIELDS: &[Field] = &[
     Field::optional("tools", Shape::Any),
     Field::optional("extra", Shape::Any),
     Field::optional("message_mode", Shape::Word(&["history", "delta"])),
+    Field::optional("payload", Shape::Any),
 ];
 
 #[derive(Deserialize)]
@@ -60,6 +61,7 @@ struct Row {
     tools: Option<Value>,
     extra: Option<Value>,
     message_mode: Option<Mode>,
+    payload: Option<Value>,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq)]
@@ -78,6 +80,10 @@ struct Session {
     at: Option<Nanos>,
     thread: Thread,
     parts: Vec<Part>,
+    /// Whether its messages are additions; `None` before its first messages.
+    mode: Option<Mode>,
+    said: Vec<Said>,
+    tools: Option<Arc<str>>,
 }
 
 struct Reader {
@@ -135,7 +141,8 @@ impl Reader {
             Some(session) => session.clone(),
             None => {
                 let number = self.sessions.len() as u32;
-                Session { number, turns: 0, last: 0, at: None, thread: Thread::default(), parts: vec![] }
+                let thread = Thread::default();
+                Session { number, turns: 0, last: 0, at: None, thread, parts: vec![], mode: None, said: vec![], tools: None }
             }
         };
         let (after, root) = match before {
@@ -159,11 +166,12 @@ impl Reader {
         self.counts.gappy += u64::from(gappy);
         self.counts.extra += u64::from(row.extra.is_some());
         self.counts.early += u64::from(root && delay.is_some());
-        self.counts.deltas += u64::from(!root && !by_text);
+        self.counts.deltas += u64::from(!root && !by_text && session.parts.iter().any(|part| part.id & ANSWER != 0));
         if let (true, Some(since)) = (root, since) {
             self.first = self.first.or(at);
             self.previous = since;
         }
+        let live = row.message_mode == Some(Mode::Delta);
         let (number, turn) = (session.number, session.turns);
         if let Some(key) = key.clone() {
             if !by_text {
@@ -178,19 +186,25 @@ impl Reader {
             after,
             session: key.as_ref().map(|_| SessionId(number)),
             turn,
-            // AIPerf asks for no more than the recorded length; a recorded number of tokens is a length nevertheless.
-            length: if row.output_length.is_some() { OutputLength::Exact } else { OutputLength::Cap },
+            // AIPerf asks for no more than the recorded length; what was recorded is a length nevertheless, but for a limit on live answers.
+            length: if row.output_length.is_some() && !live { OutputLength::Exact } else { OutputLength::Cap },
             ..TraceRequest::new(prompt, input_tokens, output)
         })
     }
 
     /// What a row asks, its length in tokens, and whether answers are missing from its history.
     fn prompt(&self, row: &Row, in_session: bool, session: &mut Session, place: Place<'_>) -> Result<(Prompt, u64, bool), TraceError> {
-        let tools: Option<Arc<str>> = match &row.tools {
-            None => None,
-            Some(tools @ Value::Array(_)) if row.messages.is_some() => Some(tools.to_string().into()),
+        if row.payload.is_some() {
+            return Err(place.field("payload", "is a whole request body, which is not read", "left out, and its prompt in `messages`"));
+        }
+        match &row.tools {
+            None => {}
+            Some(tools @ Value::Array(_)) if row.messages.is_some() => session.tools = Some(tools.to_string().into()),
             Some(_) => return Err(place.field("tools", "stands without messages, or is no list", "a list beside `messages`")),
-        };
+        }
+        // What a turn of additions does not declare again goes on.
+        let declared = row.tools.is_some() || row.message_mode == Some(Mode::Delta);
+        let tools = session.tools.clone().filter(|_| declared);
         if row.hash_ids.is_some() && row.input_length.is_none() {
             return Err(place.field("hash_ids", "stands without `input_length`", "left out, or beside a length"));
         }
@@ -211,10 +225,19 @@ impl Reader {
                     return Err(place.field("messages", "is empty", "at least one message"));
                 }
                 let said = messages(list, "messages").map_err(|complaint| complaint.at(place))?;
-                if row.message_mode == Some(Mode::Delta) {
+                let mode = row.message_mode.unwrap_or(Mode::History);
+                if session.mode.replace(mode).is_some_and(|before| before != mode) {
+                    return Err(place.field("message_mode", "changes inside the session", "the same in all rows of a session"));
+                }
+                if mode == Mode::Delta {
                     let next = session.thread.say(said, plain(list), tools.as_ref()).ok_or_else(too_long)?;
                     return Ok((next.prompt, next.input, next.gappy));
                 }
+                let mut said = said;
+                let same = said.iter().zip(&session.said).take_while(|(a, b)| a == b).count();
+                // Prompts of a session share their messages' memory.
+                said[..same].clone_from_slice(&session.said[..same]);
+                session.said.clone_from(&said);
                 let bytes = said.iter().map(|said| said.bytes).sum::<u64>() + tools.as_ref().map_or(0, |tools| tools.len() as u64);
                 Ok((crate::import::conversation::prompt(&said, tools.as_ref()), tokens(bytes).into(), false))
             }
@@ -240,8 +263,9 @@ impl Reader {
                 let should = format!("{blocks} ids: one for each {BLOCK_TOKENS} tokens, the last block may be partial");
                 return Err(place.field("hash_ids", format!("has {} ids for {length} tokens", ids.len()), should));
             }
-            if let Some(id) = ids.iter().find(|id| **id > MAX_BLOCK_ID) {
-                return Err(place.field("hash_ids", format!("has {id}"), format!("ids up to {MAX_BLOCK_ID}")));
+            let most = if in_session { UNIQUE - 1 } else { MAX_BLOCK_ID };
+            if let Some(id) = ids.iter().find(|id| **id > most) {
+                return Err(place.field("hash_ids", format!("has {id}"), format!("ids up to {most}")));
             }
         }
         let index = u64::from(self.index);
@@ -257,6 +281,10 @@ impl Reader {
             let blocks = ranges.into();
             let prompt = BlockPrompt { namespace: 0, block_tokens: BLOCK_TOKENS, blocks, tokens: length, unshared: index };
             return Ok((Prompt::Blocks(prompt), length.into()));
+        }
+        // Ids are chained: a prompt that begins as the session did is all of it.
+        if ids.and_then(<[u64]>::first).is_some_and(|id| session.parts.first().is_some_and(|part| part.id == *id)) {
+            session.parts.clear();
         }
         // New parts begin where the answer before them ended, which is on no border of blocks.
         let mut left = length;
@@ -323,6 +351,18 @@ mod tests {
     }
 
     #[test]
+    fn a_prompt_that_begins_as_its_session_is_whole() {
+        let trace = read(concat!(
+            "{\"session_id\": \"0\", \"timestamp\": 0, \"input_length\": 600, \"output_length\": 20, \"hash_ids\": [7, 8]}\n",
+            "{\"session_id\": \"0\", \"delay\": 5, \"input_length\": 1100, \"output_length\": 3, \"hash_ids\": [7, 9, 12]}\n",
+        ))
+        .unwrap();
+        let Prompt::Parts(parts) = &trace.requests[1].prompt else { panic!("parts") };
+        assert_eq!(parts.parts.iter().map(|part| (part.id, part.tokens)).collect::<Vec<_>>(), [(7, 512), (9, 512), (12, 76)]);
+        assert_eq!((trace.requests[1].input_tokens, trace.losses.len()), (1_100, 0), "{:?}", trace.losses);
+    }
+
+    #[test]
     fn texts_and_messages() {
         let trace = read(concat!(
             "{\"text_input\": \"12345678\", \"output_length\": 9}\n",
@@ -376,7 +416,11 @@ mod tests {
         check("{\"messages\": [{\"content\": \"x\"}]}\n", &["`messages[0].role`"]);
         check("{\"messages\": [{\"role\": \"user\"}], \"message_mode\": \"all\"}\n", &["`message_mode`", "\"history\", \"delta\""]);
         check("{\"input_length\": 5, \"tools\": []}\n", &["`tools`", "messages"]);
-        check("{\"input_length\": 5, \"payload\": {}}\n", &["`payload`", "unknown"]);
+        check("{\"input_length\": 5, \"payload\": {}}\n", &["`payload`", "not read"]);
+        let say = |mode: &str| {
+            format!("{{\"session_id\": 1, \"messages\": [{{\"role\": \"user\", \"content\": \"a\"}}], \"message_mode\": \"{mode}\"}}\n")
+        };
+        check(&(say("delta") + &say("history")), &[":2:", "`message_mode`", "changes"]);
         check("{\"input_length\": 5, \"session_id\": []}\n", &["`session_id`"]);
         let lenient = ImportOptions { lenient: true, ..ImportOptions::default() };
         let text = "{\"session_id\": 1, \"input_length\": 5, \"output_length\": 1}\n{\"session_id\": 1, \"input_length\": 513, \"hash_ids\": [1]}\n{\"session_id\": 1, \"input_length\": 5, \"output_length\": 1}\n";
