@@ -1,10 +1,11 @@
 //! AIPerf's supersets of Mooncake's rows, and its files of turns: JSON Lines of one of two families.
 //!
 //! Rows of `mooncake_trace` hold one of a length (perhaps with block ids), a text or messages, a time or a delay, perhaps a session
-//! (`aiperf/rows.rs`); rows of `single_turn`, `multi_turn` and `dag_jsonl` hold turns and their children (`aiperf/turns.rs`). A plain Mooncake
+//! (`aiperf/rows.rs`); rows of `single_turn`, `multi_turn` and `dag_jsonl` hold turns and their children (`aiperf/talk.rs`, `aiperf/turns.rs`). A plain Mooncake
 //! row, with its four keys and no other, belongs to `mooncake-jsonl`, which spreads its ticks.
 
 mod rows;
+mod talk;
 mod turns;
 
 use super::conversation::{ESTIMATED, TOKENIZER};
@@ -36,7 +37,7 @@ impl Importer for AiPerf {
         let row = any(&["input_length", "text_input"])
             || (any(&["messages"]) && any(&["timestamp", "delay", "session_id", "output_length", "message_mode"]));
         let known = |fields: &[crate::diagnose::Field]| keys.iter().all(|key| fields.iter().any(|field| field.is(key)));
-        (row && !plain && known(rows::FIELDS)) || (is_turns(&keys) && known(turns::FIELDS))
+        (row && !plain && known(rows::FIELDS)) || (is_turns(&keys) && known(talk::FIELDS))
     }
 
     fn import(&self, source: &mut Source<'_>, options: &ImportOptions, sink: &mut dyn Sink) -> Result<Trace, TraceError> {

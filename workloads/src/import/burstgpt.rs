@@ -98,7 +98,7 @@ impl Importer for BurstGpt {
         let (mut index, mut first, mut previous) = (0_u32, None, Nanos::ZERO);
         let mut label = String::new();
         while let Some(line) = rows.next()? {
-            let place = line.place;
+            let (place, named) = (line.place, classes.len());
             let row = columns.values(&line).and_then(|values| row(&columns, &values, &mut classes, &mut label, place));
             let row = row.and_then(|row| {
                 let since = row.at - first.unwrap_or(row.at);
@@ -116,8 +116,12 @@ impl Importer for BurstGpt {
                 };
                 Ok((row.at, since, row.input == 0 && row.output > 0, made))
             });
-            let Some((at, since, empty, made)) = rows.take(row)? else { continue };
+            let Some((at, since, empty, made)) = rows.take(row)? else {
+                classes.truncate(named);
+                continue;
+            };
             let Some(request) = made else {
+                classes.truncate(named);
                 *(if empty { &mut counts.empty } else { &mut counts.failed }) += 1;
                 continue;
             };
@@ -312,6 +316,7 @@ mod tests {
         let lenient = ImportOptions { lenient: true, ..ImportOptions::default() };
         let trace = read(&format!("{SHORT}{good}4,ChatGPT,1,1,2,API log\n6,X,1,1,2,API log\n"), &lenient).unwrap();
         assert_eq!((trace.requests.len(), trace.requests[1].at), (2, Some(Nanos::from_secs(1))));
+        assert_eq!(trace.classes, ["ChatGPT, Conversation log", "X, API log"], "a row that is left out names no class");
         assert!(trace.losses.last().unwrap().contains("1 wrong rows"), "{:?}", trace.losses);
     }
 }

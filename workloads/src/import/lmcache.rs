@@ -5,9 +5,9 @@
 
 use super::classes::Classes;
 use super::conversation::{ESTIMATED, Said, TOKENIZER, messages, prompt, tokens};
-use super::decimal::{plain, seconds};
+use super::decimal::Seconds;
 use super::records::{Records, has, keys};
-use super::{ImportOptions, Importer, MAX_TIME, MAX_TOKENS, stem};
+use super::{ImportOptions, Importer, MAX_TOKENS, stem};
 use crate::diagnose::{Field, Shape, explain, parse};
 use crate::error::{Place, TraceError};
 use crate::sink::Sink;
@@ -66,12 +66,15 @@ impl Importer for LmCache {
         let (mut classes, mut sessions) = (Classes::default(), HashMap::<String, Session>::new());
         let (mut index, mut rewritten, mut media, mut early) = (0_u32, 0_u64, 0_u64, 0_u64);
         while let Some(record) = records.next()? {
-            let place = record.place;
+            let (place, named) = (record.place, classes.len());
             let call = parse(record.bytes, place).and_then(|object| call(&object, &mut classes, place)).and_then(|call| {
                 let full = sessions.get(&call.session).is_some_and(|session| session.turns == u16::MAX);
                 if full { Err(place.line("its session has more than 65535 calls", "split the session")) } else { Ok(call) }
             });
-            let Some(mut call) = records.take(call)? else { continue };
+            let Some(mut call) = records.take(call)? else {
+                classes.truncate(named);
+                continue;
+            };
             media += call.said.iter().filter(|said| said.media).count() as u64;
             let next = sessions.len() as u32;
             let (number, turn, after) = match sessions.get(&call.session) {
@@ -132,9 +135,9 @@ fn call(object: &Map<String, Value>, classes: &mut Classes, place: Place<'_>) ->
     let said = messages(input, "input").map_err(|complaint| complaint.at(place))?;
     let gap = match object.get("pre_gap") {
         None | Some(Value::Null) => Nanos::ZERO,
-        Some(gap) => match gap.as_number().and_then(|gap| seconds(&plain(gap))).filter(|gap| *gap <= MAX_TIME) {
-            Some(gap) => gap,
-            None => return Err(place.field("pre_gap", format!("is {gap}"), "a number of seconds from 0 to a century")),
+        Some(gap) => match serde_json::from_value::<Seconds>(gap.clone()) {
+            Ok(Seconds(gap)) => gap,
+            Err(_) => return Err(place.field("pre_gap", format!("is {gap}"), "a number of seconds from 0 to a century")),
         },
     };
     let model = object.get("model").and_then(Value::as_str).unwrap_or("default");

@@ -86,9 +86,14 @@ impl Importer for MessagesJson {
         let mut records = Records::new(source, options)?;
         let (mut told, mut classes) = (Told::default(), Classes::default());
         while let Some(record) = records.next()? {
+            let named = classes.len();
             let said = parse(record.bytes, record.place).and_then(|object| conversation(&object, &mut classes, record.place));
-            let Some((said, tools, class)) = records.take(said)? else { continue };
-            told.requests(&said, tools.as_ref(), class).into_iter().try_for_each(|request| sink.request(request))?;
+            let said = records.take(said)?;
+            let requests = said.map_or_else(Vec::new, |(said, tools, class)| told.requests(&said, tools.as_ref(), class));
+            if requests.is_empty() {
+                classes.truncate(named);
+            }
+            requests.into_iter().try_for_each(|request| sink.request(request))?;
         }
         let (digest, skipped) = records.finish();
         let losses = told.losses().into_iter().chain(skipped).collect();

@@ -64,9 +64,14 @@ impl Importer for ShareGpt {
         let mut records = Records::new(source, options)?;
         let (mut told, mut classes) = (Told::default(), Classes::default());
         while let Some(record) = records.next()? {
+            let named = classes.len();
             let said = parse(record.bytes, record.place).and_then(|object| conversation(&object, &mut classes, record.place));
-            let Some((said, class)) = records.take(said)? else { continue };
-            told.requests(&said, None, class).into_iter().try_for_each(|request| sink.request(request))?;
+            let said = records.take(said)?;
+            let requests = said.map_or_else(Vec::new, |(said, class)| told.requests(&said, None, class));
+            if requests.is_empty() {
+                classes.truncate(named);
+            }
+            requests.into_iter().try_for_each(|request| sink.request(request))?;
         }
         let (digest, skipped) = records.finish();
         let losses = told.losses().into_iter().chain(skipped).collect();

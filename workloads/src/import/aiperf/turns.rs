@@ -5,13 +5,13 @@
 //! `spawn` starts afresh and, unless it says otherwise, is waited for by its parent's next turn. An orchestrator sends nothing itself: its
 //! rounds follow each other, with its think time in between.
 
-use super::{Counts, name};
-use crate::diagnose::{Field, Shape, explain, parse};
+use super::Counts;
+use super::talk::{Talk, Turn, talk};
+use crate::diagnose::parse;
 use crate::error::{Place, TraceError, file_error};
-use crate::import::conversation::{Said, messages, prompt, tokens};
-use crate::import::decimal::{millis, plain as decimal};
-use crate::import::thread::{Thread, UNSAID_OUTPUT, plain};
-use crate::import::{ImportOptions, MAX_TIME, MAX_TOKENS};
+use crate::import::conversation::{prompt, tokens};
+use crate::import::thread::{Thread, UNSAID_OUTPUT};
+use crate::import::{ImportOptions, MAX_TOKENS};
 use crate::lines::Rows;
 use crate::sink::Sink;
 use crate::source::Source;
@@ -19,102 +19,17 @@ use nomoat_core::request::{OutputLength, RequestId, SessionId};
 use nomoat_core::rng::Stream;
 use nomoat_core::trace::{Cause, Edge, Moment, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
-use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 /// Most requests that a file may unfold into: conversations that several others spawn are made each time.
 const MAX_MADE: u32 = 1 << 20;
 /// How deep conversations may start each other.
 const MAX_DEPTH: usize = 64;
 
-const TURN: &[Field] = &[
-    Field::optional("messages", Shape::Any),
-    Field::optional("model", Shape::Any),
-    Field::optional("max_tokens", Shape::Whole { min: 1, max: MAX_TOKENS, of: "tokens" }),
-    Field::optional("tools", Shape::Any),
-    Field::optional("extra", Shape::Any),
-    Field::optional("forks", Shape::Any),
-    Field::optional("spawns", Shape::Any),
-    Field::optional("delay", Shape::Any),
-    Field::optional("timestamp", Shape::Any),
-    Field::optional("text", Shape::Text),
-    Field::optional("texts", Shape::Texts),
-    Field::optional("role", Shape::Text),
-    Field::optional("image", Shape::Any),
-    Field::optional("images", Shape::Any),
-    Field::optional("audio", Shape::Any),
-    Field::optional("audios", Shape::Any),
-    Field::optional("video", Shape::Any),
-    Field::optional("videos", Shape::Any),
-];
-const MEDIA: [&str; 6] = ["image", "images", "audio", "audios", "video", "videos"];
-
-pub(super) const FIELDS: &[Field] = &[
-    Field::optional("session_id", Shape::Any),
-    Field::optional("turns", Shape::Objects(TURN)),
-    Field::optional("pre_session_spawns", Shape::Texts),
-    Field::optional("orchestrator", Shape::Any),
-    Field::optional("spawns", Shape::Texts),
-    Field::optional("rounds", Shape::Any),
-    Field::optional("context_mode", Shape::Word(&["deltas_without_responses", "message_array_with_responses"])),
-    Field::optional("think_time_ms", Shape::Any),
-    Field::optional("think_time_sigma", Shape::Any),
-    Field::optional("think_time_min_ms", Shape::Any),
-    Field::optional("think_time_max_ms", Shape::Any),
-    // A conversation of one turn may be that turn.
-    Field::optional("delay", Shape::Any),
-    Field::optional("timestamp", Shape::Any),
-    Field::optional("text", Shape::Text),
-    Field::optional("texts", Shape::Texts),
-    Field::optional("role", Shape::Text),
-    Field::optional("image", Shape::Any),
-    Field::optional("images", Shape::Any),
-    Field::optional("audio", Shape::Any),
-    Field::optional("audios", Shape::Any),
-    Field::optional("video", Shape::Any),
-    Field::optional("videos", Shape::Any),
-];
-
 const CLASSES: [&str; 3] = ["root", "fork", "spawn"];
 const ROOT: u16 = 0;
 const FORK: u16 = 1;
 const SPAWN: u16 = 2;
-
-struct Turn {
-    said: Vec<Said>,
-    plain: Option<String>,
-    tools: Option<Arc<str>>,
-    output: Option<u32>,
-    exact: bool,
-    delay: Nanos,
-    delayed: bool,
-    at: Option<Nanos>,
-    forks: Vec<String>,
-    /// Names, and the turn that waits for them.
-    spawns: Vec<(String, Option<usize>)>,
-    extra: bool,
-    media: u64,
-}
-
-struct Talk {
-    line: u64,
-    name: Option<String>,
-    turns: Vec<Turn>,
-    early: Vec<String>,
-    rounds: Vec<(Vec<String>, Nanos)>,
-    think: Think,
-    /// Every turn is written out with all of its history.
-    whole: bool,
-}
-
-/// How think times vary about their median.
-#[derive(Clone, Copy)]
-struct Think {
-    sigma: f64,
-    min: Nanos,
-    max: Nanos,
-}
 
 pub(super) fn import(source: &mut Source<'_>, options: &ImportOptions, sink: &mut dyn Sink) -> Result<Trace, TraceError> {
     let file = source.name().to_owned();
@@ -337,193 +252,6 @@ impl Tree<'_> {
         (self.made, self.turns) = (self.made + 1, self.turns + 1);
         Ok(id)
     }
-}
-
-fn talk(object: &Map<String, Value>, place: Place<'_>) -> Result<Talk, TraceError> {
-    if let Some(complaint) = explain(object, FIELDS) {
-        return Err(complaint.at(place));
-    }
-    let time = |key: &str| duration(object, key, key, place);
-    let texts = |key: &str| {
-        object.get(key).and_then(Value::as_array).map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>())
-    };
-    let name = match object.get("session_id") {
-        None | Some(Value::Null) => None,
-        Some(value) => Some(name(value).ok_or_else(|| place.field("session_id", "is neither a text nor a number", "a name"))?),
-    };
-    let sigma = match object.get("think_time_sigma").map(|value| value.as_f64().filter(|s| (0.0..=10.0).contains(s))) {
-        None => 0.0,
-        Some(Some(sigma)) => sigma,
-        Some(None) => return Err(place.field("think_time_sigma", "is out of range", "a number from 0 to 10")),
-    };
-    let (min, max) = (time("think_time_min_ms")?.unwrap_or_default(), time("think_time_max_ms")?.unwrap_or(MAX_TIME));
-    if min > max {
-        return Err(place.field("think_time_min_ms", "is larger than the maximum", "the smaller of the two"));
-    }
-    let orchestrates = match object.get("orchestrator") {
-        None | Some(Value::Bool(false)) => false,
-        Some(Value::Bool(true)) => true,
-        Some(_) => return Err(place.field("orchestrator", "is neither true nor false", "true or false")),
-    };
-    let early = texts("pre_session_spawns").unwrap_or_default();
-    let (mut turns, mut rounds) = (vec![], vec![]);
-    if orchestrates {
-        if object.contains_key("turns") || !early.is_empty() {
-            return Err(place.field(
-                "orchestrator",
-                "is true beside turns of its own",
-                "left out, or the only thing beside `spawns` and `rounds`",
-            ));
-        }
-        rounds = self::rounds(object, texts("spawns").unwrap_or_default(), time("think_time_ms")?.unwrap_or_default(), place)?;
-    } else {
-        if object.contains_key("spawns") || object.contains_key("rounds") {
-            return Err(place.field(
-                "spawns",
-                "or `rounds` stands beside no orchestrator",
-                "in a turn, or beside `\"orchestrator\": true`",
-            ));
-        }
-        turns = match object.get("turns").and_then(Value::as_array) {
-            Some(list) => {
-                let objects = list.iter().filter_map(Value::as_object).enumerate();
-                objects
-                    .map(|(index, turn)| self::turn(turn, &format!("turns[{index}]."), index, list.len(), place))
-                    .collect::<Result<_, _>>()?
-            }
-            None => vec![turn(object, "", 0, 1, place)?],
-        };
-        if turns.is_empty() {
-            return Err(place.field("turns", "is empty", "at least one turn"));
-        }
-    }
-    let whole = object.get("context_mode").and_then(Value::as_str) == Some("message_array_with_responses");
-    Ok(Talk { line: place.line, name, turns, early, rounds, think: Think { sigma, min, max }, whole })
-}
-
-/// A duration in milliseconds, if it is there.
-fn duration(object: &Map<String, Value>, key: &str, path: &str, place: Place<'_>) -> Result<Option<Nanos>, TraceError> {
-    match object.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => match value.as_number().and_then(|number| millis(&decimal(number))).filter(|time| *time <= MAX_TIME) {
-            Some(time) => Ok(Some(time)),
-            None => Err(place.field(path, format!("is {value}"), "a number of milliseconds, 0 or more, within a century")),
-        },
-    }
-}
-
-type Rounds = Vec<(Vec<String>, Nanos)>;
-
-fn rounds(object: &Map<String, Value>, spawns: Vec<String>, think: Nanos, place: Place<'_>) -> Result<Rounds, TraceError> {
-    let empty = || place.field("spawns", "is missing or empty", "the conversations of a round");
-    match object.get("rounds") {
-        _ if object.get("rounds").is_none_or(|rounds| !rounds.is_array()) && spawns.is_empty() => Err(empty()),
-        None => Ok(vec![(spawns, think)]),
-        Some(Value::Array(list)) => {
-            let round = |(index, round): (usize, &Value)| {
-                let path = format!("rounds[{index}]");
-                let Some(object) = round.as_object() else { return Err(place.field(path, "is no object", "an object with `spawns`")) };
-                let fields = [Field::required("spawns", Shape::Texts), Field::optional("think_time_ms", Shape::Any)];
-                if let Some(mut complaint) = explain(object, &fields) {
-                    complaint.field = format!("{path}.{}", complaint.field);
-                    return Err(complaint.at(place));
-                }
-                let names: Vec<_> =
-                    object["spawns"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-                if names.is_empty() {
-                    return Err(empty());
-                }
-                Ok((names, duration(object, "think_time_ms", &format!("{path}.think_time_ms"), place)?.unwrap_or(think)))
-            };
-            let rounds: Rounds = list.iter().enumerate().map(round).collect::<Result<_, _>>()?;
-            if rounds.is_empty() { Err(empty()) } else { Ok(rounds) }
-        }
-        Some(count) => match count.as_u64().filter(|count| (1..=u64::from(u16::MAX)).contains(count)) {
-            Some(count) => Ok(vec![(spawns, think); count as usize]),
-            None => Err(place.field("rounds", format!("is {count}"), "a number from 1 to 65535, or a list")),
-        },
-    }
-}
-
-fn turn(object: &Map<String, Value>, path: &str, number: usize, turns: usize, place: Place<'_>) -> Result<Turn, TraceError> {
-    let at = |key: &str| format!("{path}{key}");
-    let role = object.get("role").and_then(Value::as_str).unwrap_or("user");
-    let texts =
-        object.get("texts").and_then(Value::as_array).map(|list| list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n\n"));
-    let list = match (object.get("messages"), object.get("text").and_then(Value::as_str).map(str::to_owned).or(texts)) {
-        (Some(Value::Array(list)), None) if !list.is_empty() => list.clone(),
-        (None, Some(text)) => vec![serde_json::json!({"role": role, "content": text})],
-        (None, None) => return Err(place.field(at("messages"), "or a text is missing", "what is said in this turn")),
-        _ => return Err(place.field(at("messages"), "is no list, is empty, or stands beside a text", "a list of messages, alone")),
-    };
-    let said = messages(&list, &at("messages")).map_err(|complaint| complaint.at(place))?;
-    let tools = match object.get("tools") {
-        None | Some(Value::Null) => None,
-        Some(tools @ Value::Array(_)) => Some(tools.to_string().into()),
-        Some(_) => return Err(place.field(at("tools"), "is no list", "a list of tools")),
-    };
-    let delay = duration(object, "delay", &at("delay"), place)?;
-    let output = object.get("max_tokens").and_then(Value::as_u64).map(|tokens| tokens as u32);
-    let extra = object.get("extra").and_then(Value::as_object);
-    let said_exact = extra.is_some_and(|extra| {
-        extra.get("ignore_eos") == Some(&Value::Bool(true)) || extra.get("min_tokens").and_then(Value::as_u64) == output.map(u64::from)
-    });
-    let mut forks = vec![];
-    for fork in object.get("forks").and_then(Value::as_array).into_iter().flatten() {
-        let (name, background) = match fork {
-            Value::String(name) => (Some(name.as_str()), false),
-            other => (other.get("child").and_then(Value::as_str), other.get("background") == Some(&Value::Bool(true))),
-        };
-        let Some(name) = name else {
-            return Err(place.field(at("forks"), format!("has {fork}"), "names, or `{\"child\", \"background\"}`"));
-        };
-        if !background && number + 1 < turns {
-            return Err(place.field(
-                at("forks"),
-                format!("ends the conversation in `{name}` before its last turn"),
-                "in the last turn, or in the background",
-            ));
-        }
-        forks.push(name.to_owned());
-    }
-    let next = Some(number + 1).filter(|next| *next < turns);
-    let mut spawns = vec![];
-    for spawn in object.get("spawns").and_then(Value::as_array).into_iter().flatten() {
-        let children: Option<Vec<&str>> = match spawn {
-            Value::String(name) => Some(vec![name]),
-            other => other.get("children").and_then(Value::as_array).map(|list| list.iter().filter_map(Value::as_str).collect()),
-        };
-        let Some(children) = children.filter(|children| !children.is_empty()) else {
-            return Err(place.field(at("spawns"), format!("has {spawn}"), "names, or `{\"children\", \"join_at\"}`"));
-        };
-        let join = match spawn.get("join_at").map(Value::as_u64) {
-            None => next,
-            Some(Some(join)) if join > number as u64 && join < turns as u64 => Some(join as usize),
-            Some(_) => {
-                return Err(place.field(
-                    at("spawns"),
-                    "has a `join_at` that is no later turn",
-                    format!("a turn from {} to {}", number + 1, turns.saturating_sub(1)),
-                ));
-            }
-        };
-        spawns.extend(children.into_iter().map(|name| (name.to_owned(), join)));
-    }
-    let media = said.iter().filter(|said| said.media).count() + MEDIA.iter().filter(|key| object.contains_key(**key)).count();
-    Ok(Turn {
-        plain: plain(&list),
-        said,
-        tools,
-        output,
-        exact: said_exact && output.is_some(),
-        delay: delay.unwrap_or_default(),
-        delayed: delay.is_some(),
-        at: duration(object, "timestamp", &at("timestamp"), place)?,
-        forks,
-        spawns,
-        extra: extra.is_some(),
-        media: media as u64,
-    })
 }
 
 #[cfg(test)]
