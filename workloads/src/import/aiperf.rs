@@ -11,7 +11,7 @@ mod turns;
 use super::conversation::{ESTIMATED, TOKENIZER};
 use super::records::{has, keys};
 use super::thread::UNSAID_OUTPUT;
-use super::{ImportOptions, Importer, stem};
+use super::{ImportOptions, Importer, first_line, stem};
 use crate::error::TraceError;
 use crate::sink::Sink;
 use crate::source::Source;
@@ -37,7 +37,7 @@ impl Importer for AiPerf {
         let row = any(&["input_length", "text_input"])
             || (any(&["messages"]) && any(&["timestamp", "delay", "session_id", "output_length", "message_mode"]));
         let known = |fields: &[crate::diagnose::Field]| keys.iter().all(|key| fields.iter().any(|field| field.is(key)));
-        (row && !plain && known(rows::FIELDS)) || (is_turns(&keys) && known(talk::FIELDS))
+        (row && !plain && known(rows::FIELDS) && rows::fits(first_line(head))) || (is_turns(&keys) && known(talk::FIELDS))
     }
 
     fn import(&self, source: &mut Source<'_>, options: &ImportOptions, sink: &mut dyn Sink) -> Result<Trace, TraceError> {

@@ -71,6 +71,11 @@ enum Mode {
     Delta,
 }
 
+/// Whether a first line, as far as it goes, has values of these kinds: other formats have keys of the same names.
+pub(super) fn fits(line: &[u8]) -> bool {
+    !serde_json::from_slice::<Row>(line).is_err_and(|error| error.is_data())
+}
+
 /// A session so far.
 #[derive(Clone)]
 struct Session {
