@@ -57,7 +57,8 @@ impl Importer for LmCache {
 
     fn sniff(&self, head: &[u8]) -> bool {
         let keys = keys(head);
-        ["session_id", "input", "output_length"].iter().all(|key| has(&keys, key))
+        // What stands behind the messages may be far away.
+        has(&keys, "session_id") && has(&keys, "input") && keys.iter().all(|key| FIELDS.iter().any(|field| field.is(key)))
     }
 
     fn import(&self, source: &mut Source<'_>, options: &ImportOptions, sink: &mut dyn Sink) -> Result<Trace, TraceError> {

@@ -8,6 +8,8 @@ use crate::import::decimal::{millis, plain as decimal};
 use crate::import::thread::plain;
 use crate::import::{MAX_TIME, MAX_TOKENS};
 use nomoat_core::units::Nanos;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -92,6 +94,53 @@ pub(super) struct Think {
     pub sigma: f64,
     pub min: Nanos,
     pub max: Nanos,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Fork {
+    Name(String),
+    Object(ForkObject),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ForkObject {
+    child: String,
+    #[serde(default)]
+    background: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Spawn {
+    Name(String),
+    Object(SpawnObject),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpawnObject {
+    children: Vec<String>,
+    join_at: Option<usize>,
+}
+
+/// The list under `key`, if it is there.
+fn items<T: DeserializeOwned>(
+    object: &Map<String, Value>,
+    key: &str,
+    path: &str,
+    should: &str,
+    place: Place<'_>,
+) -> Result<Vec<T>, TraceError> {
+    match object.get(key) {
+        None | Some(Value::Null) => Ok(vec![]),
+        Some(Value::Array(values)) => {
+            let item = |item: &Value| T::deserialize(item).map_err(|_| place.field(path, format!("has {item}"), should));
+            values.iter().map(item).collect()
+        }
+        Some(other) => Err(place.field(path, format!("is {other}"), should)),
+    }
 }
 
 /// A conversation, from its line.
@@ -220,50 +269,41 @@ fn turn(object: &Map<String, Value>, path: &str, number: usize, turns: usize, pl
     };
     let delay = duration(object, "delay", &at("delay"), place)?;
     let output = object.get("max_tokens").and_then(Value::as_u64).map(|tokens| tokens as u32);
-    let extra = object.get("extra").and_then(Value::as_object);
+    let extra = match object.get("extra") {
+        None | Some(Value::Null) => None,
+        Some(Value::Object(extra)) => Some(extra),
+        Some(_) => return Err(place.field(at("extra"), "is no object", "parameters by name")),
+    };
     let said_exact = extra.is_some_and(|extra| {
         extra.get("ignore_eos") == Some(&Value::Bool(true)) || extra.get("min_tokens").and_then(Value::as_u64) == output.map(u64::from)
     });
     let mut forks = vec![];
-    for fork in object.get("forks").and_then(Value::as_array).into_iter().flatten() {
+    for fork in items::<Fork>(object, "forks", &at("forks"), "names, or objects with `child` and `background`", place)? {
         let (name, background) = match fork {
-            Value::String(name) => (Some(name.as_str()), false),
-            other => (other.get("child").and_then(Value::as_str), other.get("background") == Some(&Value::Bool(true))),
-        };
-        let Some(name) = name else {
-            return Err(place.field(at("forks"), format!("has {fork}"), "names, or `{\"child\", \"background\"}`"));
+            Fork::Name(name) => (name, false),
+            Fork::Object(ForkObject { child, background }) => (child, background),
         };
         if !background && number + 1 < turns {
-            return Err(place.field(
-                at("forks"),
-                format!("ends the conversation in `{name}` before its last turn"),
-                "in the last turn, or in the background",
-            ));
+            let problem = format!("ends the conversation in `{name}` before its last turn");
+            return Err(place.field(at("forks"), problem, "in the last turn, or in the background"));
         }
-        forks.push(name.to_owned());
+        forks.push(name);
     }
     let next = Some(number + 1).filter(|next| *next < turns);
     let mut spawns = vec![];
-    for spawn in object.get("spawns").and_then(Value::as_array).into_iter().flatten() {
-        let children: Option<Vec<&str>> = match spawn {
-            Value::String(name) => Some(vec![name]),
-            other => other.get("children").and_then(Value::as_array).map(|list| list.iter().filter_map(Value::as_str).collect()),
+    for spawn in items::<Spawn>(object, "spawns", &at("spawns"), "names, or objects with `children` and `join_at`", place)? {
+        let (children, join) = match spawn {
+            Spawn::Name(name) => (vec![name], None),
+            Spawn::Object(SpawnObject { children, join_at }) => (children, join_at),
         };
-        let Some(children) = children.filter(|children| !children.is_empty()) else {
-            return Err(place.field(at("spawns"), format!("has {spawn}"), "names, or `{\"children\", \"join_at\"}`"));
-        };
-        let join = match spawn.get("join_at").map(Value::as_u64) {
-            None => next,
-            Some(Some(join)) if join > number as u64 && join < turns as u64 => Some(join as usize),
-            Some(_) => {
-                return Err(place.field(
-                    at("spawns"),
-                    "has a `join_at` that is no later turn",
-                    format!("a turn from {} to {}", number + 1, turns.saturating_sub(1)),
-                ));
-            }
-        };
-        spawns.extend(children.into_iter().map(|name| (name.to_owned(), join)));
+        if join.is_some_and(|join| join <= number || join >= turns) {
+            return Err(place.field(
+                at("spawns"),
+                "has a `join_at` that is no later turn",
+                "the number of a later turn of the conversation",
+            ));
+        }
+        spawns.extend(children.into_iter().map(|name| (name, join.or(next))));
     }
     let media = said.iter().filter(|said| said.media).count() + MEDIA.iter().filter(|key| object.contains_key(**key)).count();
     Ok(Turn {

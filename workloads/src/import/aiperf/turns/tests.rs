@@ -119,6 +119,9 @@ fn errors_name_the_place_and_the_remedy() {
     check(&[talk("r", &[&spawn("\"a\"")]), talk("a", &[&spawn("\"b\"")]), talk("b", &[&spawn("\"a\"")])], &["cycle"]);
     check(&[talk("a", &[&spawn("{\"children\": [\"b\"], \"join_at\": 1}")]), talk("b", &[""])], &["`turns[0].spawns`", "join_at"]);
     check(&[talk("a", &[&spawn("7")])], &["`turns[0].spawns`", "has 7"]);
+    check(&[talk("a", &[&spawn("{\"children\": [\"b\"], \"join\": 1}")])], &["`turns[0].spawns`", "`join_at`"]);
+    check(&[talk("a", &[", \"forks\": \"b\""])], &["`turns[0].forks`", "is \"b\"", "`child`"]);
+    check(&[talk("a", &[", \"extra\": 5"])], &["`turns[0].extra`", "object"]);
     check(&["{\"session_id\": \"a\", \"turns\": []}".into()], &["`turns`", "empty"]);
     check(&["{\"session_id\": \"a\", \"turns\": [{\"max_tokens\": 4}]}".into()], &["`turns[0].messages`", "missing"]);
     check(&[talk("a", &[", \"delay\": -4"])], &["`turns[0].delay`", "-4", "milliseconds"]);
