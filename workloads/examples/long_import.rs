@@ -58,9 +58,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::temp_dir().join(format!("nomoat-long-import-{}", std::process::id()));
     let mut out = BufWriter::new(std::fs::File::create(&path)?);
     if format == "sharegpt" {
-        sharegpt(rows, &mut out)?
+        sharegpt(rows, &mut out)?;
     } else {
-        burstgpt(rows, &mut out)?
+        burstgpt(rows, &mut out)?;
     }
     out.into_inner()?.sync_all()?;
     let bytes = std::fs::metadata(&path)?.len();

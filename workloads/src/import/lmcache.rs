@@ -158,7 +158,7 @@ mod tests {
     use std::sync::Arc;
 
     fn read(text: &str) -> Result<Trace, TraceError> {
-        from_bytes("dir/agents.jsonl", text.as_bytes(), None, &ImportOptions::default())
+        from_bytes("dir/agents.jsonl", text.as_bytes(), Some("lmcache-jsonl"), &ImportOptions::default())
     }
 
     fn row(session: &str, input: &str, gap: &str) -> String {
