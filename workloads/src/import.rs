@@ -2,7 +2,15 @@
 
 pub(crate) mod azure;
 pub(crate) mod canonical;
+mod classes;
+pub(crate) mod decimal;
+mod documents;
+mod gaps;
 pub(crate) mod mooncake;
+mod runs;
+mod ticks;
+mod weka;
+mod weka_published;
 
 use crate::error::{TraceError, file_error};
 use crate::sink::{Collect, Sink};
@@ -69,7 +77,7 @@ impl Default for ImportOptions {
 }
 
 /// Every format, in the order in which a file is tried.
-pub const IMPORTERS: &[&dyn Importer] = &[&canonical::Canonical, &azure::AzureCsv, &mooncake::MooncakeJsonl];
+pub const IMPORTERS: &[&dyn Importer] = &[&canonical::Canonical, &azure::AzureCsv, &mooncake::MooncakeJsonl, &weka::Weka];
 
 /// Longest prompt or answer, in tokens: beyond every context window there is, and small enough to expand in memory.
 pub(crate) const MAX_TOKENS: u64 = 1 << 24;
@@ -195,6 +203,7 @@ mod tests {
             (include_str!("../samples/chat.jsonl"), "canonical"),
             (include_str!("../samples/azure.csv"), "azure-csv"),
             (include_str!("../samples/mooncake.jsonl"), "mooncake-jsonl"),
+            (include_str!("../samples/weka.json"), "weka"),
         ] {
             let knowing: Vec<_> = IMPORTERS.iter().filter(|i| i.sniff(sample.as_bytes())).map(|i| i.name()).collect();
             assert_eq!(knowing, [name]);

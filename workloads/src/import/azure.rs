@@ -129,7 +129,7 @@ fn shown(text: &str) -> String {
 }
 
 /// `YYYY-MM-DD HH:MM:SS[.f…]` as nanoseconds since 1970 on the wall clock's own zone; up to nine fractional digits.
-fn parse_timestamp(text: &str) -> Option<Nanos> {
+pub(super) fn parse_timestamp(text: &str) -> Option<Nanos> {
     let bytes = text.as_bytes();
     if bytes.len() < 19 || !text.is_ascii() {
         return None;
