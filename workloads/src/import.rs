@@ -7,6 +7,7 @@ pub(crate) mod decimal;
 mod documents;
 mod gaps;
 pub(crate) mod mooncake;
+pub(crate) mod ragpulse;
 mod runs;
 mod ticks;
 mod weka;
@@ -77,7 +78,14 @@ impl Default for ImportOptions {
 }
 
 /// Every format, in the order in which a file is tried.
-pub const IMPORTERS: &[&dyn Importer] = &[&canonical::Canonical, &azure::AzureCsv, &mooncake::MooncakeJsonl, &weka::Weka];
+#[rustfmt::skip]
+pub const IMPORTERS: &[&dyn Importer] = &[
+    &canonical::Canonical,
+    &azure::AzureCsv,
+    &mooncake::MooncakeJsonl,
+    &ragpulse::RagPulse,
+    &weka::Weka,
+];
 
 /// Longest prompt or answer, in tokens: beyond every context window there is, and small enough to expand in memory.
 pub(crate) const MAX_TOKENS: u64 = 1 << 24;
@@ -203,6 +211,7 @@ mod tests {
             (include_str!("../samples/chat.jsonl"), "canonical"),
             (include_str!("../samples/azure.csv"), "azure-csv"),
             (include_str!("../samples/mooncake.jsonl"), "mooncake-jsonl"),
+            (include_str!("../samples/ragpulse/0_trace.jsonl"), "ragpulse"),
             (include_str!("../samples/weka.json"), "weka"),
         ] {
             let knowing: Vec<_> = IMPORTERS.iter().filter(|i| i.sniff(sample.as_bytes())).map(|i| i.name()).collect();
