@@ -3,6 +3,7 @@
 pub(crate) mod azure;
 pub(crate) mod canonical;
 mod classes;
+mod clock;
 pub(crate) mod decimal;
 mod documents;
 mod gaps;
@@ -10,6 +11,9 @@ pub(crate) mod mooncake;
 pub(crate) mod ragpulse;
 mod runs;
 mod ticks;
+mod tracelab;
+pub(crate) mod tracelab_csv;
+pub(crate) mod tracelab_jsonl;
 mod weka;
 mod weka_published;
 
@@ -84,6 +88,8 @@ pub const IMPORTERS: &[&dyn Importer] = &[
     &azure::AzureCsv,
     &mooncake::MooncakeJsonl,
     &ragpulse::RagPulse,
+    &tracelab_csv::TraceLabCsv,
+    &tracelab_jsonl::TraceLabJsonl,
     &weka::Weka,
 ];
 
@@ -212,6 +218,8 @@ mod tests {
             (include_str!("../samples/azure.csv"), "azure-csv"),
             (include_str!("../samples/mooncake.jsonl"), "mooncake-jsonl"),
             (include_str!("../samples/ragpulse/0_trace.jsonl"), "ragpulse"),
+            (include_str!("../samples/tracelab.csv"), "tracelab-csv"),
+            (include_str!("../samples/tracelab.jsonl"), "tracelab-jsonl"),
             (include_str!("../samples/weka.json"), "weka"),
         ] {
             let knowing: Vec<_> = IMPORTERS.iter().filter(|i| i.sniff(sample.as_bytes())).map(|i| i.name()).collect();
