@@ -8,6 +8,7 @@ pub(crate) mod decimal;
 mod documents;
 mod gaps;
 pub(crate) mod mooncake;
+pub(crate) mod otel;
 pub(crate) mod ragpulse;
 mod runs;
 mod ticks;
@@ -87,6 +88,7 @@ pub const IMPORTERS: &[&dyn Importer] = &[
     &canonical::Canonical,
     &azure::AzureCsv,
     &mooncake::MooncakeJsonl,
+    &otel::OtelGenAi,
     &ragpulse::RagPulse,
     &tracelab_csv::TraceLabCsv,
     &tracelab_jsonl::TraceLabJsonl,
@@ -217,6 +219,7 @@ mod tests {
             (include_str!("../samples/chat.jsonl"), "canonical"),
             (include_str!("../samples/azure.csv"), "azure-csv"),
             (include_str!("../samples/mooncake.jsonl"), "mooncake-jsonl"),
+            (include_str!("../samples/otel.json"), "otel"),
             (include_str!("../samples/ragpulse/0_trace.jsonl"), "ragpulse"),
             (include_str!("../samples/tracelab.csv"), "tracelab-csv"),
             (include_str!("../samples/tracelab.jsonl"), "tracelab-jsonl"),
