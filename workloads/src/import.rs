@@ -1,6 +1,7 @@
 //! Foreign files to traces: one importer a file, one line in [`IMPORTERS`].
 
 pub(crate) mod azure;
+pub(crate) mod bailian;
 pub(crate) mod canonical;
 mod classes;
 mod clock;
@@ -87,6 +88,7 @@ impl Default for ImportOptions {
 pub const IMPORTERS: &[&dyn Importer] = &[
     &canonical::Canonical,
     &azure::AzureCsv,
+    &bailian::Bailian,
     &mooncake::MooncakeJsonl,
     &otel::OtelGenAi,
     &ragpulse::RagPulse,
@@ -218,6 +220,7 @@ mod tests {
         for (sample, name) in [
             (include_str!("../samples/chat.jsonl"), "canonical"),
             (include_str!("../samples/azure.csv"), "azure-csv"),
+            (include_str!("../samples/bailian.jsonl"), "bailian"),
             (include_str!("../samples/mooncake.jsonl"), "mooncake-jsonl"),
             (include_str!("../samples/otel.json"), "otel"),
             (include_str!("../samples/ragpulse/0_trace.jsonl"), "ragpulse"),
