@@ -17,7 +17,6 @@ mod tracelab;
 pub(crate) mod tracelab_csv;
 pub(crate) mod tracelab_jsonl;
 mod weka;
-mod weka_published;
 
 use crate::error::{TraceError, file_error};
 use crate::sink::{Collect, Sink};

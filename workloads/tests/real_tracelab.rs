@@ -12,7 +12,7 @@ fn shared(file: &str) -> Option<Trace> {
         eprintln!("skipped: {} is not here", path.display());
         return None;
     }
-    Some(open(&path, None, &ImportOptions::default()).unwrap())
+    Some(open(&path, None, &ImportOptions::default()).expect("a published file reads"))
 }
 
 fn parts(trace: &Trace, index: usize) -> &[Part] {

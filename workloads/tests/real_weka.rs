@@ -19,7 +19,7 @@ fn folder() -> Option<PathBuf> {
 
 /// Rows of the catalogue's table: file, digest, requests, sub-agents, their requests, longest prompt, last `t`, leading-block hit.
 fn catalogue(folder: &std::path::Path) -> Vec<Vec<String>> {
-    let text = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    let text = std::fs::read_to_string(folder.join("README.md")).expect("a catalogue beside them");
     let rows = text.lines().filter(|line| line.starts_with("| trace_"));
     rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
 }

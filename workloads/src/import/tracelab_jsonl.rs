@@ -103,7 +103,8 @@ struct Row {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "as of a row")]
 struct Event {
-    event_type: String,
+    #[serde(rename = "event_type")]
+    what: String,
     timestamp: String,
     source: Option<IgnoredAny>,
     tool_name: Option<IgnoredAny>,
@@ -171,7 +172,7 @@ fn round(row: &Row, classes: &mut Classes, place: Place<'_>) -> Result<Round, Tr
             let shown: String = event.timestamp.chars().take(40).collect();
             place.field(format!("timing_events[{index}].timestamp"), format!("is {shown:?}"), "a moment such as 2026-06-01T05:40:20.151Z")
         })?;
-        times.see(&event.event_type, at);
+        times.see(&event.what, at);
     }
     let should = "a list with at least one event: a round has no other times";
     let (Some(start), Some(end)) = (times.start, times.end) else { return Err(place.field("timing_events", "is empty", should)) };

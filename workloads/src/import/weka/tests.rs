@@ -1,6 +1,9 @@
 use super::*;
 use crate::from_bytes;
-use nomoat_core::trace::Moment;
+use crate::import::Gaps;
+use nomoat_core::prompt::Prompt;
+use nomoat_core::request::RequestId;
+use nomoat_core::trace::{Cause, Moment};
 
 const SAMPLE: &str = include_str!("../../../samples/weka.json");
 
