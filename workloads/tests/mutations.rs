@@ -3,7 +3,7 @@
 use nomoat_core::prompt::Prompt;
 use nomoat_core::trace::{Join, Trace};
 use nomoat_core::units::Nanos;
-use nomoat_workloads::{Gaps, ImportOptions, from_bytes, open};
+use nomoat_workloads::{Gaps, ImportOptions, from_bytes, open, write_canonical};
 use proptest::prelude::*;
 use std::collections::HashMap;
 
@@ -72,6 +72,12 @@ fn check(trace: &Trace) {
             other => panic!("{other:?}"),
         }
     }
+    let mut written = vec![];
+    write_canonical(trace, &mut written).expect("what is read can be written");
+    assert!(
+        from_bytes("f", &written, Some("canonical"), &ImportOptions::default()).expect("and read") == *trace,
+        "the canonical copy reads back the same"
+    );
 }
 
 fn mutate(mut bytes: Vec<u8>, edits: Vec<(prop::sample::Index, (usize, Vec<u8>))>) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use nomoat_core::prompt::Prompt;
 use nomoat_core::trace::Trace;
 use nomoat_core::units::Nanos;
-use nomoat_workloads::{ImportOptions, open, stats};
+use nomoat_workloads::{ImportOptions, SharingOptions, open, stats};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -40,11 +40,11 @@ fn a_week_of_questions() {
         return;
     }
     let trace = open(&folder, None, &ImportOptions { spread_ticks: false, ..ImportOptions::default() }).unwrap();
-    let s = stats(&trace);
+    let s = stats(&trace, &SharingOptions::default());
     assert_eq!((s.rows, trace.origin.licence.as_deref()), (7_106, Some("MIT")));
-    assert_eq!(s.span, Some(Nanos::from_secs(604_603)));
-    near("rate", s.rate_per_s.unwrap(), 0.01175, 0.000_005);
-    near("gap CV", s.gap_cv.unwrap(), 3.06, 0.005);
+    assert_eq!(s.arrivals.span, Some(Nanos::from_secs(604_603)));
+    near("rate", s.arrivals.rate_per_s.unwrap(), 0.01175, 0.000_005);
+    near("gap CV", s.arrivals.gap_cv.unwrap(), 3.06, 0.005);
     near("input mean", s.input.mean, 2_943.6, 0.05);
     near("output mean", s.output.mean, 283.2, 0.05);
     // Nearest-rank; the catalogue interpolates and has 3 140.
