@@ -96,6 +96,8 @@ pub const IMPORTERS: &[&dyn Importer] = &[
     &weka::Weka,
 ];
 
+/// How much of a file is looked at to find its format.
+const HEAD_BYTES: usize = 1 << 14;
 /// Longest prompt or answer, in tokens: beyond every context window there is, and small enough to expand in memory.
 pub(crate) const MAX_TOKENS: u64 = 1 << 24;
 /// Largest block id: what every JSON reader holds exactly.
@@ -192,6 +194,7 @@ fn sniff(source: &mut Source<'_>) -> Result<&'static dyn Importer, TraceError> {
     if head.is_empty() {
         return Err(file_error(&name, "the file is empty", "give a file with at least one request"));
     }
+    let head = &head[..head.len().min(HEAD_BYTES)];
     let found = IMPORTERS.iter().copied().find(|i| i.sniff(head));
     found.ok_or_else(|| file_error(&name, "its first line looks like none of the known formats", remedy()))
 }

@@ -4,7 +4,7 @@ use nomoat_core::prompt::Prompt;
 use nomoat_core::request::SessionId;
 use nomoat_core::trace::{Moment, Trace};
 use nomoat_core::units::Nanos;
-use nomoat_workloads::{Gaps, ImportOptions, open};
+use nomoat_workloads::{Gaps, ImportOptions, from_bytes, open, write_canonical};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -115,4 +115,12 @@ fn the_folder_is_one_trace() {
     assert_eq!(trace.requests.last().unwrap().session, Some(SessionId(57)));
     assert_eq!(trace.origin.licence.as_deref(), Some("Apache-2.0"));
     assert_eq!(trace.requests.iter().map(|r| r.input_tokens).max(), Some(571_069));
+
+    // What is megabytes of ids is a few runs a request.
+    let mut written = vec![];
+    write_canonical(&trace, &mut written).unwrap();
+    let original: usize = catalogue(&folder).iter().map(|row| row[2].parse::<usize>().unwrap()).sum();
+    eprintln!("{} bytes of {original}", written.len());
+    assert!(written.len() * 10 < original, "{} bytes of {original}", written.len());
+    assert!(from_bytes("copy", &written, None, &ImportOptions::default()).unwrap() == trace, "the canonical copy reads back the same");
 }
