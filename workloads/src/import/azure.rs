@@ -93,7 +93,7 @@ fn row(columns: &Columns<4>, line: &Line<'_>, first: &mut Option<Nanos>, previou
 }
 
 /// `YYYY-MM-DD HH:MM:SS[.f…]` as nanoseconds since 1970 on the wall clock's own zone; up to nine fractional digits.
-fn parse_timestamp(text: &str) -> Option<Nanos> {
+pub(super) fn parse_timestamp(text: &str) -> Option<Nanos> {
     let bytes = text.as_bytes();
     if bytes.len() < 19 || !text.is_ascii() {
         return None;
