@@ -34,9 +34,27 @@ fn canonical(requests: u32) -> Vec<u8> {
     out
 }
 
+/// A session of prompts that grow by eleven blocks a turn, as agents' do.
+fn weka(turns: u64) -> Vec<u8> {
+    let requests: Vec<String> = (0..turns)
+        .map(|turn| {
+            let ids: Vec<u64> = (1..=400 + turn * 11).collect();
+            let input = ids.len() * 64 + 20;
+            format!(
+                "{{\"t\":{}.0,\"type\":\"n\",\"model\":\"m\",\"in\":{input},\"out\":400,\"hash_ids\":{},\"input_types\":[\"tool_result\"],\"api_time\":6.12,\"think_time\":4.0}}",
+                turn * 11,
+                format!("{ids:?}").replace(' ', "")
+            )
+        })
+        .collect();
+    let head = "{\"id\":\"made up\",\"block_size\":64,\"hash_id_scope\":\"local\",\"requests\":[";
+    format!("{head}{}]}}", requests.join(",")).into_bytes()
+}
+
 fn import(c: &mut Criterion) {
     let mut group = c.benchmark_group("import");
-    for (name, bytes) in [("canonical", canonical(20_000)), ("azure-csv", azure(20_000)), ("mooncake-jsonl", mooncake(12_000))] {
+    let files = [("canonical", canonical(20_000)), ("azure-csv", azure(20_000)), ("mooncake-jsonl", mooncake(12_000)), ("weka", weka(400))];
+    for (name, bytes) in files {
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         group.bench_with_input(BenchmarkId::from_parameter(name), &bytes, |b, bytes| {
             b.iter(|| from_bytes("bench", black_box(bytes), Some(name), &ImportOptions::default()).expect("a good file"));

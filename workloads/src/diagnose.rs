@@ -4,6 +4,7 @@
 //! compared with the record's list of fields. The list is also where a format's bounds are written down.
 
 use crate::error::{Place, TraceError};
+use crate::import::decimal::Seconds;
 use nomoat_core::suggest::nearest;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -25,6 +26,11 @@ impl Field {
     pub const fn optional(name: &'static str, shape: Shape) -> Self {
         Self { name, required: false, shape }
     }
+
+    /// Whether it is the field of that key.
+    pub fn is(&self, key: &[u8]) -> bool {
+        self.name.as_bytes() == key
+    }
 }
 
 /// What a value may be.
@@ -35,6 +41,8 @@ pub(crate) enum Shape {
     Signed,
     /// True or false.
     Bool,
+    /// A number of seconds from 0 to a century.
+    Seconds,
     /// A text.
     Text,
     /// A list of texts.
@@ -122,6 +130,7 @@ fn value_complaint(value: &Value, shape: &Shape, path: &str) -> Option<Complaint
         Shape::Whole { min, max, .. } => check(whole(value, *min, *max)),
         Shape::Signed => check(value.as_i64().is_some_and(|n| i32::try_from(n).is_ok())),
         Shape::Bool => check(value.is_boolean()),
+        Shape::Seconds => check(serde_json::from_value::<Seconds>(value.clone()).is_ok()),
         Shape::Text => check(value.is_string()),
         Shape::Texts => check(value.as_array().is_some_and(|list| list.iter().all(Value::is_string))),
         Shape::Word(words) => check(value.as_str().is_some_and(|word| words.contains(&word))),
@@ -161,6 +170,7 @@ fn should(shape: &Shape) -> String {
         Shape::Whole { min, max, of } => format!("a whole number of {of} from {min} to {max}"),
         Shape::Signed => "a whole number of 32 bits".into(),
         Shape::Bool => "true or false".into(),
+        Shape::Seconds => "a number of seconds from 0 to a century".into(),
         Shape::Text => "a text".into(),
         Shape::Texts => "a list of texts".into(),
         Shape::Word(words) => format!("one of {}", words.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", ")),

@@ -1,6 +1,7 @@
 //! Traces made from laws: one generator a file, one line in [`GENERATORS`].
 
 pub(crate) mod chat;
+pub(crate) mod servegen;
 
 use crate::error::TraceError;
 use nomoat_core::trace::Trace;

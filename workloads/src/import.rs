@@ -1,8 +1,33 @@
 //! Foreign files to traces: one importer a file, one line in [`IMPORTERS`].
 
+pub(crate) mod aiperf;
 pub(crate) mod azure;
+pub(crate) mod bailian;
+pub(crate) mod burstgpt;
 pub(crate) mod canonical;
+mod classes;
+mod clock;
+mod conversation;
+mod csv;
+pub(crate) mod decimal;
+mod documents;
+mod gaps;
+pub(crate) mod lengths;
+pub(crate) mod lmcache;
+pub(crate) mod messages;
 pub(crate) mod mooncake;
+pub(crate) mod otel;
+pub(crate) mod ragpulse;
+mod records;
+mod runs;
+pub(crate) mod sharegpt;
+mod thread;
+mod ticks;
+mod tracelab;
+pub(crate) mod tracelab_csv;
+pub(crate) mod tracelab_jsonl;
+pub(crate) mod vllm;
+mod weka;
 
 use crate::error::{TraceError, file_error};
 use crate::sink::{Collect, Sink};
@@ -69,8 +94,27 @@ impl Default for ImportOptions {
 }
 
 /// Every format, in the order in which a file is tried.
-pub const IMPORTERS: &[&dyn Importer] = &[&canonical::Canonical, &azure::AzureCsv, &mooncake::MooncakeJsonl];
+pub const IMPORTERS: &[&dyn Importer] = &[
+    &canonical::Canonical,
+    &aiperf::AiPerf,
+    &azure::AzureCsv,
+    &bailian::Bailian,
+    &burstgpt::BurstGpt,
+    &lengths::LengthsCsv,
+    &lmcache::LmCache,
+    &messages::MessagesJson,
+    &mooncake::MooncakeJsonl,
+    &otel::OtelGenAi,
+    &ragpulse::RagPulse,
+    &sharegpt::ShareGpt,
+    &tracelab_csv::TraceLabCsv,
+    &tracelab_jsonl::TraceLabJsonl,
+    &vllm::VllmCustom,
+    &weka::Weka,
+];
 
+/// How much of a file is looked at to find its format.
+const HEAD_BYTES: usize = 1 << 14;
 /// Longest prompt or answer, in tokens: beyond every context window there is, and small enough to expand in memory.
 pub(crate) const MAX_TOKENS: u64 = 1 << 24;
 /// Largest block id: what every JSON reader holds exactly.
@@ -167,6 +211,7 @@ fn sniff(source: &mut Source<'_>) -> Result<&'static dyn Importer, TraceError> {
     if head.is_empty() {
         return Err(file_error(&name, "the file is empty", "give a file with at least one request"));
     }
+    let head = &head[..head.len().min(HEAD_BYTES)];
     let found = IMPORTERS.iter().copied().find(|i| i.sniff(head));
     found.ok_or_else(|| file_error(&name, "its first line looks like none of the known formats", remedy()))
 }
@@ -193,8 +238,22 @@ mod tests {
     fn each_sample_is_known_by_one_importer() {
         for (sample, name) in [
             (include_str!("../samples/chat.jsonl"), "canonical"),
+            (include_str!("../samples/aiperf_dag.jsonl"), "aiperf"),
+            (include_str!("../samples/aiperf_rows.jsonl"), "aiperf"),
             (include_str!("../samples/azure.csv"), "azure-csv"),
+            (include_str!("../samples/bailian.jsonl"), "bailian"),
+            (include_str!("../samples/burstgpt.csv"), "burstgpt"),
+            (include_str!("../samples/lengths.csv"), "lengths-csv"),
+            (include_str!("../samples/lmcache.jsonl"), "lmcache-jsonl"),
+            (include_str!("../samples/messages.jsonl"), "messages"),
             (include_str!("../samples/mooncake.jsonl"), "mooncake-jsonl"),
+            (include_str!("../samples/otel.json"), "otel"),
+            (include_str!("../samples/ragpulse/0_trace.jsonl"), "ragpulse"),
+            (include_str!("../samples/sharegpt.json"), "sharegpt"),
+            (include_str!("../samples/tracelab.csv"), "tracelab-csv"),
+            (include_str!("../samples/tracelab.jsonl"), "tracelab-jsonl"),
+            (include_str!("../samples/vllm_custom.jsonl"), "vllm-custom"),
+            (include_str!("../samples/weka.json"), "weka"),
         ] {
             let knowing: Vec<_> = IMPORTERS.iter().filter(|i| i.sniff(sample.as_bytes())).map(|i| i.name()).collect();
             assert_eq!(knowing, [name]);
@@ -210,10 +269,7 @@ mod tests {
             assert!(text.contains(expect), "{text}");
         };
         check(open(&missing, None, &ImportOptions::default()).unwrap_err(), "check the path");
-        check(
-            open(&missing, Some("azure"), &ImportOptions::default()).unwrap_err(),
-            "did you mean `azure-csv`? (known: canonical, azure-csv",
-        );
+        check(open(&missing, Some("azure"), &ImportOptions::default()).unwrap_err(), "did you mean `azure-csv`? (known: canonical, ");
         check(sniff(&mut Source::bytes("f", b"")).err().unwrap(), "is empty");
         check(sniff(&mut Source::bytes("f", b"hello")).err().unwrap(), "--trace-format");
     }

@@ -23,6 +23,7 @@ pub use canonical::{CanonicalWriter, Survey, write_canonical};
 pub use error::TraceError;
 pub use export::{EXPORTERS, Exporter, exporter};
 pub use generate::chat::{ChatOptions, chat};
+pub use generate::servegen::{ServeGenOptions, servegen};
 pub use generate::{GENERATORS, Generator};
 pub use import::{Gaps, IMPORTERS, ImportOptions, Importer, from_bytes, open, read};
 pub use policy::{GapPolicy, Policy, Slice};

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use std::io::{BufRead, Read};
 
 /// Longest line that is read: a prompt of eight million recorded token ids fits.
-const MAX_LINE_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// Reads lines and hashes what it reads.
 pub(crate) struct Lines<'a> {
@@ -74,15 +74,45 @@ impl<'a> Lines<'a> {
 /// lenient, counted.
 pub(crate) struct Rows<'a> {
     lines: Lines<'a>,
+    skips: Skips,
+    blank: Option<u64>,
+}
+
+/// What becomes of records that are wrong.
+pub(crate) struct Skips {
     lenient: bool,
     skipped: u64,
     first: Option<String>,
-    blank: Option<u64>,
+}
+
+impl Skips {
+    pub fn new(options: &ImportOptions) -> Self {
+        Self { lenient: options.lenient, skipped: 0, first: None }
+    }
+
+    /// What became of a record: a wrong one is an error, or is counted and left out.
+    pub fn take<T>(&mut self, record: Result<T, TraceError>) -> Result<Option<T>, TraceError> {
+        match record {
+            Err(TraceError::Field { .. } | TraceError::Line { .. }) if self.lenient => {
+                self.skipped += 1;
+                let error = record.err().map(|error| error.to_string());
+                self.first = self.first.take().or(error);
+                Ok(None)
+            }
+            record => record.map(Some),
+        }
+    }
+
+    /// What is to be said of records that were left out.
+    pub fn finish(self) -> Option<String> {
+        let skipped = self.skipped;
+        self.first.map(|first| format!("{skipped} wrong rows were left out; the first: {first}"))
+    }
 }
 
 impl<'a> Rows<'a> {
     pub fn new(source: &'a mut Source<'_>, options: &ImportOptions) -> Self {
-        Self { lines: source.lines(), lenient: options.lenient, skipped: 0, first: None, blank: None }
+        Self { lines: source.lines(), skips: Skips::new(options), blank: None }
     }
 
     /// The next line that is not empty.
@@ -105,22 +135,12 @@ impl<'a> Rows<'a> {
 
     /// What became of a row: a wrong one is an error, or is counted and left out.
     pub fn take<T>(&mut self, row: Result<T, TraceError>) -> Result<Option<T>, TraceError> {
-        match row {
-            Err(TraceError::Field { .. } | TraceError::Line { .. }) if self.lenient => {
-                self.skipped += 1;
-                let error = row.err().map(|error| error.to_string());
-                self.first = self.first.take().or(error);
-                Ok(None)
-            }
-            row => row.map(Some),
-        }
+        self.skips.take(row)
     }
 
     /// SHA-256 of all bytes read, and what is to be said of rows that were left out.
     pub fn finish(self) -> (Digest, Option<String>) {
-        let skipped = self.skipped;
-        let loss = self.first.map(|first| format!("{skipped} wrong rows were left out; the first: {first}"));
-        (self.lines.digest(), loss)
+        (self.lines.digest(), self.skips.finish())
     }
 }
 

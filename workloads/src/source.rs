@@ -1,9 +1,9 @@
 //! A trace's file or folder as an importer sees it: bytes without compression, the files beside it, a name for messages.
 
-use crate::error::{TraceError, file_error};
+use crate::error::TraceError;
 use crate::lines::Lines;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 /// Bytes that are read at a time.
@@ -79,18 +79,9 @@ impl<'a> Source<'a> {
         Lines::new(&mut *self.input, &self.name)
     }
 
-    /// Its bytes, all of them: for formats that are one JSON value. At most `most` of them.
-    ///
-    /// # Errors
-    /// When it cannot be read, or is longer.
-    pub(crate) fn whole(&mut self, most: u64) -> Result<Vec<u8>, TraceError> {
-        let mut bytes = vec![];
-        let mut bounded = Read::take(&mut self.input, most + 1);
-        bounded.read_to_end(&mut bytes).map_err(|source| TraceError::Read { file: self.name.clone(), source })?;
-        if bytes.len() as u64 > most {
-            return Err(file_error(&self.name, format!("it is longer than {most} bytes"), "split it"));
-        }
-        Ok(bytes)
+    /// Its bytes as they come, from where it stands, and its name.
+    pub(crate) fn reader(&mut self) -> (&mut dyn BufRead, &str) {
+        (&mut *self.input, &self.name)
     }
 
     /// The file `name` in this folder, or beside this file. `None` where there is none, or where this is no file.
@@ -108,7 +99,7 @@ impl<'a> Source<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
+    use std::io::{Read as _, Write as _};
 
     #[test]
     fn decompresses_and_finds_neighbours() {
@@ -120,13 +111,16 @@ mod tests {
         // Two frames, one after the other, are one file.
         let frames = [zstd::encode_all(&b"two\n"[..], 1).unwrap(), zstd::encode_all(&b"three\n"[..], 1).unwrap()].concat();
         std::fs::write(folder.join("b.zst"), frames).unwrap();
-        let read = |name: &str| Source::open(&folder.join(name)).unwrap().whole(100).unwrap();
+        let read = |name: &str| {
+            let mut bytes = vec![];
+            Source::open(&folder.join(name)).unwrap().input.read_to_end(&mut bytes).unwrap();
+            bytes
+        };
         assert_eq!((read("a.gz"), read("b.zst")), (b"one\n".to_vec(), b"two\nthree\n".to_vec()));
         let all = Source::open(&folder).unwrap();
         assert_eq!(all.names().unwrap(), ["a.gz", "b.zst"]);
         assert_eq!(all.beside("b.zst").unwrap().unwrap().head().unwrap(), b"two\n");
         assert!(Source::open(&folder.join("a.gz")).unwrap().beside("c").unwrap().is_none());
-        assert!(Source::open(&folder.join("a.gz")).unwrap().whole(3).unwrap_err().to_string().contains("longer than 3 bytes"));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

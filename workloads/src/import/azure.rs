@@ -1,11 +1,13 @@
 //! The CSV of the Azure LLM inference traces: arrival, prompt length, answer length, and nothing else.
 //!
 //! `TIMESTAMP` is a wall clock without a zone and with up to nine (in the published files: seven) fractional digits. Nothing
-//! is known of prompts but their length, so every prompt is unique. The multimodal layout (`NumImages`) is not read.
+//! is known of prompts but their length, so every prompt is unique. The multimodal layout has `NumImages` besides: images are counted,
+//! and not sent.
 
-use super::{ImportOptions, Importer, MAX_TIME, MAX_TOKENS, first_line, stem};
-use crate::error::{Place, TraceError, file_error};
-use crate::lines::Rows;
+use super::csv::Columns;
+use super::{ImportOptions, Importer, MAX_TIME, first_line, stem};
+use crate::error::{TraceError, file_error};
+use crate::lines::{Line, Rows};
 use crate::sink::Sink;
 use crate::source::Source;
 use nomoat_core::prompt::{BlockPrompt, Prompt};
@@ -15,7 +17,7 @@ use nomoat_core::units::Nanos;
 /// The importer.
 pub(crate) struct AzureCsv;
 
-const COLUMNS: [&str; 3] = ["TIMESTAMP", "ContextTokens", "GeneratedTokens"];
+const COLUMNS: [&str; 4] = ["TIMESTAMP", "ContextTokens", "GeneratedTokens", "NumImages"];
 
 /// SHA-256 of the published file whose licence we know: a row of a CSV cannot tell it.
 const CONVERSATION_2023: &str = "2f1e5b666d4e3055fdbba98598ce2ec307767b9064e03e2fa46676dbcc7d0bf8";
@@ -26,7 +28,7 @@ impl Importer for AzureCsv {
     }
 
     fn about(&self) -> &'static str {
-        "Azure LLM inference traces 2023 and 2024 (CSV): arrivals and lengths, no prefixes"
+        "Azure LLM inference traces 2023 to 2025 (CSV): arrivals and lengths, no prefixes"
     }
 
     fn sniff(&self, head: &[u8]) -> bool {
@@ -37,13 +39,15 @@ impl Importer for AzureCsv {
         let file = source.name().to_owned();
         let mut rows = Rows::new(source, options);
         let Some(header) = rows.next()? else {
-            return Err(file_error(&file, "the file is empty", format!("it should start with `{}`", COLUMNS.join(","))));
+            return Err(file_error(&file, "the file is empty", format!("it should start with `{}`", COLUMNS[..3].join(","))));
         };
-        check_header(header.bytes, header.place)?;
+        let columns = Columns::new(COLUMNS, 3, &[], &header)?;
         let (mut index, mut first, mut previous) = (0, None, Nanos::ZERO);
+        let (mut images, mut with_images) = (0_u64, 0_u64);
         while let Some(line) = rows.next()? {
-            let row = row(line.bytes, &mut first, previous, line.place);
-            let Some((since, input_tokens, output_tokens)) = rows.take(row)? else { continue };
+            let row = row(&columns, &line, &mut first, previous);
+            let Some((since, [input_tokens, output_tokens, pictures])) = rows.take(row)? else { continue };
+            (images, with_images) = (images + u64::from(pictures), with_images + u64::from(pictures > 0));
             let prompt = Prompt::Blocks(BlockPrompt::unique(0, index, input_tokens));
             sink.request(TraceRequest { at: Some(since), ..TraceRequest::new(prompt, input_tokens, output_tokens) })?;
             (index, previous) = (index + 1, since);
@@ -56,80 +60,40 @@ impl Importer for AzureCsv {
             repository: known.then(|| "Azure/AzurePublicDataset".to_owned()),
             ..Origin::default()
         };
-        let losses = std::iter::once("prefix reuse is not recorded: every prompt is unique".into()).chain(skipped).collect();
+        let unsent = (images > 0).then(|| {
+            format!("{images} images of {with_images} requests are not sent: their sizes are not recorded; the prompts keep their length")
+        });
+        let losses = std::iter::once("prefix reuse is not recorded: every prompt is unique".into()).chain(unsent).chain(skipped).collect();
         Ok(Trace { name: stem(&file), source: digest, origin, losses, ..Trace::default() })
     }
 }
 
-/// Arrival since the first row, prompt and answer length.
-fn row(line: &[u8], first: &mut Option<Nanos>, previous: Nanos, place: Place<'_>) -> Result<(Nanos, u32, u32), TraceError> {
-    let [timestamp, input, output] = fields(line, place)?;
+/// Arrival since the first row; prompt, answer and images.
+fn row(columns: &Columns<4>, line: &Line<'_>, first: &mut Option<Nanos>, previous: Nanos) -> Result<(Nanos, [u32; 3]), TraceError> {
+    let place = line.place;
+    let [timestamp, input, output, images] = columns.values(line)?;
     let at = parse_timestamp(timestamp)
-        .ok_or_else(|| wrong(place, 0, timestamp, "a wall clock such as 2023-11-16 18:15:46.6805900, without a zone"))?;
+        .ok_or_else(|| columns.wrong(0, timestamp, "a wall clock such as 2023-11-16 18:15:46.6805900, without a zone", place))?;
     let since = at - first.unwrap_or(at);
     if since < previous {
         let problem = format!("`{timestamp}` is {} earlier than the line before", previous - since);
         return Err(place.field(COLUMNS[0], problem, "in order of time: sort the file by TIMESTAMP"));
     }
     if since > MAX_TIME {
-        return Err(wrong(place, 0, timestamp, "within a century of the first row"));
+        return Err(columns.wrong(0, timestamp, "within a century of the first row", place));
     }
-    let lengths = (parse_tokens(input, 1, place)?, parse_tokens(output, 2, place)?);
+    let (input, output) = (columns.tokens(1, input, 1, place)?, columns.tokens(2, output, 1, place)?);
+    let images = match images.parse::<u32>() {
+        _ if !columns.has(3) => 0,
+        Ok(count) if images.bytes().all(|b| b.is_ascii_digit()) => count,
+        _ => return Err(columns.wrong(3, images, "a whole number of images", place)),
+    };
     first.get_or_insert(at);
-    Ok((since, lengths.0, lengths.1))
-}
-
-fn check_header(bytes: &[u8], place: Place<'_>) -> Result<(), TraceError> {
-    let text = std::str::from_utf8(bytes).unwrap_or("<not UTF-8>");
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut given = text.split(',');
-    for (index, expect) in COLUMNS.iter().enumerate() {
-        let name = given.next().unwrap_or_default();
-        if name == "NumImages" {
-            return Err(place.line("this is the multimodal layout, which is not read", "use a trace of text requests"));
-        }
-        if name != *expect {
-            return Err(place.field(format!("column {}", index + 1), format!("is named {}", shown(name)), format!("`{expect}`")));
-        }
-    }
-    match given.next() {
-        None => Ok(()),
-        Some(extra) => {
-            Err(place.field(format!("column {}", COLUMNS.len() + 1), format!("is {}", shown(extra)), "absent: there are three columns"))
-        }
-    }
-}
-
-fn fields<'a>(bytes: &'a [u8], place: Place<'_>) -> Result<[&'a str; 3], TraceError> {
-    let remedy = || format!("write three values: {}", COLUMNS.join(","));
-    let text = std::str::from_utf8(bytes).map_err(|_| place.line("the line is not UTF-8", remedy()))?;
-    let mut parts = text.split(',');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(a), Some(b), Some(c), None) => Ok([a, b, c]),
-        _ => Err(place.line(format!("the line has {} values", text.split(',').count()), remedy())),
-    }
-}
-
-fn parse_tokens(text: &str, column: usize, place: Place<'_>) -> Result<u32, TraceError> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let value = if digits { text.parse::<u64>().ok() } else { None };
-    match value {
-        Some(value @ 1..=MAX_TOKENS) => Ok(value as u32),
-        _ => Err(wrong(place, column, text, &format!("a whole number of tokens from 1 to {MAX_TOKENS}"))),
-    }
-}
-
-fn wrong(place: Place<'_>, column: usize, text: &str, should: &str) -> TraceError {
-    place.field(COLUMNS[column], format!("is {}", shown(text)), should)
-}
-
-/// A value for a message, cut to a readable length.
-fn shown(text: &str) -> String {
-    if text.chars().count() > 40 { format!("`{}…`", text.chars().take(40).collect::<String>()) } else { format!("`{text}`") }
+    Ok((since, [input, output, images]))
 }
 
 /// `YYYY-MM-DD HH:MM:SS[.f…]` as nanoseconds since 1970 on the wall clock's own zone; up to nine fractional digits.
-fn parse_timestamp(text: &str) -> Option<Nanos> {
+pub(super) fn parse_timestamp(text: &str) -> Option<Nanos> {
     let bytes = text.as_bytes();
     if bytes.len() < 19 || !text.is_ascii() {
         return None;
@@ -201,6 +165,16 @@ mod tests {
     }
 
     #[test]
+    fn images_are_counted_and_not_sent() {
+        let trace =
+            read("TIMESTAMP,NumImages,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.5,2,374,44\n2023-11-16 18:15:46.6,0,396,109\n");
+        let trace = trace.unwrap();
+        let seen: Vec<_> = trace.requests.iter().map(|r| (r.at.unwrap().0, r.input_tokens, r.output_tokens)).collect();
+        assert_eq!(seen, [(0, 374, 44), (100_000_000, 396, 109)]);
+        assert!(trace.losses[1].starts_with("2 images of 1 requests are not sent"), "{:?}", trace.losses);
+    }
+
+    #[test]
     fn timestamps() {
         for (text, expect) in [
             ("1970-01-01 00:00:00.0000000", Some(0)),
@@ -229,9 +203,9 @@ mod tests {
         check("", &["dir/azure.csv", "empty", "TIMESTAMP,ContextTokens"]);
         check(HEADER, &["no request"]);
         check("TIMESTAMP,Context,GeneratedTokens\n", &["azure.csv:1:", "column 2", "`Context`", "should be `ContextTokens`"]);
-        check("TIMESTAMP,ContextTokens\n", &[":1:", "column 3", "`GeneratedTokens`"]);
-        check("TIMESTAMP,ContextTokens,GeneratedTokens,X\n", &[":1:", "column 4", "absent"]);
-        check("TIMESTAMP,NumImages,ContextTokens,GeneratedTokens\n", &["multimodal"]);
+        check("TIMESTAMP,ContextTokens\n", &[":1:", "no column `GeneratedTokens`"]);
+        check("TIMESTAMP,ContextTokens,GeneratedTokens,X\n", &[":1:", "column 4", "`X`", "one of"]);
+        check("TIMESTAMP,NumImages,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,+1,1,1\n", &[":2:", "`NumImages`", "`+1`"]);
         check(&format!("{HEADER}{row}2023-11-16 18:15:46.6805900,-1,1\n"), &[":3:", "`ContextTokens`", "`-1`", "1 to"]);
         check(&format!("{HEADER}2023-11-16 18:15:46,1,0\n"), &[":2:", "`GeneratedTokens`", "`0`"]);
         check(&format!("{HEADER}2023-11-16 18:15:46,1,1.5\n"), &["`1.5`"]);
@@ -239,6 +213,6 @@ mod tests {
         check(&format!("{HEADER}yesterday,1,1\n"), &[":2:", "`TIMESTAMP`", "`yesterday`", "2023-11-16 18:15:46"]);
         check(&format!("{HEADER}{row}2023-11-16 18:15:45.6805900,1,1\n"), &[":3:", "`TIMESTAMP`", "1.00 s earlier", "sort"]);
         check(&format!("{HEADER}{row}\n{row}"), &[":3:", "empty", "delete"]);
-        check(&format!("{HEADER}1,2\n"), &[":2:", "2 values", "three"]);
+        check(&format!("{HEADER}1,2\n"), &[":2:", "2 values", "3 values"]);
     }
 }

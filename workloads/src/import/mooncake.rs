@@ -5,19 +5,19 @@
 //! their order, from a stream of the seed; the trace's losses say so. Supersets of the format (sessions, delays, text) are not
 //! read: their keys are errors.
 
-use super::{ImportOptions, Importer, MAX_BLOCK_ID, MAX_TIME, MAX_TOKENS, first_line, stem};
+use super::records::keys;
+use super::runs::Runs;
+use super::{ImportOptions, Importer, MAX_BLOCK_ID, MAX_TIME, MAX_TOKENS, stem, ticks};
 use crate::diagnose::{Field, Shape, explain_line};
 use crate::error::{Place, TraceError};
 use crate::lines::Rows;
 use crate::sink::Sink;
 use crate::source::Source;
-use nomoat_core::prompt::{BlockPrompt, BlockRange, Prompt};
+use nomoat_core::prompt::{BlockPrompt, Prompt};
 use nomoat_core::rng::Stream;
 use nomoat_core::trace::{Origin, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
-use std::fmt;
 
 /// The importer.
 pub(crate) struct MooncakeJsonl;
@@ -50,39 +50,6 @@ struct Row {
     hash_ids: Runs,
 }
 
-/// Block ids as runs of consecutive ones, built while the list is parsed.
-struct Runs {
-    ranges: Vec<BlockRange>,
-    count: u64,
-}
-
-impl<'de> Deserialize<'de> for Runs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Ids;
-        impl<'de> Visitor<'de> for Ids {
-            type Value = Runs;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of block ids")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Runs, A::Error> {
-                let mut runs = Runs { ranges: Vec::with_capacity(8), count: 0 };
-                while let Some(id) = list.next_element::<u64>()? {
-                    if id > MAX_BLOCK_ID {
-                        return Err(A::Error::custom("block id too large"));
-                    }
-                    runs.count += 1;
-                    match runs.ranges.last_mut() {
-                        Some(last) if last.first + u64::from(last.count) == id && last.count < u32::MAX => last.count += 1,
-                        _ => runs.ranges.push(BlockRange { first: id, count: 1 }),
-                    }
-                }
-                Ok(runs)
-            }
-        }
-        deserializer.deserialize_seq(Ids)
-    }
-}
-
 impl Importer for MooncakeJsonl {
     fn name(&self) -> &'static str {
         "mooncake-jsonl"
@@ -93,9 +60,7 @@ impl Importer for MooncakeJsonl {
     }
 
     fn sniff(&self, head: &[u8]) -> bool {
-        let line = first_line(head);
-        let has = |key: &[u8]| line.windows(key.len()).any(|window| window == key);
-        line.starts_with(b"{") && has(b"\"timestamp\"") && has(b"\"input_length\"")
+        is_plain(&keys(head))
     }
 
     fn import(&self, source: &mut Source<'_>, options: &ImportOptions, sink: &mut dyn Sink) -> Result<Trace, TraceError> {
@@ -111,7 +76,7 @@ impl Importer for MooncakeJsonl {
         }
         let (digest, skipped) = rows.finish();
         // Whether the recording clock ticked shows when all of it is there.
-        let (tick, told) = ticks(&mut requests, options).unzip();
+        let (tick, told) = spread(&mut requests, options).unzip();
         requests.into_iter().try_for_each(|request| sink.request(request))?;
         let published = APACHE.contains(&digest.to_string().as_str());
         let origin = Origin {
@@ -123,6 +88,11 @@ impl Importer for MooncakeJsonl {
         let losses = told.into_iter().chain(skipped).collect();
         Ok(Trace { name: stem(&file), source: digest, origin, tick, losses, ..Trace::default() })
     }
+}
+
+/// Whether a row with these keys is one of this format: its four and no other, as supersets of it mean other things by them.
+pub(super) fn is_plain(keys: &[&[u8]]) -> bool {
+    keys.len() == FIELDS.len() && FIELDS.iter().all(|field| keys.iter().any(|key| field.is(key)))
 }
 
 fn request(row: Row, index: u64, previous: Nanos, place: Place<'_>) -> Result<TraceRequest, TraceError> {
@@ -175,7 +145,7 @@ fn tick(requests: &[TraceRequest]) -> Option<(Nanos, usize)> {
 }
 
 /// Spreads ticked arrivals, if there are any and the options say so; what to tell about it.
-fn ticks(requests: &mut [TraceRequest], options: &ImportOptions) -> Option<(Nanos, String)> {
+fn spread(requests: &mut [TraceRequest], options: &ImportOptions) -> Option<(Nanos, String)> {
     let (tick, distinct) = tick(requests)?;
     let seen =
         format!("arrivals were recorded in ticks of {} ms ({distinct} distinct times in {} rows)", tick.0 / 1_000_000, requests.len());
@@ -183,21 +153,7 @@ fn ticks(requests: &mut [TraceRequest], options: &ImportOptions) -> Option<(Nano
         return Some((tick, format!("{seen} and left as they are: rows of one tick arrive together")));
     }
     let mut stream = Stream::new(options.seed, "import/mooncake/ticks");
-    let mut offsets = vec![];
-    let mut start = 0;
-    while start < requests.len() {
-        let at = requests[start].at.unwrap_or_default();
-        let end = start + requests[start..].iter().take_while(|r| r.at == Some(at)).count();
-        // Never past the next tick, so that the order of the file holds; whole microseconds, as the canonical format has.
-        let room = requests.get(end).and_then(|next| next.at).map_or(tick, |next| (next - at).min(tick));
-        offsets.clear();
-        offsets.extend((start..end).map(|_| stream.below(room.0 as u64 / 1_000)));
-        offsets.sort_unstable();
-        for (request, offset) in requests[start..end].iter_mut().zip(&offsets) {
-            request.at = Some(at + Nanos::from_micros(*offset as i64));
-        }
-        start = end;
-    }
+    ticks::spread(requests, tick, false, &mut stream);
     Some((tick, format!("{seen}; they were spread uniformly at random inside their tick, in their order, with seed {}", options.seed)))
 }
 
