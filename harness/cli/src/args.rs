@@ -449,6 +449,15 @@ pub struct TruthServeArgs {
 
 #[derive(Args, Debug)]
 pub struct CalibrateArgs {
+    /// Measure an adapter instead: start it as `run --exec` does, let it play a script (its hello must say `echo`), print its own latency
+    #[arg(long, value_name = "COMMAND")]
+    pub exec: Option<String>,
+    /// The same with an adapter that listens on this socket already
+    #[arg(long, value_name = "PATH")]
+    pub exec_socket: Option<PathBuf>,
+    /// Wait up to this long for the adapter to listen
+    #[arg(long, value_name = "TIME")]
+    pub wait_ready: Option<String>,
     /// One open loop at this rate, instead of the standard loads
     #[arg(long, value_name = "R")]
     pub rate: Option<f64>,
@@ -461,7 +470,7 @@ pub struct CalibrateArgs {
     /// With --rate or --concurrency: tokens of an answer
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub output_tokens: u32,
-    /// With --rate or --concurrency: what the server plays; itl is the chunk rate
+    /// With --rate or --concurrency: what the server or the adapter plays; itl is the chunk rate
     #[arg(long, value_name = "SCRIPT", default_value = "ttft=50ms,itl=10ms")]
     pub script: String,
     /// Which HTTP the loads go over (default: 1); ceilings are taken over HTTP/1.1

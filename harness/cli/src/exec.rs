@@ -14,7 +14,7 @@ use crate::wait::block_on;
 use nomoat_core::clock::Clock as _;
 use nomoat_core::units::Nanos;
 use nomoat_drive::{MonotonicClock, Stop};
-use nomoat_exec::ExecConfig;
+use nomoat_exec::{ExecConfig, Script};
 use rustix::process::Signal;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -36,6 +36,8 @@ pub struct Plan {
     pub socket: PathBuf,
     /// The words of the command that is to be started; none where somebody listens already.
     argv: Vec<String>,
+    /// What it shall play instead of asking its engine, where it is the adapter that is measured.
+    pub script: Option<Script>,
 }
 
 impl Plan {
@@ -49,7 +51,7 @@ impl Plan {
             (Some(_), Some(_)) => {
                 return Err(Failure::usage("--exec starts an adapter and --exec-socket is where one listens already; give one"));
             }
-            (None, Some(socket)) => Self { socket: socket.clone(), argv: vec![] },
+            (None, Some(socket)) => Self { socket: socket.clone(), argv: vec![], script: None },
             (Some(text), None) => {
                 let argv = command("--exec", text)?;
                 if argv.is_empty() {
@@ -58,7 +60,7 @@ impl Plan {
                 // Short: a socket's path has little more than a hundred bytes.
                 let folder = std::env::temp_dir().join(format!("nomoat-{}", uuid::Uuid::now_v7().simple()));
                 let folder = std::path::absolute(&folder).unwrap_or(folder);
-                Self { socket: folder.join("socket"), argv }
+                Self { socket: folder.join("socket"), argv, script: None }
             }
         };
         let given = [
@@ -88,6 +90,7 @@ impl Plan {
     pub fn config(&self, setup: &Setup) -> ExecConfig {
         ExecConfig {
             temperature: Some(setup.args.temperature.unwrap_or(0.0)),
+            script: self.script,
             answer_within: setup.timeouts.first_token.unwrap_or(setup.timeouts.total).to_std(),
             ..ExecConfig::new(self.socket.clone())
         }
@@ -139,6 +142,14 @@ impl Adapter {
             eprintln!("the adapter did not end when it was asked to, and was killed");
         }
         None
+    }
+}
+
+/// A failure to talk to an adapter; where we started it, with the end of what it printed.
+pub fn blamed(adapter: Option<Adapter>, failure: Failure) -> Failure {
+    match adapter {
+        Some(adapter) => adapter.blamed(failure),
+        None => failure,
     }
 }
 

@@ -112,6 +112,62 @@ fn one_that_listens_already() {
     assert!(other.stderr.contains("--model other: the adapter has echo"), "{}", other.stderr);
 }
 
+/// The words of a calibration of `exec` under a short load.
+fn calibration(exec: &str, load: &str) -> Vec<String> {
+    let mut args = words(&format!("calibrate --quiet --format json --duration 1s --script ttft=5ms,itl=1ms {load} --exec"));
+    args.push(exec.to_owned());
+    args
+}
+
+#[test]
+fn an_adapter_that_plays_is_calibrated() {
+    let Some(example) = example() else { return };
+    let place = Place::new();
+    let ended = place.run(&calibration(&telling(&example, "--api-key planted-secret"), "--rate 20 --output-tokens 8"));
+    // How punctual the host is, is not the question here.
+    assert!(matches!(ended.code, Some(0 | 5)), "{ended:?}");
+    assert!(!ended.stderr.contains("planted-secret") && !ended.stdout.contains("planted-secret"), "{ended:?}");
+    let page: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let [one] = &page["adapter"].as_array().unwrap()[..] else { panic!("one load: {page}") };
+    let count = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{value} in {one}"));
+    let matched = count(&one["matched"]);
+    assert!(matched > 0 && matched == count(&one["requests"]) && count(&one["failed"]) == 0, "{one}");
+    let latency = &one["latency"];
+    for (part, per_answer) in [("token", 8), ("pace", 7), ("ttft", 1), ("ttft_adapter", 1), ("ttft_way", 1), ("dispatch_lag", 1)] {
+        assert_eq!(count(&latency[part]["n"]), matched * per_answer, "{part}");
+    }
+    // Nothing arrives before it was handed over, and no timer fires early.
+    for part in ["token", "ttft", "ttft_adapter", "ttft_way"] {
+        assert!(latency[part]["p50_ns"].as_i64().unwrap() >= 0, "{part}: {latency}");
+    }
+    let mean = |part: &str| latency[part]["mean_ns"].as_f64().unwrap();
+    assert!((mean("ttft") - mean("ttft_adapter") - mean("ttft_way")).abs() < 1.0, "the parts are the whole: {latency}");
+    let logs = logs(&place);
+    assert!(manifests(&place).is_empty() && logs.len() == 1 && is_gone(&logs[0]), "no run is left, and no adapter: {logs:?}");
+}
+
+#[test]
+fn one_that_does_not_play_is_no_subject_of_a_calibration() {
+    let Some(example) = example() else { return };
+    let place = Place::new();
+    let text = fs::read_to_string(example).unwrap();
+    let changed = |name: &str, from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        format!("python3 '{}'", place.file(name, &text.replace(from, to)))
+    };
+    let mute = place.run(&calibration(&changed("mute.py", ", \"echo\": True", ""), "--concurrency 1"));
+    assert_eq!((mute.code, mute.stdout.as_str()), (Some(3), ""), "{mute:?}");
+    assert!(mute.stderr.contains("it has no `echo`") && mute.stderr.contains("\"echo\": true"), "{}", mute.stderr);
+
+    let wall =
+        place.run(&calibration(&changed("wall.py", "sent.append(time.monotonic_ns())", "sent.append(time.time_ns())"), "--concurrency 1"));
+    assert_eq!(wall.code, Some(5), "{wall:?}");
+    let page: Value = serde_json::from_str(&wall.stdout).unwrap();
+    let one = &page["adapter"][0];
+    assert_eq!((&one["matched"], &one["latency"]["token"]), (&0.into(), &Value::Null), "{one}");
+    assert!(one["broken"].to_string().contains("CLOCK_MONOTONIC"), "{one}");
+}
+
 #[test]
 fn one_that_dies_is_told_with_its_last_words() {
     let place = Place::new();
@@ -164,6 +220,16 @@ fn what_cannot_work_is_told_before_anything_starts() {
     check("--backend exec", 2, "needs --exec COMMAND or --exec-socket PATH");
     check("--exec true --calibrate", 2, "an adapter's answers do not take");
     check("--exec true --cold-start load", 2, "it needs --url or --launch NAME");
+    for (line, needle) in [
+        ("--exec true --exec-socket a.sock", "give one"),
+        ("--exec true --tls", "--tls is about the way over HTTP"),
+        ("--exec true --concurrency 1 --script jitter=uniform:0.2", "ttft and itl alone"),
+        ("--wait-ready 1s", "goes with --exec"),
+    ] {
+        let ended = place.say(&format!("calibrate {line}"));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{line}: {}", ended.stderr);
+        assert!(ended.stderr.contains(needle), "{line}: {}", ended.stderr);
+    }
     assert_eq!(place.runs(), Vec::<PathBuf>::new());
     check("--exec-socket nobody.sock", 3, "nobody.sock");
     check("--exec-socket nobody.sock --wait-ready 10ms", 3, "nobody listened at nobody.sock after 10");
