@@ -51,7 +51,13 @@ pub async fn conform(socket: &Path, within: Duration) -> Vec<Finding> {
             let exact = !hello.exact_length || tokens == u64::from(ASKED);
             found.push(finding("exact_length", judge(exact && tokens <= u64::from(ASKED), format!("{tokens} of {ASKED} tokens"))));
             let counts = done.usage.output.is_none_or(|output| u64::from(output) == tokens);
-            found.push(finding("counts", judge(counts, format!("{tokens} told one by one, usage says {:?}", done.usage.output))));
+            found.push(finding(
+                "counts",
+                judge(
+                    counts,
+                    format!("{tokens} told one by one, usage says {}", done.usage.output.map_or("nothing".into(), |n| n.to_string())),
+                ),
+            ));
             let again = answer(&mut link, 1, None, within).await;
             found.push(finding("reuse", again.map(|_| "a second request on the connection is answered".into())));
             if hello.echo {

@@ -653,11 +653,11 @@ pub enum EngineCommand {
     List(EngineListArgs),
     /// Tell what is known of one
     Show(EngineShowArgs),
-    /// Find out what an endpoint is and what it can do: the probe that every run begins with
+    /// Find out what an endpoint or an adapter is and what it can do: the probe that every run begins with
     Probe(Box<EndpointArgs>),
     /// Name the traps that streams set for whoever reads them, or write all of them into a folder, with what each must be read as
     Suite(EngineSuiteArgs),
-    /// Check whether numbers taken from an endpoint would be true; exits with 5 when they would not
+    /// Check whether numbers taken from an endpoint or behind an adapter would be true; exits with 5 when they would not
     Conform(Box<ConformArgs>),
 }
 
@@ -704,8 +704,15 @@ pub struct EngineShowArgs {
 /// How to reach an endpoint, as `run` has it.
 #[derive(Args, Debug, Default, Clone)]
 pub struct EndpointArgs {
-    /// Address of the endpoint
-    pub url: String,
+    /// Address of the endpoint; none with --exec and --exec-socket
+    #[arg(required_unless_present_any = ["exec", "exec_socket"])]
+    pub url: Option<String>,
+    /// Start this adapter instead, as `run --exec` does
+    #[arg(long, value_name = "COMMAND")]
+    pub exec: Option<String>,
+    /// Socket that an adapter listens on already
+    #[arg(long, value_name = "PATH")]
+    pub exec_socket: Option<PathBuf>,
     /// What it is, where it does not show it: a name of `nomoat engine list`
     #[arg(long, value_name = "NAME")]
     pub engine: Option<String>,
@@ -756,7 +763,9 @@ pub struct EndpointArgs {
 impl From<EndpointArgs> for RunArgs {
     fn from(a: EndpointArgs) -> Self {
         Self {
-            url: vec![a.url],
+            url: a.url.into_iter().collect(),
+            exec: a.exec,
+            exec_socket: a.exec_socket,
             engine: a.engine,
             engines: a.engines,
             model: a.model,

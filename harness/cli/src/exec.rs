@@ -145,6 +145,11 @@ impl Adapter {
     }
 }
 
+/// Takes care that somebody listens where an adapter is said to listen already, so that a wrong path is no finding about an adapter.
+pub fn must_listen(setup: &mut Setup) {
+    setup.wait_ready.get_or_insert(if setup.args.exec.is_some() { LISTENS_WITHIN } else { Nanos::ZERO });
+}
+
 /// A failure to talk to an adapter; where we started it, with the end of what it printed.
 pub fn blamed(adapter: Option<Adapter>, failure: Failure) -> Failure {
     match adapter {

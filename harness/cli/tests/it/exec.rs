@@ -168,6 +168,74 @@ fn one_that_does_not_play_is_no_subject_of_a_calibration() {
     assert!(one["broken"].to_string().contains("CLOCK_MONOTONIC"), "{one}");
 }
 
+/// The findings of `engine conform` with these words, as `outcome check`.
+fn conformance(place: &Place, more: &[String]) -> (Option<i32>, Vec<String>) {
+    let ended = place.run(&[&words("engine conform --format json --timeout 20s"), more].concat());
+    let page: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"));
+    assert_eq!(page["schema"], "conform/1");
+    let text = |v: &Value| v.as_str().unwrap().to_owned();
+    let findings = page["findings"].as_array().unwrap();
+    assert_eq!(page["wrong"].as_bool(), Some(findings.iter().any(|f| f["outcome"] == "wrong")), "{page}");
+    (ended.code, findings.iter().map(|f| format!("{} {}", text(&f["outcome"]), text(&f["check"]))).collect())
+}
+
+#[test]
+fn adapters_are_held_against_the_rules() {
+    let Some(example) = example() else { return };
+    let place = Place::new();
+    let (code, found) = conformance(&place, &["--exec".into(), telling(&example, "")]);
+    assert_eq!(code, Some(0), "{found:?}");
+    for rule in ["hello", "answer", "exact_length", "counts", "reuse", "echo", "cancel", "errors", "oversized", "a connection is kept"] {
+        assert!(found.contains(&format!("good {rule}")), "{rule}: {found:?}");
+    }
+    // One that counts wrong, one that plays nothing, and one that says no hello.
+    let text = fs::read_to_string(example).unwrap();
+    for (from, to, expect) in [
+        ("\"output\": wanted}", "\"output\": wanted + 1}", "wrong counts"),
+        ("if \"script\" in ask", "if False", "wrong echo"),
+        ("\"protocol\": 1", "\"protocol\": 7", "wrong hello"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let path = place.file("changed.py", &text.replace(from, to));
+        let (code, found) = conformance(&place, &["--exec".into(), format!("python3 '{path}'")]);
+        assert_eq!(code, Some(5), "{expect}: {found:?}");
+        assert!(found.contains(&expect.to_owned()), "{expect}: {found:?}");
+    }
+    let logs = logs(&place);
+    assert!(manifests(&place).is_empty() && is_gone(&logs[0]), "{logs:?}");
+    for (line, code, needle) in [
+        ("engine conform", 2, "<URL>"),
+        ("engine probe", 2, "<URL>"),
+        ("engine conform http://127.0.0.1:1 --exec true", 2, "--url is about an endpoint"),
+        ("engine conform --exec true --quality", 2, "--quality asks an endpoint over HTTP"),
+        ("engine conform --exec-socket nobody.sock", 3, "nobody listened at nobody.sock"),
+        ("engine probe --exec-socket nobody.sock", 3, "nobody.sock"),
+    ] {
+        let ended = place.say(line);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{line}: {}", ended.stderr);
+        assert!(ended.stderr.contains(needle), "{line}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn one_that_listens_already_is_probed_and_checked() {
+    let Some(example) = example() else { return };
+    let place = Place::new();
+    let mut command = Command::new("python3");
+    command.arg(example).env("NOMOAT_SOCKET", place.path().join("b.sock")).stdin(Stdio::null());
+    let mut adapter = Killed(command.spawn().unwrap());
+    let (code, found) = conformance(&place, &words("--exec-socket b.sock --wait-ready 60s"));
+    assert_eq!(code, Some(0), "{found:?}");
+    let probed = place.say("engine probe --exec-socket b.sock");
+    assert_eq!(probed.code, Some(0), "{probed:?}");
+    assert!(
+        probed.stdout.contains("echo-python 1") && probed.stdout.contains("next: nomoat run --exec-socket b.sock"),
+        "{}",
+        probed.stdout
+    );
+    assert!(adapter.0.try_wait().unwrap().is_none(), "it is not ours to stop");
+}
+
 #[test]
 fn one_that_dies_is_told_with_its_last_words() {
     let place = Place::new();
