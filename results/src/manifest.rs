@@ -256,7 +256,7 @@ pub struct Told {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Launched {
-    /// The name of its description.
+    /// The name of its description; `adapter` where an engine's adapter was started.
     pub engine: String,
     /// The words of its command, without secrets.
     pub argv: Vec<String>,
@@ -270,9 +270,9 @@ pub struct Launched {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ColdStart {
-    /// Until its port took a connection.
+    /// Until its port, or its adapter's socket, took a connection.
     pub port_open_ns: i64,
-    /// Until all pages showed that it is ready.
+    /// Until all pages showed that it is ready, or its adapter said hello.
     pub ready_ns: i64,
     /// Until the first token of the first request arrived; that request was sent once it was ready.
     pub first_token_ns: Option<i64>,
@@ -280,7 +280,7 @@ pub struct ColdStart {
     pub looks_ns: [i64; 2],
     /// What counted as ready.
     pub ready_by: Vec<String>,
-    /// Resident memory of all its processes when it was ready.
+    /// Resident memory of all its processes when it was ready; of an adapter, after its first answer.
     pub resident_bytes: Option<u64>,
 }
 

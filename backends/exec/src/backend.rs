@@ -9,7 +9,9 @@ use crate::telemetry::ExecTelemetry;
 use nomoat_core::backend::{
     Backend, BackendError, BackendInfo, BoxFuture, Capabilities, Channel, Encoder, EngineVersion, Offer, Telemetry,
 };
+use nomoat_core::clock::Clock;
 use nomoat_core::request::ShardId;
+use nomoat_core::units::Nanos;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,17 +40,38 @@ impl ExecConfig {
 }
 
 /// The way to an engine behind an adapter.
-#[derive(Debug)]
 pub struct ExecBackend {
     config: ExecConfig,
+    clock: Arc<dyn Clock>,
     /// What the probe was told.
     hello: Mutex<Option<Hello>>,
+    /// When the probe's hello and its first token were read.
+    probed: Mutex<Probed>,
+}
+
+/// When what of a probe was read, on the clock that the backend was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Probed {
+    /// Its hello.
+    pub hello: Option<Nanos>,
+    /// The first message with a token.
+    pub first_token: Option<Nanos>,
 }
 
 impl ExecBackend {
     /// Does not connect yet.
-    pub fn new(config: ExecConfig) -> Arc<Self> {
-        Arc::new(Self { config, hello: Mutex::default() })
+    pub fn new(config: ExecConfig, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { config, clock, hello: Mutex::default(), probed: Mutex::default() })
+    }
+
+    /// When the parts of the last probe were read.
+    pub fn probed(&self) -> Probed {
+        *self.probed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, probed: impl FnOnce(&mut Probed, Nanos)) {
+        let at = self.clock.now();
+        probed(&mut self.probed.lock().unwrap_or_else(PoisonError::into_inner), at);
     }
 
     fn hello(&self) -> Option<Hello> {
@@ -76,6 +99,9 @@ impl ExecBackend {
         loop {
             match said {
                 Ok(Said::Tokens(t)) => {
+                    if tokens == 0 && t.n > 0 {
+                        self.note(|probed, at| probed.first_token = Some(at));
+                    }
                     tokens += u64::from(t.n);
                     messages += 1;
                 }
@@ -131,6 +157,7 @@ impl Backend for ExecBackend {
     fn probe(&self) -> BoxFuture<'_, Result<Capabilities, BackendError>> {
         Box::pin(async {
             let mut link = self.greeted().await?;
+            self.note(|probed, at| *probed = Probed { hello: Some(at), first_token: None });
             if self.config.script.is_some() && !link.hello.echo {
                 let why = "it has no `echo`; an adapter whose hello says `\"echo\": true` plays the `script` of a `generate` and adds \
                            `sent_ns` to its `done` (backends/exec/PROTOCOL.md)";

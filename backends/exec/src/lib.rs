@@ -17,6 +17,6 @@ mod link;
 pub mod message;
 mod telemetry;
 
-pub use backend::{ExecBackend, ExecConfig};
+pub use backend::{ExecBackend, ExecConfig, Probed};
 pub use conform::{Finding, conform};
 pub use echo::{Delays, Script, delays};

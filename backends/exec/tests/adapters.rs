@@ -9,7 +9,7 @@ use nomoat_core::prompt::Prompt;
 use nomoat_core::record::{Connection, ErrorCode, RequestRecord, StampSource, Status, Tokens};
 use nomoat_core::request::{Request, RequestId, ShardId};
 use nomoat_core::units::Nanos;
-use nomoat_exec::{ExecBackend, ExecConfig, Finding, Script, conform};
+use nomoat_exec::{ExecBackend, ExecConfig, Finding, Probed, Script, conform};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -95,19 +95,23 @@ fn config(socket: &Path, within: Duration) -> ExecConfig {
     ExecConfig { hello_within: within, answer_within: within, ..ExecConfig::new(socket.to_owned()) }
 }
 
+fn made(config: ExecConfig) -> Arc<ExecBackend> {
+    ExecBackend::new(config, Arc::new(ManualClock::new(Nanos(7))))
+}
+
 /// `times` requests of three tokens on one channel, without a probe of the adapter.
 fn records(socket: &Path, times: usize) -> Vec<RequestRecord> {
     let request = Request::new(RequestId(7), Prompt::Ids([11, 12, 13, 14].into()), 4, 3);
     // Made for a sound adapter: a broken one may not survive a probe.
     let (_folder, good) = answering(sound);
     let payload = block_on(async {
-        let backend = ExecBackend::new(config(&good, LONG));
+        let backend = made(config(&good, LONG));
         backend.probe().await.unwrap();
         backend.encoder(&Offer { prompt_seed: 1, id_prefix: "run-".into() }).encode(&request, &[]).unwrap()
     });
     let prepared = Prepared { request, payload };
     block_on(async {
-        let backend = ExecBackend::new(config(socket, SHORT));
+        let backend = made(config(socket, SHORT));
         let mut channel = backend.open(ShardId(0)).await.unwrap();
         let mut events = EventSink::new(Arc::new(ManualClock::default()), Arc::default());
         let mut out = vec![];
@@ -247,7 +251,7 @@ fn an_adapter_without_a_right_hello_is_refused_and_never_waited_for_ever() {
     ];
     for (name, serve, words, code) in cases {
         let (_folder, socket) = adapter(serve);
-        let probed = block_on(ExecBackend::new(config(&socket, SHORT)).probe());
+        let probed = block_on(made(config(&socket, SHORT)).probe());
         assert!(matches!(&probed, Err(BackendError::Unreachable(why)) if why.contains(words)), "{name}: {probed:?}");
         assert_eq!(records(&socket, 1)[0].error, Some(code), "{name}");
     }
@@ -258,7 +262,7 @@ fn an_adapter_without_a_right_hello_is_refused_and_never_waited_for_ever() {
 #[test]
 fn a_probe_of_an_adapter_that_hangs_ends() {
     let (_folder, socket) = answering(|_, _| ());
-    let probed = block_on(ExecBackend::new(config(&socket, SHORT)).probe());
+    let probed = block_on(made(config(&socket, SHORT)).probe());
     assert!(matches!(&probed, Err(BackendError::Unreachable(why)) if why.contains("in time")), "{probed:?}");
 }
 
@@ -272,7 +276,7 @@ fn dropping_the_future_closes_the_connection() {
         let end = conn.read(&mut [0]).map_or(true, |n| n == 0);
         told.lock().unwrap().send(end).unwrap();
     });
-    let _ = block_on(async { tokio::time::timeout(SHORT, ExecBackend::new(config(&socket, LONG)).probe()).await });
+    let _ = block_on(async { tokio::time::timeout(SHORT, made(config(&socket, LONG)).probe()).await });
     assert!(heard.recv_timeout(LONG).unwrap());
 }
 
@@ -419,7 +423,7 @@ fn an_adapter_that_says_echo_must_play_and_tell() {
     for (name, answer, rules, refusal) in cases {
         let (_folder, socket) = echoing(answer);
         assert_eq!(broken(&block_on(conform(&socket, LONG))), rules, "{name}");
-        let probed = block_on(ExecBackend::new(ExecConfig { script, ..config(&socket, LONG) }).probe());
+        let probed = block_on(made(ExecConfig { script, ..config(&socket, LONG) }).probe());
         match (probed, refusal) {
             (Ok(can), None) => assert!(can.notes.iter().any(|n| n.contains("scripted times")), "{name}: {:?}", can.notes),
             (Err(why), Some(words)) => assert!(why.to_string().contains(words), "{name}: {why}"),
@@ -427,7 +431,7 @@ fn an_adapter_that_says_echo_must_play_and_tell() {
         }
     }
     let (_folder, socket) = answering(sound);
-    let probed = block_on(ExecBackend::new(ExecConfig { script, ..config(&socket, LONG) }).probe());
+    let probed = block_on(made(ExecConfig { script, ..config(&socket, LONG) }).probe());
     assert!(matches!(&probed, Err(BackendError::Unreachable(why)) if why.contains("\"echo\": true")), "{probed:?}");
 }
 
@@ -455,8 +459,10 @@ fn reference(mut command: Command, engine: &str) {
     assert!(found.iter().any(|f| f.rule == "echo"), "{engine}: {found:?}");
     assert!(records(&socket, 2).iter().all(|r| r.status == Status::Ok));
     block_on(async {
-        let backend = ExecBackend::new(config(&socket, LONG));
+        let backend = made(config(&socket, LONG));
+        assert_eq!(backend.probed(), Probed::default());
         assert!(backend.probe().await.unwrap().usage);
+        assert_eq!(backend.probed(), Probed { hello: Some(Nanos(7)), first_token: Some(Nanos(7)) });
         assert_eq!(backend.version().await.unwrap().engine, engine);
         let samples = backend.telemetry().unwrap().sample().await.unwrap();
         assert_eq!((samples.len(), samples[0].metric.as_ref()), (1, "engine.generation_tokens_total"));

@@ -69,7 +69,19 @@ fn the_example_is_started_measured_and_stopped() {
     assert_eq!((&backend["kind"], &backend["engine"], &backend["model"]), (&"exec".into(), &"echo-python".into(), &"echo".into()));
     let socket = Path::new(backend["target"].as_str().unwrap());
     assert!(socket.ends_with("socket") && !socket.parent().unwrap().exists(), "{socket:?} went with the adapter");
+    let launched = &backend["launched"];
+    assert_eq!((&launched["engine"], &launched["argv"][0]), (&"adapter".into(), &"sh".into()), "{launched}");
+    assert!(place.path().join("runs").join(launched["log"].as_str().unwrap()).exists(), "{launched}");
+    assert_eq!(launched["env"]["NOMOAT_SOCKET"], backend["target"]);
+    let start = &backend["cold_start"];
+    let ns = |key: &str| start[key].as_i64().unwrap_or_else(|| panic!("{key}: {start}"));
+    assert!(0 < ns("port_open_ns") && ns("port_open_ns") <= ns("ready_ns") && ns("ready_ns") <= ns("first_token_ns"), "{start}");
+    assert_eq!(start["ready_by"][0], "the adapter's hello");
+    assert!(ns("resident_bytes") > 0, "{start}");
+    let report = place.say(&format!("report {}", path.parent().unwrap().display())).stdout;
+    assert!(report.contains("cold start of adapter: socket open after"), "{report}");
     let samples = nomoat_results::samples::read(&path.with_file_name("samples.parquet")).unwrap();
+    assert!(samples.iter().any(|s| s.metric == "engine.resident_bytes" && s.value > 0.0), "its memory is there");
     assert!(samples.iter().any(|s| s.metric == "engine.generation_tokens_total" && s.value >= 2.0), "the adapter's readings are there");
 
     // The manifest does it again, with another adapter.
@@ -88,6 +100,7 @@ fn a_secret_of_the_command_is_not_kept() {
     assert_eq!(ended.summary().count("ok"), 6, "{}", ended.stderr);
     let path = manifests(&place).pop().unwrap();
     let kept = fs::read_to_string(&path).unwrap();
+    assert!(kept.contains("--api-key") && read(&path)["backend"]["launched"]["argv"].to_string().contains("<redacted>"), "{kept}");
     assert!(!kept.contains("planted-secret") && !ended.stderr.contains("planted-secret"), "{kept}\n{}", ended.stderr);
     let again = place.run(&["run", "-f", path.to_str().unwrap()]);
     assert_eq!(again.code, Some(2), "{again:?}");
@@ -105,6 +118,7 @@ fn one_that_listens_already() {
     assert_eq!(ended.summary().count("ok"), 6, "{}", ended.stderr);
     let manifest = read(&place.only_run().join("manifest.json"));
     assert_eq!((&manifest["backend"]["kind"], &manifest["backend"]["target"]), (&"exec".into(), &"a.sock".into()));
+    assert!(manifest["backend"].get("launched").is_none(), "nobody started it here: {manifest}");
     assert!(adapter.0.try_wait().unwrap().is_none(), "it is not ours to stop");
 
     let other = place.say(&format!("run --exec-socket a.sock --model other {LOAD}"));
