@@ -785,3 +785,12 @@ impl From<EndpointArgs> for RunArgs {
         }
     }
 }
+
+/// The long names of the flags of `run`.
+#[cfg(test)]
+pub fn run_flags() -> Vec<String> {
+    use clap::CommandFactory as _;
+    let cli = Cli::command();
+    let run = cli.find_subcommand("run");
+    run.into_iter().flat_map(clap::Command::get_arguments).filter_map(|flag| flag.get_long().map(str::to_owned)).collect()
+}
