@@ -357,6 +357,7 @@ pub(crate) fn early_manifest() -> Manifest {
         system: System {
             accelerators: vec![Accelerator { name: text("h200"), count: 8 }],
             declared: serde_json::json!({"parallel": {"tp": 8}}).as_object().cloned().unwrap_or_default(),
+            placement: crate::placement::read(&[(text("job.json"), text(include_str!("../fixtures/placement/slurm.json")))]).unwrap(),
         },
         workload: Workload {
             trace: Some(TraceInfo {

@@ -6,6 +6,7 @@
 use crate::error::StoreError;
 use crate::facts::FactsWire;
 use crate::json::{optional_number, parse, pretty};
+use crate::placement::Placement;
 use nomoat_core::report::RunFacts;
 use nomoat_core::schedule::Totals;
 use nomoat_core::units::Nanos;
@@ -58,7 +59,7 @@ pub struct Manifest {
     pub host: Host,
     /// The engine under test and the way to it.
     pub backend: Engine,
-    /// What the user declared to be behind the endpoint.
+    /// What is behind the endpoint, by the user's word and by recorded pages.
     pub system: System,
     /// What was offered.
     pub workload: Workload,
@@ -284,7 +285,7 @@ pub struct ColdStart {
     pub resident_bytes: Option<u64>,
 }
 
-/// What the user declared to be behind the endpoint; nothing of it was verified.
+/// What is behind the endpoint: what the user declared, of which nothing was verified, and what recorded pages of a scheduler tell.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct System {
@@ -292,6 +293,9 @@ pub struct System {
     pub accelerators: Vec<Accelerator>,
     /// Everything else that was declared.
     pub declared: Map<String, Value>,
+    /// Where a scheduler put it, each value with the page it was read from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub placement: Vec<Placement>,
 }
 
 /// Accelerators of one kind.
@@ -475,6 +479,7 @@ mod tests {
         let later = [
             ("/clock", &["clocksource", "ntp_synced"][..]),
             ("/facts", &["endpoints"]),
+            ("/system", &["placement"]),
             ("/host", &["virt", "numa_nodes"]),
             ("/host/cpu", &["threads", "threads_per_core", "smt", "sockets", "governor", "quota_cores"]),
         ];

@@ -307,6 +307,9 @@ pub struct RunArgs {
     /// A TOML file that says more of it: parallelism, precision, engine arguments, image digest, region
     #[arg(long, value_name = "FILE", help_heading = "What it is worth")]
     pub system: Option<PathBuf>,
+    /// Where a scheduler put it: a recorded page of `kubectl get pods,podgroups,nodes -o json` or of Slurm's `scontrol show job`; repeatable
+    #[arg(long, value_name = "FILE", help_heading = "What it is worth")]
+    pub placement: Vec<PathBuf>,
     /// The model's config.json, for theoretical KV bytes per token
     #[arg(long, value_name = "FILE", help_heading = "What it is worth")]
     pub model_config: Option<PathBuf>,

@@ -103,6 +103,7 @@ pub fn begin(setup: &Setup, engine: &Engine, schedule: &Schedule, load: &str, ru
     manifest.system = System {
         accelerators: setup.accelerators.iter().map(|(name, count)| Accelerator { name: name.clone(), count: *count }).collect(),
         declared: setup.declared.clone(),
+        placement: setup.placement.clone(),
     };
     manifest.workload = Workload {
         trace,
@@ -216,6 +217,7 @@ pub fn context(manifest: &Manifest, dir: &Path, next: &str) -> TableContext {
     ];
     let opens = if engine.kind == "exec" { "socket" } else { "port" };
     below.extend(engine.launched.iter().zip(&engine.cold_start).map(|(launched, start)| started(&launched.engine, opens, start)));
+    below.extend(manifest.system.placement.iter().map(nomoat_results::placement::line));
     below.extend(engine.notes.iter().map(|n| format!("note: {n}")));
     if let Some(trace) = &workload.trace {
         below.extend(trace.losses.iter().map(|l| format!("trace: {l}")));
