@@ -344,6 +344,7 @@ pub(crate) fn early_manifest() -> Manifest {
                 argv: vec![text("vllm"), text("serve"), text("made-up-8b")],
                 env: [(text("OMP_NUM_THREADS"), text("8"))].into(),
                 log: text("0198-launch-vllm/engine.log"),
+                port_doubt: None,
             }),
             cold_start: Some(ColdStart {
                 port_open_ns: 41_000_000_000,

@@ -265,6 +265,9 @@ pub struct Launched {
     pub env: BTreeMap<String, String>,
     /// Where its log is, from the folder of runs.
     pub log: String,
+    /// Why it could not be told whether its port is held by its own processes; absent where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_doubt: Option<String>,
 }
 
 /// How long a started engine took: times from the moment before its process was made, on the run's clock.

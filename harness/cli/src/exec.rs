@@ -143,6 +143,8 @@ impl Adapter {
             argv: self.argv.clone(),
             env: [(SOCKET.to_owned(), self.socket.display().to_string())].into(),
             log: log.strip_prefix(out).unwrap_or(log).display().to_string(),
+            // Its socket is in a folder that nobody else may enter.
+            port_doubt: None,
         }
     }
 

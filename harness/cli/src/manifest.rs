@@ -217,6 +217,11 @@ pub fn context(manifest: &Manifest, dir: &Path, next: &str) -> TableContext {
     ];
     let opens = if engine.kind == "exec" { "socket" } else { "port" };
     below.extend(engine.launched.iter().zip(&engine.cold_start).map(|(launched, start)| started(&launched.engine, opens, start)));
+    below.extend(
+        engine.launched.iter().filter_map(|l| {
+            Some(format!("note: whether {} itself answers at its port is not known: {}", l.engine, l.port_doubt.as_ref()?))
+        }),
+    );
     below.extend(manifest.system.placement.iter().map(nomoat_results::placement::line));
     below.extend(engine.notes.iter().map(|n| format!("note: {n}")));
     if let Some(trace) = &workload.trace {
