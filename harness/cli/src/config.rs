@@ -114,6 +114,7 @@ fn names() -> Vec<String> {
         same_prompts: true,
         quality: true,
         calibrate: true,
+        lenient: true,
         metrics_url: vec![String::new()],
         ..RunArgs::default()
     };
