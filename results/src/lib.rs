@@ -15,6 +15,7 @@ pub mod facts;
 mod json;
 pub mod kernels;
 pub mod manifest;
+pub mod placement;
 pub mod records;
 pub mod recover;
 pub mod run_dir;

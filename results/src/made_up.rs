@@ -344,6 +344,7 @@ pub(crate) fn early_manifest() -> Manifest {
                 argv: vec![text("vllm"), text("serve"), text("made-up-8b")],
                 env: [(text("OMP_NUM_THREADS"), text("8"))].into(),
                 log: text("0198-launch-vllm/engine.log"),
+                port_doubt: None,
             }),
             cold_start: Some(ColdStart {
                 port_open_ns: 41_000_000_000,
@@ -357,6 +358,7 @@ pub(crate) fn early_manifest() -> Manifest {
         system: System {
             accelerators: vec![Accelerator { name: text("h200"), count: 8 }],
             declared: serde_json::json!({"parallel": {"tp": 8}}).as_object().cloned().unwrap_or_default(),
+            placement: crate::placement::read(&[(text("job.json"), text(include_str!("../fixtures/placement/slurm.json")))]).unwrap(),
         },
         workload: Workload {
             trace: Some(TraceInfo {

@@ -6,6 +6,7 @@
 use crate::error::StoreError;
 use crate::facts::FactsWire;
 use crate::json::{optional_number, parse, pretty};
+use crate::placement::Placement;
 use nomoat_core::report::RunFacts;
 use nomoat_core::schedule::Totals;
 use nomoat_core::units::Nanos;
@@ -58,7 +59,7 @@ pub struct Manifest {
     pub host: Host,
     /// The engine under test and the way to it.
     pub backend: Engine,
-    /// What the user declared to be behind the endpoint.
+    /// What is behind the endpoint, by the user's word and by recorded pages.
     pub system: System,
     /// What was offered.
     pub workload: Workload,
@@ -256,7 +257,7 @@ pub struct Told {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Launched {
-    /// The name of its description.
+    /// The name of its description; `adapter` where an engine's adapter was started.
     pub engine: String,
     /// The words of its command, without secrets.
     pub argv: Vec<String>,
@@ -264,15 +265,18 @@ pub struct Launched {
     pub env: BTreeMap<String, String>,
     /// Where its log is, from the folder of runs.
     pub log: String,
+    /// Why it could not be told whether its port is held by its own processes; absent where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_doubt: Option<String>,
 }
 
 /// How long a started engine took: times from the moment before its process was made, on the run's clock.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ColdStart {
-    /// Until its port took a connection.
+    /// Until its port, or its adapter's socket, took a connection.
     pub port_open_ns: i64,
-    /// Until all pages showed that it is ready.
+    /// Until all pages showed that it is ready, or its adapter said hello.
     pub ready_ns: i64,
     /// Until the first token of the first request arrived; that request was sent once it was ready.
     pub first_token_ns: Option<i64>,
@@ -280,11 +284,11 @@ pub struct ColdStart {
     pub looks_ns: [i64; 2],
     /// What counted as ready.
     pub ready_by: Vec<String>,
-    /// Resident memory of all its processes when it was ready.
+    /// Resident memory of all its processes when it was ready; of an adapter, after its first answer.
     pub resident_bytes: Option<u64>,
 }
 
-/// What the user declared to be behind the endpoint; nothing of it was verified.
+/// What is behind the endpoint: what the user declared, of which nothing was verified, and what recorded pages of a scheduler tell.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct System {
@@ -292,6 +296,9 @@ pub struct System {
     pub accelerators: Vec<Accelerator>,
     /// Everything else that was declared.
     pub declared: Map<String, Value>,
+    /// Where a scheduler put it, each value with the page it was read from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub placement: Vec<Placement>,
 }
 
 /// Accelerators of one kind.
@@ -475,6 +482,7 @@ mod tests {
         let later = [
             ("/clock", &["clocksource", "ntp_synced"][..]),
             ("/facts", &["endpoints"]),
+            ("/system", &["placement"]),
             ("/host", &["virt", "numa_nodes"]),
             ("/host/cpu", &["threads", "threads_per_core", "smt", "sockets", "governor", "quota_cores"]),
         ];

@@ -1,4 +1,5 @@
 //! An adapter that plays scripted times. Put your engine where `step` is. Protocol: backends/exec/PROTOCOL.md
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -32,6 +33,12 @@ fn receive(conn: &mut UnixStream) -> io::Result<Value> {
     Ok(serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
+/// Now by `CLOCK_MONOTONIC`, which std does not tell.
+fn now_ns() -> i64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
 /// One token of the answer, at its scripted moment.
 fn step(i: u64, due: Instant) -> u64 {
     std::thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -43,20 +50,25 @@ fn answer(conn: &mut UnixStream, ask: &Value) -> io::Result<()> {
         return invalid(conn, "prompt must be ids and max_tokens at least 1");
     };
     let after = |name: &str| Duration::from_nanos(ask["script"][name].as_u64().unwrap_or(0));
-    let mut due = Instant::now() + after("ttft_ns");
+    let (mut due, mut sent) = (Instant::now() + after("ttft_ns"), vec![]);
     for i in 0..wanted {
         let id = step(i, due);
         due += after("itl_ns");
+        sent.push(now_ns());
         // Fails once nomoat has gone: that is how a request is cancelled.
         send(conn, &json!({"type": "tokens", "n": 1, "ids": [id], "kind": "visible"}))?;
         GENERATED.fetch_add(1, Ordering::Relaxed);
     }
-    send(conn, &json!({"type": "done", "finish": "length", "usage": {"input": prompt.len(), "output": wanted}}))
+    let mut done = json!({"type": "done", "finish": "length", "usage": {"input": prompt.len(), "output": wanted}});
+    if ask["script"].is_object() {
+        done["sent_ns"] = json!(sent);
+    }
+    send(conn, &done)
 }
 
 fn serve(mut conn: UnixStream) -> io::Result<()> {
     let hello = json!({"type": "hello", "protocol": 1, "engine": "echo-rust", "version": "1", "model": "echo", "exact_length": true,
-        "takes": "ids", "vocab": {"first": 0, "size": 32000}, "samples": true});
+        "takes": "ids", "vocab": {"first": 0, "size": 32000}, "samples": true, "echo": true});
     send(&mut conn, &hello)?;
     loop {
         let message = receive(&mut conn)?;

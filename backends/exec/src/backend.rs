@@ -1,6 +1,7 @@
 //! An adapter's engine as a backend, like any other.
 
 use crate::channel::ExecChannel;
+use crate::echo::Script;
 use crate::encoder::{ExecEncoder, generate};
 use crate::link::Link;
 use crate::message::{Hello, Said, Takes};
@@ -8,7 +9,9 @@ use crate::telemetry::ExecTelemetry;
 use nomoat_core::backend::{
     Backend, BackendError, BackendInfo, BoxFuture, Capabilities, Channel, Encoder, EngineVersion, Offer, Telemetry,
 };
+use nomoat_core::clock::Clock;
 use nomoat_core::request::ShardId;
+use nomoat_core::units::Nanos;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,27 +28,50 @@ pub struct ExecConfig {
     pub hello_within: Duration,
     /// Longest wait for each message of the probe's answer.
     pub answer_within: Duration,
+    /// What it shall play instead of asking its engine: this measures the adapter.
+    pub script: Option<Script>,
 }
 
 impl ExecConfig {
     /// The usual patience: 10 s for a hello, 10 minutes for a first answer.
     pub fn new(socket: PathBuf) -> Self {
-        Self { socket, temperature: Some(0.0), hello_within: Duration::from_secs(10), answer_within: Duration::from_mins(10) }
+        Self { socket, temperature: Some(0.0), hello_within: Duration::from_secs(10), answer_within: Duration::from_mins(10), script: None }
     }
 }
 
 /// The way to an engine behind an adapter.
-#[derive(Debug)]
 pub struct ExecBackend {
     config: ExecConfig,
+    clock: Arc<dyn Clock>,
     /// What the probe was told.
     hello: Mutex<Option<Hello>>,
+    /// When the probe's hello and its first token were read.
+    probed: Mutex<Probed>,
+}
+
+/// When what of a probe was read, on the clock that the backend was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Probed {
+    /// Its hello.
+    pub hello: Option<Nanos>,
+    /// The first message with a token.
+    pub first_token: Option<Nanos>,
 }
 
 impl ExecBackend {
     /// Does not connect yet.
-    pub fn new(config: ExecConfig) -> Arc<Self> {
-        Arc::new(Self { config, hello: Mutex::default() })
+    pub fn new(config: ExecConfig, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { config, clock, hello: Mutex::default(), probed: Mutex::default() })
+    }
+
+    /// When the parts of the last probe were read.
+    pub fn probed(&self) -> Probed {
+        *self.probed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, probed: impl FnOnce(&mut Probed, Nanos)) {
+        let at = self.clock.now();
+        probed(&mut self.probed.lock().unwrap_or_else(PoisonError::into_inner), at);
     }
 
     fn hello(&self) -> Option<Hello> {
@@ -66,13 +92,25 @@ impl ExecBackend {
 
     /// Two tokens, to see that it answers. Whether counts came back.
     async fn answers(&self, link: &mut Link) -> Result<bool, BackendError> {
-        let (frame, _) = generate("probe", &short_prompt(&link.hello), 2, link.hello.exact_length, self.config.temperature);
+        let (temperature, script) = (self.config.temperature, self.config.script);
+        let (frame, _) = generate("probe", &short_prompt(&link.hello), 2, link.hello.exact_length, temperature, script);
         let mut said = link.ask(&frame, self.config.answer_within).await;
-        let mut tokens = 0_u64;
+        let (mut tokens, mut messages) = (0_u64, 0);
         loop {
             match said {
-                Ok(Said::Tokens(t)) => tokens += u64::from(t.n),
+                Ok(Said::Tokens(t)) => {
+                    if tokens == 0 && t.n > 0 {
+                        self.note(|probed, at| probed.first_token = Some(at));
+                    }
+                    tokens += u64::from(t.n);
+                    messages += 1;
+                }
                 Ok(Said::Done(_)) if tokens == 0 => return Err(self.unreachable("probe", "an answer without a token")),
+                Ok(Said::Done(done)) if script.is_some() && done.sent_ns.as_ref().map(Vec::len) != Some(messages) => {
+                    let told = done.sent_ns.map_or("none".into(), |moments| moments.len().to_string());
+                    let why = format!("{messages} `tokens` in answer to a `script` and {told} of their moments in `sent_ns` of its `done`");
+                    return Err(self.unreachable("echo", why));
+                }
                 Ok(Said::Done(done)) => return Ok(done.usage.output.is_some()),
                 Ok(Said::Error(e)) => return Err(self.unreachable("probe", format!("{}: {}", e.code, e.message))),
                 Ok(Said::Hello(_) | Said::Samples { .. }) => return Err(self.unreachable("probe", "a message that is not due")),
@@ -119,10 +157,16 @@ impl Backend for ExecBackend {
     fn probe(&self) -> BoxFuture<'_, Result<Capabilities, BackendError>> {
         Box::pin(async {
             let mut link = self.greeted().await?;
+            self.note(|probed, at| *probed = Probed { hello: Some(at), first_token: None });
+            if self.config.script.is_some() && !link.hello.echo {
+                let why = "it has no `echo`; an adapter whose hello says `\"echo\": true` plays the `script` of a `generate` and adds \
+                           `sent_ns` to its `done` (backends/exec/PROTOCOL.md)";
+                return Err(self.unreachable("hello", why));
+            }
             let usage = self.answers(&mut link).await?;
             let hello = link.hello;
             let mut notes = vec!["what the engine is and can do is the adapter's word".into()];
-            if hello.echo {
+            if self.config.script.is_some() {
                 notes.push("the adapter plays scripted times: this measures the adapter, no engine".into());
             }
             Ok(Capabilities {
@@ -140,13 +184,13 @@ impl Backend for ExecBackend {
 
     fn encoder(&self, offer: &Offer) -> Arc<dyn Encoder> {
         match self.hello() {
-            Some(hello) => Arc::new(ExecEncoder::new(offer, &hello, self.config.temperature)),
+            Some(hello) => Arc::new(ExecEncoder::new(offer, &hello, self.config.temperature, self.config.script)),
             None => Arc::new(Unprobed),
         }
     }
 
     fn open(&self, _shard: ShardId) -> BoxFuture<'_, Result<Box<dyn Channel>, BackendError>> {
-        let channel = ExecChannel::new(self.config.socket.clone(), self.config.hello_within, self.hello());
+        let channel = ExecChannel::new(self.config.socket.clone(), self.config.hello_within, self.hello(), self.config.script.is_some());
         Box::pin(async { Ok(Box::new(channel) as Box<dyn Channel>) })
     }
 

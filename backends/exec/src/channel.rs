@@ -1,6 +1,7 @@
 //! The measured path: one connection, one request at a time. Bytes are stamped at the return of their read, before anybody looks at
 //! them. Linux keeps no receive stamps for stream sockets of this family, so the source is `read`.
 
+use crate::echo;
 use crate::link::{Broken, Link, parse};
 use crate::message::{Hello, Refusal, Said, Tokens};
 use nomoat_core::backend::{BoxFuture, Channel, Payload, Prepared};
@@ -17,6 +18,8 @@ pub struct ExecChannel {
     hello_within: Duration,
     /// What the probe was told; another engine behind the same socket is no longer what is measured.
     expected: Option<Hello>,
+    /// Whether answers are scripted: then their moments are kept.
+    scripted: bool,
     link: Option<Link>,
 }
 
@@ -32,9 +35,9 @@ const fn failed(status: Status, code: ErrorCode) -> Failed {
 }
 
 impl ExecChannel {
-    /// A channel to `socket`; the adapter has `hello_within` for its first message.
-    pub fn new(socket: PathBuf, hello_within: Duration, expected: Option<Hello>) -> Self {
-        Self { socket, hello_within, expected, link: None }
+    /// A channel to `socket`; the adapter has `hello_within` for its first message. `scripted` is whether requests ask for a script.
+    pub fn new(socket: PathBuf, hello_within: Duration, expected: Option<Hello>, scripted: bool) -> Self {
+        Self { socket, hello_within, expected, scripted, link: None }
     }
 
     async fn connect(&self, events: &mut EventSink) -> Result<Link, RequestError> {
@@ -67,7 +70,7 @@ impl ExecChannel {
             let result = match link.stream.write_all(bytes).await {
                 Ok(()) => {
                     events.sent(bytes.len() as u64, Some(at));
-                    receive(&mut link, events, reused).await
+                    receive(&mut link, events, reused, self.scripted).await
                 }
                 Err(_) if reused => Err(Failed::Stale),
                 Err(_) => Err(failed(Status::Connect, ErrorCode::SendFailed)),
@@ -104,7 +107,7 @@ fn unopened(broken: &Broken) -> RequestError {
 }
 
 /// Reads one answer. Whether it comes in time is watched by whoever holds the future.
-async fn receive(link: &mut Link, events: &mut EventSink, reused: bool) -> Result<Finish, Failed> {
+async fn receive(link: &mut Link, events: &mut EventSink, reused: bool, scripted: bool) -> Result<Finish, Failed> {
     let mut begun = false;
     loop {
         let n = match link.stream.read(link.frames.room()).await {
@@ -122,6 +125,9 @@ async fn receive(link: &mut Link, events: &mut EventSink, reused: bool) -> Resul
                 Ok(Said::Done(done)) => {
                     events.silent(stamp, Silent::Terminator);
                     events.usage(done.usage.into(), CountSource::Usage);
+                    if let Some(sent_ns) = done.sent_ns.as_ref().filter(|_| scripted) {
+                        events.vendor(echo::vendor(sent_ns));
+                    }
                     return Ok(Finish { reason: Some(done.reason()) });
                 }
                 Ok(Said::Error(refusal)) => {

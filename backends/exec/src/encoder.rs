@@ -1,5 +1,6 @@
 //! Requests as frames.
 
+use crate::echo::Script;
 use crate::frame::{HEAD, MAX_FRAME};
 use crate::message::{Hello, Takes};
 use nomoat_core::backend::{Encoder, LiveTurn, Offer, Payload};
@@ -16,13 +17,14 @@ pub struct ExecEncoder {
     /// Longest body it reads.
     bound: usize,
     temperature: Option<f64>,
+    script: Option<Script>,
 }
 
 impl ExecEncoder {
-    /// An encoder for whoever said `hello`.
-    pub fn new(offer: &Offer, hello: &Hello, temperature: Option<f64>) -> Self {
+    /// An encoder for whoever said `hello`. With a `script`, that is asked for with every request.
+    pub fn new(offer: &Offer, hello: &Hello, temperature: Option<f64>, script: Option<Script>) -> Self {
         let bound = hello.max_frame.map_or(MAX_FRAME, |n| n as usize);
-        Self { offer: offer.clone(), takes: hello.takes, alphabet: hello.alphabet(), bound, temperature }
+        Self { offer: offer.clone(), takes: hello.takes, alphabet: hello.alphabet(), bound, temperature, script }
     }
 
     fn ids(&self, prompt: &Prompt) -> Result<Vec<u32>, String> {
@@ -61,12 +63,20 @@ impl ExecEncoder {
 }
 
 /// A request's frame, and where in it the part starts that does not depend on the run's ids.
-pub(crate) fn generate(id: &str, prompt: &Value, max_tokens: u32, exact: bool, temperature: Option<f64>) -> (Vec<u8>, usize) {
+pub(crate) fn generate(
+    id: &str,
+    prompt: &Value,
+    max_tokens: u32,
+    exact: bool,
+    temperature: Option<f64>,
+    script: Option<Script>,
+) -> (Vec<u8>, usize) {
     let mut bytes = vec![0; HEAD];
     bytes.extend_from_slice(format!(r#"{{"type":"generate","id":{},"#, json!(id)).as_bytes());
     let body_at = bytes.len();
     let temperature = temperature.map_or(String::new(), |t| format!(r#","temperature":{}"#, json!(t)));
-    let rest = format!(r#""max_tokens":{max_tokens},"exact":{exact}{temperature},"prompt":{prompt}}}"#);
+    let script = script.map_or(String::new(), |s| format!(r#","script":{{"ttft_ns":{},"itl_ns":{}}}"#, s.ttft.0, s.itl.0));
+    let rest = format!(r#""max_tokens":{max_tokens},"exact":{exact}{temperature}{script},"prompt":{prompt}}}"#);
     bytes.extend_from_slice(rest.as_bytes());
     let length = u32::try_from(bytes.len() - HEAD).unwrap_or(u32::MAX);
     bytes[..HEAD].copy_from_slice(&length.to_le_bytes());
@@ -93,7 +103,7 @@ impl Encoder for ExecEncoder {
         };
         let id = format!("{}{}", self.offer.id_prefix, request.id.0);
         let exact = request.length == OutputLength::Exact;
-        let (bytes, body_at) = generate(&id, &prompt, request.output_tokens, exact, self.temperature);
+        let (bytes, body_at) = generate(&id, &prompt, request.output_tokens, exact, self.temperature, self.script);
         let length = bytes.len() - HEAD;
         if length > self.bound || u32::try_from(length).is_err() {
             return Err(format!(

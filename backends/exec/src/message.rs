@@ -55,7 +55,7 @@ pub struct Hello {
     /// Whether it answers `sample`.
     #[serde(default)]
     pub samples: bool,
-    /// Whether it plays scripted times instead of an engine.
+    /// Whether it plays the scripted times of a request that has them, instead of asking an engine.
     #[serde(default)]
     pub echo: bool,
 }

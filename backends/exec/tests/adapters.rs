@@ -8,7 +8,8 @@ use nomoat_core::event::EventSink;
 use nomoat_core::prompt::Prompt;
 use nomoat_core::record::{Connection, ErrorCode, RequestRecord, StampSource, Status, Tokens};
 use nomoat_core::request::{Request, RequestId, ShardId};
-use nomoat_exec::{ExecBackend, ExecConfig, Finding, conform};
+use nomoat_core::units::Nanos;
+use nomoat_exec::{ExecBackend, ExecConfig, Finding, Probed, Script, conform};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -94,19 +95,23 @@ fn config(socket: &Path, within: Duration) -> ExecConfig {
     ExecConfig { hello_within: within, answer_within: within, ..ExecConfig::new(socket.to_owned()) }
 }
 
+fn made(config: ExecConfig) -> Arc<ExecBackend> {
+    ExecBackend::new(config, Arc::new(ManualClock::new(Nanos(7))))
+}
+
 /// `times` requests of three tokens on one channel, without a probe of the adapter.
 fn records(socket: &Path, times: usize) -> Vec<RequestRecord> {
     let request = Request::new(RequestId(7), Prompt::Ids([11, 12, 13, 14].into()), 4, 3);
     // Made for a sound adapter: a broken one may not survive a probe.
     let (_folder, good) = answering(sound);
     let payload = block_on(async {
-        let backend = ExecBackend::new(config(&good, LONG));
+        let backend = made(config(&good, LONG));
         backend.probe().await.unwrap();
         backend.encoder(&Offer { prompt_seed: 1, id_prefix: "run-".into(), ..Offer::default() }).encode(&request, &[]).unwrap()
     });
     let prepared = Prepared { request, payload };
     block_on(async {
-        let backend = ExecBackend::new(config(socket, SHORT));
+        let backend = made(config(socket, SHORT));
         let mut channel = backend.open(ShardId(0)).await.unwrap();
         let mut events = EventSink::new(Arc::new(ManualClock::default()), Arc::default());
         let mut out = vec![];
@@ -246,7 +251,7 @@ fn an_adapter_without_a_right_hello_is_refused_and_never_waited_for_ever() {
     ];
     for (name, serve, words, code) in cases {
         let (_folder, socket) = adapter(serve);
-        let probed = block_on(ExecBackend::new(config(&socket, SHORT)).probe());
+        let probed = block_on(made(config(&socket, SHORT)).probe());
         assert!(matches!(&probed, Err(BackendError::Unreachable(why)) if why.contains(words)), "{name}: {probed:?}");
         assert_eq!(records(&socket, 1)[0].error, Some(code), "{name}");
     }
@@ -257,7 +262,7 @@ fn an_adapter_without_a_right_hello_is_refused_and_never_waited_for_ever() {
 #[test]
 fn a_probe_of_an_adapter_that_hangs_ends() {
     let (_folder, socket) = answering(|_, _| ());
-    let probed = block_on(ExecBackend::new(config(&socket, SHORT)).probe());
+    let probed = block_on(made(config(&socket, SHORT)).probe());
     assert!(matches!(&probed, Err(BackendError::Unreachable(why)) if why.contains("in time")), "{probed:?}");
 }
 
@@ -271,7 +276,7 @@ fn dropping_the_future_closes_the_connection() {
         let end = conn.read(&mut [0]).map_or(true, |n| n == 0);
         told.lock().unwrap().send(end).unwrap();
     });
-    let _ = block_on(async { tokio::time::timeout(SHORT, ExecBackend::new(config(&socket, LONG)).probe()).await });
+    let _ = block_on(async { tokio::time::timeout(SHORT, made(config(&socket, LONG)).probe()).await });
     assert!(heard.recv_timeout(LONG).unwrap());
 }
 
@@ -382,6 +387,54 @@ fn conformance_finds_what_is_broken() {
     assert!(broken(&block_on(conform(&socket, SHORT))).contains(&"cancel"));
 }
 
+/// Says hello with echo, then answers each message by `answer`.
+fn echoing(answer: impl Fn(&mut UnixStream, &Value) + Send + Sync + 'static) -> (tempfile::TempDir, PathBuf) {
+    adapter(move |mut conn| {
+        let mut h = hello();
+        h["echo"] = json!(true);
+        send(&mut conn, &h);
+        while let Some(message) = receive(&mut conn) {
+            answer(&mut conn, &message);
+        }
+    })
+}
+
+#[test]
+fn an_adapter_that_says_echo_must_play_and_tell() {
+    // Ten moments 20 ms apart, cut to as many as `n`.
+    fn with_moments(c: &mut UnixStream, m: &Value, moments: impl Fn(u64) -> Vec<u64>) {
+        let Some(n) = m["max_tokens"].as_u64() else { return sound(c, m) };
+        (0..n).for_each(|_| send(c, &token()));
+        let mut done = done(n);
+        if m["script"].is_object() {
+            done["sent_ns"] = json!(moments(n));
+        }
+        send(c, &done);
+    }
+    type Answer = fn(&mut UnixStream, &Value);
+    let cases: [(&str, Answer, &[&str], Option<&str>); 5] = [
+        ("sound", |c, m| with_moments(c, m, |n| (0..n).map(|i| i * 20_000_000).collect()), &[], None),
+        ("no moments", sound, &["echo"], Some("none of their moments")),
+        ("one less", |c, m| with_moments(c, m, |n| (1..n).map(|i| i * 20_000_000).collect()), &["echo"], Some("1 of their moments")),
+        ("all at once", |c, m| with_moments(c, m, |n| vec![5; n as usize]), &["echo"], None),
+        ("back in time", |c, m| with_moments(c, m, |n| (0..n).map(|i| 900_000_000 - i).collect()), &["echo"], None),
+    ];
+    let script = Some(Script { ttft: Nanos(0), itl: Nanos(0) });
+    for (name, answer, rules, refusal) in cases {
+        let (_folder, socket) = echoing(answer);
+        assert_eq!(broken(&block_on(conform(&socket, LONG))), rules, "{name}");
+        let probed = block_on(made(ExecConfig { script, ..config(&socket, LONG) }).probe());
+        match (probed, refusal) {
+            (Ok(can), None) => assert!(can.notes.iter().any(|n| n.contains("scripted times")), "{name}: {:?}", can.notes),
+            (Err(why), Some(words)) => assert!(why.to_string().contains(words), "{name}: {why}"),
+            (probed, refusal) => panic!("{name}: {probed:?}, {refusal:?}"),
+        }
+    }
+    let (_folder, socket) = answering(sound);
+    let probed = block_on(made(ExecConfig { script, ..config(&socket, LONG) }).probe());
+    assert!(matches!(&probed, Err(BackendError::Unreachable(why)) if why.contains("\"echo\": true")), "{probed:?}");
+}
+
 /// A child that is killed with the test.
 struct Running(Child);
 
@@ -401,11 +454,15 @@ fn reference(mut command: Command, engine: &str) {
         assert!(child.0.try_wait().unwrap().is_none(), "the adapter ended");
         std::thread::yield_now();
     }
-    assert_eq!(broken(&block_on(conform(&socket, LONG))), Vec::<&str>::new(), "{engine}");
+    let found = block_on(conform(&socket, LONG));
+    assert_eq!(broken(&found), Vec::<&str>::new(), "{engine}");
+    assert!(found.iter().any(|f| f.rule == "echo"), "{engine}: {found:?}");
     assert!(records(&socket, 2).iter().all(|r| r.status == Status::Ok));
     block_on(async {
-        let backend = ExecBackend::new(config(&socket, LONG));
+        let backend = made(config(&socket, LONG));
+        assert_eq!(backend.probed(), Probed::default());
         assert!(backend.probe().await.unwrap().usage);
+        assert_eq!(backend.probed(), Probed { hello: Some(Nanos(7)), first_token: Some(Nanos(7)) });
         assert_eq!(backend.version().await.unwrap().engine, engine);
         let samples = backend.telemetry().unwrap().sample().await.unwrap();
         assert_eq!((samples.len(), samples[0].metric.as_ref()), (1, "engine.generation_tokens_total"));

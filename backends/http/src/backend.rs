@@ -12,7 +12,7 @@ use crate::control::{Answer, CONTROL_LIMIT, CONTROL_TIMEOUT, ControlError, excha
 use crate::encoder::{HttpEncoder, IDS, Secret};
 use crate::engines::{Asker, Catalog, EngineSpec, Identity, Kind, Page, Pages, identify};
 use crate::http2::{Http2Channel, Pool, Spread, Template};
-use crate::protocol::{COMMON, PROTOCOLS, Protocol};
+use crate::protocol::{COMMON, PROTOCOLS, Protocol, ends_in};
 use crate::retry::{Declined, Retrying};
 use crate::scrape::Scrapers;
 use crate::socket::{STAMPS, Stamping};
@@ -103,7 +103,7 @@ impl HttpBackend {
     /// What is wrong with the settings, or that the name does not resolve.
     pub async fn new(config: HttpConfig, clock: Arc<dyn Clock>) -> Result<Arc<Self>, BackendError> {
         let endpoint = Endpoint::parse(&config.url).map_err(|e| BackendError::Config(format!("--url {e}")))?;
-        if let Some(full) = PROTOCOLS.iter().find(|p| config.url.trim_end_matches('/').ends_with(p.path())) {
+        if let Some(full) = PROTOCOLS.iter().rfind(|p| ends_in(config.url.trim_end_matches('/'), p.path())) {
             return Err(BackendError::Config(format!(
                 "--url {} is a whole route; give the server as --url and --endpoint {}",
                 config.url,
@@ -151,6 +151,7 @@ impl HttpBackend {
         }
         let encoder = HttpEncoder {
             protocol,
+            // As long as it is not settled; a model's name is put in then.
             path: config.path.clone().unwrap_or_else(|| format!("{}{}", endpoint.root, protocol.path())),
             absolute: route.proxied && !endpoint.tls,
             http2: false,
@@ -384,7 +385,7 @@ async fn route(config: &HttpConfig, endpoint: Endpoint, http: HttpVersion, clock
 /// The dialect of a route: the one whose path is the longest end of it.
 fn by_path(path: &str) -> Option<&'static dyn Protocol> {
     let end = |p: &dyn Protocol| p.path().trim_start_matches("/v1");
-    PROTOCOLS.iter().copied().filter(|p| path.trim_end_matches('/').ends_with(end(*p))).max_by_key(|p| p.path().len())
+    PROTOCOLS.iter().copied().filter(|p| ends_in(path.trim_end_matches('/'), end(*p))).max_by_key(|p| p.path().len())
 }
 
 fn page(answer: &Answer) -> Page {

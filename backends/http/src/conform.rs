@@ -65,7 +65,12 @@ impl HttpBackend {
     async fn unknown_model(&self) -> Finding {
         const CHECK: &str = "an unknown model is refused";
         let mut encoder = self.settled();
+        // In some dialects it stands in the path.
+        let known = crate::protocol::route(encoder.protocol.path(), &encoder.model);
         encoder.model = "nomoat-no-such-model".into();
+        if let Some(root) = encoder.path.strip_suffix(&known).map(str::to_owned) {
+            encoder.path = root + &crate::protocol::route(encoder.protocol.path(), &encoder.model);
+        }
         let body = match encoder.body(Input::Text(" hello"), 1, false) {
             Ok(body) => body,
             Err(why) => return Finding::new(CHECK, Outcome::Skipped, why),

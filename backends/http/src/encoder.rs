@@ -116,7 +116,14 @@ impl HttpEncoder {
         self.asked(&self.model, prompt, None, output_tokens, exact)
     }
 
-    fn asked(&self, model: &str, prompt: Input<'_>, recorded: Option<&Messages>, output_tokens: u32, exact: bool) -> Result<Vec<u8>, String> {
+    fn asked(
+        &self,
+        model: &str,
+        prompt: Input<'_>,
+        recorded: Option<&Messages>,
+        output_tokens: u32,
+        exact: bool,
+    ) -> Result<Vec<u8>, String> {
         // Room for a short body, which is most of them: one that grows from nothing is moved five times.
         let mut body = Vec::with_capacity(1 << 10);
         let ask = Ask {

@@ -12,6 +12,7 @@ mod generate;
 mod generate_stream;
 mod messages;
 mod responses;
+mod triton;
 
 pub use expect::Expect;
 
@@ -134,6 +135,7 @@ pub fn cases() -> Vec<Case> {
     add("generate", 200, &[], generate::rows());
     add("completion", 200, &[], completion::rows());
     add("generate_stream", 200, &[], generate_stream::rows());
+    add("triton", 200, &[], triton::rows());
     cases.sort_by_key(|case| case.trap);
     cases.sort_by_key(|case| crate::protocol::PROTOCOLS.iter().position(|p| p.name() == case.dialect));
     cases

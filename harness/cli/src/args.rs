@@ -310,6 +310,9 @@ pub struct RunArgs {
     /// A TOML file that says more of it: parallelism, precision, engine arguments, image digest, region
     #[arg(long, value_name = "FILE", help_heading = "What it is worth")]
     pub system: Option<PathBuf>,
+    /// Where a scheduler put it: a recorded page of `kubectl get pods,podgroups,nodes -o json` or of Slurm's `scontrol show job`; repeatable
+    #[arg(long, value_name = "FILE", help_heading = "What it is worth")]
+    pub placement: Vec<PathBuf>,
     /// The model's config.json, for theoretical KV bytes per token
     #[arg(long, value_name = "FILE", help_heading = "What it is worth")]
     pub model_config: Option<PathBuf>,
@@ -452,6 +455,15 @@ pub struct TruthServeArgs {
 
 #[derive(Args, Debug)]
 pub struct CalibrateArgs {
+    /// Measure an adapter instead: start it as `run --exec` does, let it play a script (its hello must say `echo`), print its own latency
+    #[arg(long, value_name = "COMMAND")]
+    pub exec: Option<String>,
+    /// The same with an adapter that listens on this socket already
+    #[arg(long, value_name = "PATH")]
+    pub exec_socket: Option<PathBuf>,
+    /// Wait up to this long for the adapter to listen
+    #[arg(long, value_name = "TIME")]
+    pub wait_ready: Option<String>,
     /// One open loop at this rate, instead of the standard loads
     #[arg(long, value_name = "R")]
     pub rate: Option<f64>,
@@ -464,7 +476,7 @@ pub struct CalibrateArgs {
     /// With --rate or --concurrency: tokens of an answer
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub output_tokens: u32,
-    /// With --rate or --concurrency: what the server plays; itl is the chunk rate
+    /// With --rate or --concurrency: what the server or the adapter plays; itl is the chunk rate
     #[arg(long, value_name = "SCRIPT", default_value = "ttft=50ms,itl=10ms")]
     pub script: String,
     /// Which HTTP the loads go over (default: 1); ceilings are taken over HTTP/1.1
@@ -647,11 +659,11 @@ pub enum EngineCommand {
     List(EngineListArgs),
     /// Tell what is known of one
     Show(EngineShowArgs),
-    /// Find out what an endpoint is and what it can do: the probe that every run begins with
+    /// Find out what an endpoint or an adapter is and what it can do: the probe that every run begins with
     Probe(Box<EndpointArgs>),
     /// Name the traps that streams set for whoever reads them, or write all of them into a folder, with what each must be read as
     Suite(EngineSuiteArgs),
-    /// Check whether numbers taken from an endpoint would be true; exits with 5 when they would not
+    /// Check whether numbers taken from an endpoint or behind an adapter would be true; exits with 5 when they would not
     Conform(Box<ConformArgs>),
 }
 
@@ -698,8 +710,15 @@ pub struct EngineShowArgs {
 /// How to reach an endpoint, as `run` has it.
 #[derive(Args, Debug, Default, Clone)]
 pub struct EndpointArgs {
-    /// Address of the endpoint
-    pub url: String,
+    /// Address of the endpoint; none with --exec and --exec-socket
+    #[arg(required_unless_present_any = ["exec", "exec_socket"])]
+    pub url: Option<String>,
+    /// Start this adapter instead, as `run --exec` does
+    #[arg(long, value_name = "COMMAND")]
+    pub exec: Option<String>,
+    /// Socket that an adapter listens on already
+    #[arg(long, value_name = "PATH")]
+    pub exec_socket: Option<PathBuf>,
     /// What it is, where it does not show it: a name of `nomoat engine list`
     #[arg(long, value_name = "NAME")]
     pub engine: Option<String>,
@@ -750,7 +769,9 @@ pub struct EndpointArgs {
 impl From<EndpointArgs> for RunArgs {
     fn from(a: EndpointArgs) -> Self {
         Self {
-            url: vec![a.url],
+            url: a.url.into_iter().collect(),
+            exec: a.exec,
+            exec_socket: a.exec_socket,
             engine: a.engine,
             engines: a.engines,
             model: a.model,
@@ -769,4 +790,13 @@ impl From<EndpointArgs> for RunArgs {
             ..Self::default()
         }
     }
+}
+
+/// The long names of the flags of `run`.
+#[cfg(test)]
+pub fn run_flags() -> Vec<String> {
+    use clap::CommandFactory as _;
+    let cli = Cli::command();
+    let run = cli.find_subcommand("run");
+    run.into_iter().flat_map(clap::Command::get_arguments).filter_map(|flag| flag.get_long().map(str::to_owned)).collect()
 }

@@ -1,7 +1,9 @@
 //! `nomoat calibrate`: the instrument's own error and its ceiling on this host, printed as a certificate.
 
+mod adapter;
+
 use crate::args::CalibrateArgs;
-use crate::certify::{Case, Certificate, Server, Volume, Way, certify, load};
+use crate::certify::{Case, Certificate, Server, Volume, Way, Whom, certify, load};
 use crate::config::choose;
 use crate::ctrl_c;
 use crate::exit::{Exit, Failure};
@@ -43,7 +45,13 @@ struct Ceiling {
 /// Runs the subcommand.
 pub fn calibrate(args: &CalibrateArgs) -> Result<Exit, Failure> {
     let format = choose("--format", &args.format, &["table", "markdown", "json"])?;
-    let (cases, ceilings) = chosen(args)?;
+    if args.exec.is_some() || args.exec_socket.is_some() {
+        return adapter::calibrate(args, format);
+    }
+    if args.wait_ready.is_some() {
+        return Err(Failure::usage("--wait-ready is how long an adapter may take to listen; it goes with --exec or --exec-socket"));
+    }
+    let (cases, ceilings) = chosen(args, CASES)?;
     let (handle, stop) = ctrl_c::install()?;
     let say = |what: &str| {
         if !args.quiet {
@@ -71,7 +79,8 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Exit, Failure> {
 
 type Ceilings = &'static [(&'static str, &'static str, u32, u32)];
 
-fn chosen(args: &CalibrateArgs) -> Result<(Vec<Case>, Ceilings), Failure> {
+/// The loads that are asked for, else the `standard` ones.
+fn chosen(args: &CalibrateArgs, standard: &[Row]) -> Result<(Vec<Case>, Ceilings), Failure> {
     let nanos = |flag: &str, text: &str| Nanos::parse(text).map_err(|e| Failure::usage(format!("{flag} {e}")));
     let http = choose("--http", args.http.as_deref().unwrap_or("1"), &["1", "2"])?.to_owned();
     let way = Way { tls: args.tls, http: Some(http), connections: None };
@@ -87,7 +96,7 @@ fn chosen(args: &CalibrateArgs) -> Result<(Vec<Case>, Ceilings), Failure> {
         way: way.clone(),
     };
     if args.rate.is_none() && args.concurrency.is_none() {
-        let mut cases: Vec<Case> = CASES.iter().map(of).collect();
+        let mut cases: Vec<Case> = standard.iter().map(of).collect();
         if args.streams {
             cases.push(of(&SLOW));
         }
@@ -131,7 +140,7 @@ fn measure(ceiling: (&str, &str, u32, u32), shards: Option<u16>, handle: &StopHa
         shards,
         way: Way::default(),
     };
-    Ok(Ceiling { name: name.into(), raw, ours: load(&case, &server.url, folder.path(), (handle, stop))?.volume() })
+    Ok(Ceiling { name: name.into(), raw, ours: load(&case, Whom::Server(&server.url), folder.path(), (handle, stop))?.volume() })
 }
 
 /// Tokens and answers per second of the client that only counts.

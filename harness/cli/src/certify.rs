@@ -14,6 +14,7 @@ use nomoat_core::report::{Population, Stat};
 use nomoat_core::units::Nanos;
 use nomoat_core::validity::Severity;
 use nomoat_drive::{Stop, StopHandle};
+use nomoat_exec::Script;
 use nomoat_truth::{ErrorReport, Errors, read_log};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
@@ -184,11 +185,25 @@ impl Taken {
     }
 }
 
-/// Runs the load of `case` against `url`, with its files under `out`.
-pub fn load(case: &Case, url: &str, out: &Path, stopping: (&StopHandle, &Stop)) -> Result<Taken, Failure> {
+/// What is loaded.
+#[derive(Clone, Copy)]
+pub enum Whom<'a> {
+    /// A server at this address.
+    Server(&'a str),
+    /// The adapter that listens on this socket; it plays the script.
+    Adapter(&'a Path, Script),
+}
+
+/// Runs the load of `case` against `whom`, with its files under `out`.
+pub fn load(case: &Case, whom: Whom<'_>, out: &Path, stopping: (&StopHandle, &Stop)) -> Result<Taken, Failure> {
+    let (url, socket, script) = match whom {
+        Whom::Server(url) => (vec![url.to_owned()], None, None),
+        Whom::Adapter(socket, script) => (vec![], Some(socket.to_owned()), Some(script)),
+    };
     let nanos = |n: Nanos| format!("{}ns", n.0);
     let args = RunArgs {
-        url: vec![url.to_owned()],
+        url,
+        exec_socket: socket,
         input_tokens: Some(case.tokens.0),
         output_tokens: Some(case.tokens.1),
         rate: case.rate,
@@ -205,6 +220,9 @@ pub fn load(case: &Case, url: &str, out: &Path, stopping: (&StopHandle, &Stop)) 
         ..RunArgs::default()
     };
     let mut setup = Setup::new(args)?;
+    if let Some(adapter) = &mut setup.adapter {
+        adapter.script = script;
+    }
     let (handle, stop) = (stopping.0.clone(), stopping.1.clone());
     let engine = target::connect(&mut setup, stop.clone())?;
     let Mode::Single(load) = setup.mode.clone() else { return Err(Failure::internal("a calibration has one load")) };
@@ -229,7 +247,7 @@ pub fn certify(case: &Case, stop_handle: &StopHandle, stop: &Stop) -> Result<Cer
     let certificate = folder.file(CERTIFICATE).to_string_lossy().into_owned();
     let secure = ["--tls", "--certificate", &certificate];
     let server = Server::start(&[&["--script", &case.script, "--log", &shown], &secure[..if case.way.tls { 3 } else { 0 }]].concat())?;
-    let taken = load(case, &server.url, folder.path(), (stop_handle, stop))?;
+    let taken = load(case, Whom::Server(&server.url), folder.path(), (stop_handle, stop))?;
     server.stop();
     if stop.asked() {
         return Err(Failure { exit: Exit::Interrupted, message: "stopped during a calibration".into() });

@@ -105,12 +105,27 @@ pub fn to_map(args: &RunArgs) -> Map<String, Value> {
     map.into_iter().filter(|(_, v)| !v.is_null() && v.as_array().is_none_or(|a| !a.is_empty())).collect()
 }
 
+/// Every key that a file may hold. What is left out of a manifest where it is not given is given here.
+fn names() -> Vec<String> {
+    let all = RunArgs {
+        repeat: true,
+        quiet: true,
+        insecure: true,
+        same_prompts: true,
+        quality: true,
+        calibrate: true,
+        lenient: true,
+        metrics_url: vec![String::new()],
+        ..RunArgs::default()
+    };
+    match serde_json::to_value(all) {
+        Ok(Value::Object(all)) => all.keys().cloned().chain(["header", "out", "format"].map(String::from)).collect(),
+        _ => vec![],
+    }
+}
+
 fn from_map(keys: Map<String, Value>) -> Result<RunArgs, String> {
-    let names: Vec<String> =
-        match serde_json::to_value(RunArgs { repeat: true, quiet: true, insecure: true, same_prompts: true, ..RunArgs::default() }) {
-            Ok(Value::Object(all)) => all.keys().cloned().chain(["header", "out", "format"].map(String::from)).collect(),
-            _ => vec![],
-        };
+    let names = names();
     for key in keys.keys() {
         if !names.iter().any(|name| name == key) {
             let known: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -162,6 +177,16 @@ pub fn nearest(value: &str, words: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_flag_of_a_run_is_a_key() {
+        let names = names();
+        // Who asks for a dry run wants one now, and a file that named another would have no end.
+        let no_keys = ["dry-run", "file", "help"];
+        for flag in crate::args::run_flags().iter().filter(|flag| !no_keys.contains(&flag.as_str())) {
+            assert!(names.contains(flag), "`{flag}` in a file would be unknown");
+        }
+    }
 
     fn with_file(name: &str, text: &str, flags: RunArgs) -> Result<RunArgs, Failure> {
         let dir = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ mod conform;
 
 use crate::args::{EngineCommand, EngineListArgs, EngineShowArgs, EngineSuiteArgs, RunArgs};
 use crate::ctrl_c;
+use crate::exec;
 use crate::exit::{Exit, Failure};
 use crate::output::put;
 use crate::setup::{self, Setup};
@@ -94,13 +95,14 @@ fn suite(args: &EngineSuiteArgs) -> Result<Exit, Failure> {
 
 /// What the endpoint is and can do, by the same probe that every run begins with.
 fn probe(args: RunArgs) -> Result<Exit, Failure> {
-    if args.url.is_empty() {
-        return Err(Failure::usage("nomoat engine probe needs the endpoint's address: nomoat engine probe http://HOST:PORT"));
-    }
     let json = args.format.as_deref() == Some("json");
     let mut setup = Setup::new(RunArgs { concurrency: Some(1), requests: Some(1), ..args })?;
     let (_, stop) = ctrl_c::install()?;
-    let engine = target::connect(&mut setup, stop)?;
+    let adapter = exec::start(&setup, &stop)?;
+    let engine = match target::connect(&mut setup, stop) {
+        Ok(engine) => engine,
+        Err(failure) => return Err(exec::blamed(adapter, failure)),
+    };
     let (version, can, info) = (&engine.version, &engine.can, &engine.info);
     if json {
         let told: serde_json::Map<_, _> =
@@ -122,7 +124,8 @@ fn probe(args: RunArgs) -> Result<Exit, Failure> {
     lines.extend(can.probed.iter().map(|(name, words)| format!("  probed {name}: {words}")));
     lines.extend(can.told.iter().map(|(name, t)| format!("  told {name}: {} ({})", t.value, t.source)));
     lines.extend(can.notes.iter().map(|n| format!("  note: {n}")));
-    lines.push(format!("next: nomoat run --url {}", info.target));
+    let way = setup.adapter.as_ref().map_or_else(|| format!("--url {}", info.target), exec::Plan::flag);
+    lines.push(format!("next: nomoat run {way}"));
     put(&(lines.join("\n") + "\n"));
     Ok(Exit::Ok)
 }

@@ -4,17 +4,20 @@
 use crate::args::RunArgs;
 use crate::child::{Group, Stopped, Stopping};
 use crate::exit::{Exit, Failure};
+use crate::launch::Seen;
 use crate::launch::log::Log;
 use crate::launch::plan::command;
 use crate::launch::secrets::Secrets;
 use crate::launch::{self, words};
 use crate::live_line::LiveLine;
+use crate::processes;
 use crate::setup::Setup;
 use crate::wait::block_on;
 use nomoat_core::clock::Clock as _;
 use nomoat_core::units::Nanos;
 use nomoat_drive::{MonotonicClock, Stop};
-use nomoat_exec::ExecConfig;
+use nomoat_exec::{ExecConfig, Probed, Script};
+use nomoat_results::manifest::{ColdStart, Launched};
 use rustix::process::Signal;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -36,6 +39,8 @@ pub struct Plan {
     pub socket: PathBuf,
     /// The words of the command that is to be started; none where somebody listens already.
     argv: Vec<String>,
+    /// What it shall play instead of asking its engine, where it is the adapter that is measured.
+    pub script: Option<Script>,
 }
 
 impl Plan {
@@ -49,7 +54,7 @@ impl Plan {
             (Some(_), Some(_)) => {
                 return Err(Failure::usage("--exec starts an adapter and --exec-socket is where one listens already; give one"));
             }
-            (None, Some(socket)) => Self { socket: socket.clone(), argv: vec![] },
+            (None, Some(socket)) => Self { socket: socket.clone(), argv: vec![], script: None },
             (Some(text), None) => {
                 let argv = command("--exec", text)?;
                 if argv.is_empty() {
@@ -58,7 +63,7 @@ impl Plan {
                 // Short: a socket's path has little more than a hundred bytes.
                 let folder = std::env::temp_dir().join(format!("nomoat-{}", uuid::Uuid::now_v7().simple()));
                 let folder = std::path::absolute(&folder).unwrap_or(folder);
-                Self { socket: folder.join("socket"), argv }
+                Self { socket: folder.join("socket"), argv, script: None }
             }
         };
         let given = [
@@ -88,6 +93,7 @@ impl Plan {
     pub fn config(&self, setup: &Setup) -> ExecConfig {
         ExecConfig {
             temperature: Some(setup.args.temperature.unwrap_or(0.0)),
+            script: self.script,
             answer_within: setup.timeouts.first_token.unwrap_or(setup.timeouts.total).to_std(),
             ..ExecConfig::new(self.socket.clone())
         }
@@ -115,9 +121,48 @@ pub struct Adapter {
     group: Group,
     log: Log,
     _folder: Private,
+    /// The words of its command, without secrets.
+    argv: Vec<String>,
+    socket: PathBuf,
+    spawned: Nanos,
+    /// When it listened.
+    listens: Seen,
 }
 
 impl Adapter {
+    /// The number of its process group.
+    pub fn id(&self) -> u32 {
+        self.group.id()
+    }
+
+    /// What manifests say of it; its log is named from `out`.
+    pub fn launched(&self, out: &Path) -> Launched {
+        let log = self.log.path();
+        Launched {
+            engine: "adapter".into(),
+            argv: self.argv.clone(),
+            env: [(SOCKET.to_owned(), self.socket.display().to_string())].into(),
+            log: log.strip_prefix(out).unwrap_or(log).display().to_string(),
+            // Its socket is in a folder that nobody else may enter.
+            port_doubt: None,
+        }
+    }
+
+    /// How long it took until its hello and first token, which a probe saw; ready is who says hello. To be asked after that probe: its
+    /// memory is what it holds now.
+    pub fn cold_start(&self, probed: Probed) -> ColdStart {
+        let Seen { at, after } = self.listens;
+        let ready = probed.hello.unwrap_or(at);
+        ColdStart {
+            port_open_ns: (at - self.spawned).0,
+            ready_ns: (ready - self.spawned).0,
+            first_token_ns: probed.first_token.map(|at| (at - self.spawned).0),
+            looks_ns: [(at - after).0, (ready - after).0],
+            ready_by: vec!["the adapter's hello".into()],
+            resident_bytes: processes::held(self.id()).map(|held| held.resident_bytes),
+        }
+    }
+
     /// A failure to talk to it, with the end of what it printed. Ends it.
     pub fn blamed(self, failure: Failure) -> Failure {
         // First it is gone, then its last words are all there.
@@ -142,6 +187,19 @@ impl Adapter {
     }
 }
 
+/// Takes care that somebody listens where an adapter is said to listen already, so that a wrong path is no finding about an adapter.
+pub fn must_listen(setup: &mut Setup) {
+    setup.wait_ready.get_or_insert(if setup.args.exec.is_some() { LISTENS_WITHIN } else { Nanos::ZERO });
+}
+
+/// A failure to talk to an adapter; where we started it, with the end of what it printed.
+pub fn blamed(adapter: Option<Adapter>, failure: Failure) -> Failure {
+    match adapter {
+        Some(adapter) => adapter.blamed(failure),
+        None => failure,
+    }
+}
+
 /// Starts the adapter of `setup`, where it is to be started, and waits until it listens. One that listens already is waited for only if
 /// the user says how long. To be called on the main thread.
 ///
@@ -151,7 +209,7 @@ pub fn start(setup: &Setup, stop: &Stop) -> Result<Option<Adapter>, Failure> {
     let Some(plan) = &setup.adapter else { return Ok(None) };
     let [program, args @ ..] = &plan.argv[..] else {
         if let Some(within) = setup.wait_ready {
-            block_on(wait(setup, plan, within, stop.clone(), || None))??;
+            block_on(wait(setup, plan, (MonotonicClock.now(), within), stop.clone(), || None))??;
         }
         return Ok(None);
     };
@@ -167,43 +225,65 @@ pub fn start(setup: &Setup, stop: &Stop) -> Result<Option<Adapter>, Failure> {
     if !setup.args.quiet {
         eprintln!("starting the adapter: {}", plan.command_words().unwrap_or_default());
     }
-    let group = Group::spawn(command, STOPPING).map_err(|e| Failure {
+    let spawned = MonotonicClock.now();
+    let mut group = Group::spawn(command, STOPPING).map_err(|e| Failure {
         exit: Exit::Unreachable,
         message: format!("starting the adapter: `{program}`: {e}; --exec \"PROGRAM ARGUMENTS\" starts one that is on the path"),
     })?;
-    let mut adapter = Adapter { group, log, _folder: folder };
     let within = setup.wait_ready.unwrap_or(LISTENS_WITHIN);
-    match block_on(wait(setup, plan, within, stop.clone(), || adapter.group.ended()))? {
-        Ok(()) => Ok(Some(adapter)),
+    let waited = block_on(wait(setup, plan, (spawned, within), stop.clone(), || group.ended()))?;
+    let secrets = plan.secrets();
+    let argv = plan.argv.iter().map(|word| secrets.scrub(&launch::without_ourselves(word))).collect();
+    // Nobody asks one that never listened when it did.
+    let listens = *waited.as_ref().unwrap_or(&Seen { at: spawned, after: spawned });
+    let adapter = Adapter { group, log, _folder: folder, argv, socket: plan.socket.clone(), spawned, listens };
+    match waited {
+        Ok(_) => Ok(Some(adapter)),
         Err(failure) => Err(adapter.blamed(failure)),
     }
 }
 
-async fn wait(setup: &Setup, plan: &Plan, within: Nanos, mut stop: Stop, ended: impl FnMut() -> Option<ExitStatus>) -> Result<(), Failure> {
+/// `patience`: from when, and how long.
+async fn wait(
+    setup: &Setup,
+    plan: &Plan,
+    patience: (Nanos, Nanos),
+    mut stop: Stop,
+    ended: impl FnMut() -> Option<ExitStatus>,
+) -> Result<Seen, Failure> {
     tokio::select! {
         () = stop.wait() => {
             let message = "stopped while the adapter was waited for; nothing was measured".into();
             Err(Failure { exit: Exit::Interrupted, message })
         }
-        listens = look(setup, plan, within, ended) => listens.map_err(|message| Failure { exit: Exit::Unreachable, message }),
+        listens = look(setup, plan, patience, ended) => listens.map_err(|message| Failure { exit: Exit::Unreachable, message }),
     }
 }
 
-/// Looks `within` that time until somebody listens; why not, in words.
-async fn look(setup: &Setup, plan: &Plan, within: Nanos, mut ended: impl FnMut() -> Option<ExitStatus>) -> Result<(), String> {
-    let (begun, at) = (MonotonicClock.now(), plan.socket.display());
+/// Looks until somebody listens, and since when that may be so; why nobody does, in words.
+async fn look(
+    setup: &Setup,
+    plan: &Plan,
+    (begun, within): (Nanos, Nanos),
+    mut ended: impl FnMut() -> Option<ExitStatus>,
+) -> Result<Seen, String> {
+    let at = plan.socket.display();
+    let mut after = begun;
     let mut line = LiveLine::new(!setup.args.quiet);
     loop {
+        let looked = MonotonicClock.now();
         let connected = tokio::net::UnixStream::connect(&plan.socket).await;
-        let waited = MonotonicClock.now() - begun;
+        let now = MonotonicClock.now();
+        let waited = now - begun;
         if let Some(status) = ended() {
             line.clear();
             return Err(format!("the adapter ended with {status} before the run, {waited} after its start"));
         }
         let Err(why) = connected else {
             line.clear();
-            return Ok(());
+            return Ok(Seen { at: now, after });
         };
+        after = looked;
         // No time makes such a path a shorter one.
         if why.kind() == std::io::ErrorKind::InvalidInput {
             return Err(format!("the adapter's socket {at}: {why}; TMPDIR or --exec-socket can name a shorter path"));

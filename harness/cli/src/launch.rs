@@ -1,5 +1,6 @@
 //! An engine that is started for a run, waited for, watched, and stopped whatever happens.
 
+mod holder;
 pub mod log;
 pub mod plan;
 pub mod secrets;
@@ -16,6 +17,7 @@ use crate::processes;
 use crate::setup::Setup;
 use crate::target;
 use crate::wait::block_on;
+use holder::Holder;
 use log::Log;
 use nomoat_core::clock::Clock as _;
 use nomoat_core::units::Nanos;
@@ -62,6 +64,9 @@ pub struct Born {
     pub resident_bytes: Option<u64>,
 }
 
+/// The moments of a start, and why it could not be told who holds the port, where it could not.
+type Ready = (Born, Option<String>);
+
 /// A started engine. Dropping it stops it.
 pub struct Running {
     // First, so that it is stopped before its log and its folder are let go.
@@ -73,6 +78,8 @@ pub struct Running {
     env: Vec<(String, String)>,
     engine: String,
     ready: Vec<Sign>,
+    /// Why it could not be told who holds its port, where it could not.
+    port_doubt: Option<String>,
 }
 
 impl Running {
@@ -103,7 +110,7 @@ impl Running {
             message: format!("starting engine `{name}`: `{program}`: {e}; is it installed and on the path? --launch-command gives another"),
         })?;
         match block_on(wait(setup, plan, &mut group, &log, spawned, stop.clone()))? {
-            Ok(born) => Ok(Self {
+            Ok((born, port_doubt)) => Ok(Self {
                 group,
                 log,
                 _scratch: scratch,
@@ -112,6 +119,7 @@ impl Running {
                 env: env.iter().map(|(n, v)| (n.clone(), secrets.scrub(v))).collect(),
                 engine: name.clone(),
                 ready,
+                port_doubt,
             }),
             Err(mut failure) => {
                 // First it is gone, then its last words are all there.
@@ -168,6 +176,7 @@ impl Running {
                 .map(|(n, v)| if secrets::is_secret(n) { (n.clone(), secrets::REDACTED.into()) } else { (n.clone(), v.clone()) })
                 .collect(),
             log: log.strip_prefix(out).unwrap_or(log).display().to_string(),
+            port_doubt: self.port_doubt.clone(),
         }
     }
 
@@ -215,7 +224,7 @@ pub async fn shown(backend: &HttpBackend, signs: &[Sign]) -> Result<(), String> 
     Ok(())
 }
 
-async fn wait(setup: &Setup, plan: &Plan, group: &mut Group, log: &Log, spawned: Nanos, mut stop: Stop) -> Result<Born, Failure> {
+async fn wait(setup: &Setup, plan: &Plan, group: &mut Group, log: &Log, spawned: Nanos, mut stop: Stop) -> Result<Ready, Failure> {
     tokio::select! {
         () = stop.wait() => {
             let message = format!("stopped while engine `{}` was starting; nothing was measured", plan.engine);
@@ -225,7 +234,7 @@ async fn wait(setup: &Setup, plan: &Plan, group: &mut Group, log: &Log, spawned:
     }
 }
 
-async fn look(setup: &Setup, plan: &Plan, group: &mut Group, log: &Log, spawned: Nanos) -> Result<Born, Failure> {
+async fn look(setup: &Setup, plan: &Plan, group: &mut Group, log: &Log, spawned: Nanos) -> Result<Ready, Failure> {
     let failed = |message: String| Err(Failure { exit: Exit::Unreachable, message });
     let (name, clock, signs) = (&plan.engine, MonotonicClock, plan.ready()?);
     let backend = backend(setup, &plan.url).await?;
@@ -253,7 +262,18 @@ async fn look(setup: &Setup, plan: &Plan, group: &mut Group, log: &Log, spawned:
                     line.clear();
                     let ready = Seen { at: clock.now(), after: after.max(port_open.after) };
                     let resident_bytes = processes::held(group.id()).map(|held| held.resident_bytes);
-                    return Ok(Born { spawned, port_open, ready, resident_bytes });
+                    let doubt = match address.parse().map(|address| holder::of(address, group.id())) {
+                        Ok(Holder::Ours) => None,
+                        Ok(Holder::Another(pid)) => {
+                            return failed(format!(
+                                "{address} is held by process {pid}, which was there before engine `{name}` was started: it took the port in \
+                                 between, or the command of `{name}` hands over to it; try again, or measure it with --url http://{address}"
+                            ));
+                        }
+                        Ok(Holder::Unknown(why)) => Some(why),
+                        Err(_) => Some(format!("{address} is no address of a host")),
+                    };
+                    return Ok((Born { spawned, port_open, ready, resident_bytes }, doubt));
                 }
                 Ok(()) => status = "somebody else answers at its port".into(),
                 Err(words) => (status, after) = (words, at),

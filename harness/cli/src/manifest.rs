@@ -103,6 +103,7 @@ pub fn begin(setup: &Setup, engine: &Engine, schedule: &Schedule, load: &str, ru
     manifest.system = System {
         accelerators: setup.accelerators.iter().map(|(name, count)| Accelerator { name: name.clone(), count: *count }).collect(),
         declared: setup.declared.clone(),
+        placement: setup.placement.clone(),
     };
     manifest.workload = Workload {
         trace,
@@ -214,7 +215,14 @@ pub fn context(manifest: &Manifest, dir: &Path, next: &str) -> TableContext {
         ),
         format!("stamps: {}", manifest.clock.stamp_source),
     ];
-    below.extend(engine.launched.iter().zip(&engine.cold_start).map(|(launched, start)| started(&launched.engine, start)));
+    let opens = if engine.kind == "exec" { "socket" } else { "port" };
+    below.extend(engine.launched.iter().zip(&engine.cold_start).map(|(launched, start)| started(&launched.engine, opens, start)));
+    below.extend(
+        engine.launched.iter().filter_map(|l| {
+            Some(format!("note: whether {} itself answers at its port is not known: {}", l.engine, l.port_doubt.as_ref()?))
+        }),
+    );
+    below.extend(manifest.system.placement.iter().map(nomoat_results::placement::line));
     below.extend(engine.notes.iter().map(|n| format!("note: {n}")));
     if let Some(trace) = &workload.trace {
         below.extend(trace.losses.iter().map(|l| format!("trace: {l}")));
@@ -238,11 +246,11 @@ pub fn context(manifest: &Manifest, dir: &Path, next: &str) -> TableContext {
     }
 }
 
-/// How long a started engine took, in a line.
-fn started(name: &str, start: &ColdStart) -> String {
+/// How long a started engine took, in a line; `opens` is what it listens on.
+fn started(name: &str, opens: &str, start: &ColdStart) -> String {
     let first = start.first_token_ns.map_or("no first token".into(), |ns| format!("first token after {}", Nanos(ns)));
     format!(
-        "cold start of {name}: port open after {}, ready after {}, {first}, all from the start of its process",
+        "cold start of {name}: {opens} open after {}, ready after {}, {first}, all from the start of its process",
         Nanos(start.port_open_ns),
         Nanos(start.ready_ns)
     )

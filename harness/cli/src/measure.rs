@@ -114,8 +114,7 @@ impl<'a> Bench<'a> {
         // A run's prompts are its own unless asked otherwise: a prefix cache that is still warm from another run would be measured.
         let prompt_seed = if setup.args.same_prompts { setup.seed } else { nomoat_core::rng::stream_key(setup.seed, &run_id) };
         let adapters = fitted.as_ref().map_or_else(|| Arc::new([]) as Arc<[String]>, |f| f.trace.adapters.clone().into());
-        let offer =
-            Offer { prompt_seed, id_prefix: run_id[run_id.len() - 12..].to_owned(), adapters, words: setup.words.clone() };
+        let offer = Offer { prompt_seed, id_prefix: run_id[run_id.len() - 12..].to_owned(), adapters, words: setup.words.clone() };
         // As text: a reader that keeps numbers as doubles would round it.
         manifest.ext.insert("prompt_seed".into(), format!("{prompt_seed:016x}").into());
         manifest.ext.insert("x_request_id_prefix".into(), offer.id_prefix.clone().into());

@@ -40,15 +40,19 @@ pub fn run(flags: RunArgs, file: Option<&Path>) -> Result<Exit, Failure> {
     let mut engine = match target::connect(&mut setup, stop.clone()) {
         Ok(engine) => engine,
         Err(failure) => {
-            return Err(match (&running, adapter) {
-                (Some(running), _) => running.blamed(failure),
-                (None, Some(adapter)) => adapter.blamed(failure),
-                (None, None) => failure,
+            return Err(match &running {
+                Some(running) => running.blamed(failure),
+                None => exec::blamed(adapter, failure),
             });
         }
     };
     if let Some(running) = &running {
-        engine.is_child(running, &setup.out);
+        let cold_start = running.cold_start(engine.first_token);
+        engine.is_child(running.id(), running.launched(&setup.out), cold_start);
+    }
+    if let Some(adapter) = &adapter {
+        let probed = engine.adapter.as_ref().map(|backend| backend.probed()).unwrap_or_default();
+        engine.is_child(adapter.id(), adapter.launched(&setup.out), adapter.cold_start(probed));
     }
     let loads = match setup.mode.clone() {
         Mode::Single(load) => vec![load],

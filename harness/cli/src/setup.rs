@@ -7,9 +7,9 @@ use crate::exit::{Exit, Failure};
 use crate::geometry;
 use crate::launch::plan::Plan;
 use crate::replay;
-use nomoat_core::digest::Digest;
 use nomoat_core::arrival::ArrivalProcess;
 use nomoat_core::cost::Pricing;
+use nomoat_core::digest::Digest;
 use nomoat_core::kv::KvGeometry;
 use nomoat_core::request::OutputLength;
 use nomoat_core::schedule::{Limit, Load, Rule, Schedule, Source, Warmup};
@@ -20,6 +20,7 @@ use nomoat_drive::Timeouts;
 use nomoat_http::HttpVersion;
 use nomoat_http::engines::{Catalog, EngineSpec};
 use nomoat_results::Format;
+use nomoat_results::placement::{self, Placement};
 use nomoat_tokens::Tokenizer;
 use nomoat_workloads::ImportOptions;
 use serde_json::{Map, Value};
@@ -90,6 +91,8 @@ pub struct Setup {
     pub pricing: Option<Pricing>,
     pub accelerators: Option<(String, u32)>,
     pub declared: Map<String, Value>,
+    /// Where a scheduler put what is behind the endpoint.
+    pub placement: Vec<Placement>,
     pub geometry: Option<KvGeometry>,
     pub extra_body: Map<String, Value>,
     pub headers: Vec<(String, String)>,
@@ -176,6 +179,7 @@ impl Setup {
         let (warmup, limit, repeat) = window(&args, &mode, bundled)?;
         let price = pricing(&args)?;
         let (accelerators, declared) = system(&args)?;
+        let placement = placement(&args)?;
         let (kv_dtype, config) = (args.kv_dtype.as_deref(), args.model_config.as_deref());
         if kv_dtype.is_some() && config.is_none() {
             return Err(Failure::usage("--kv-dtype says how the cache of --model-config FILE is kept; give that too"));
@@ -229,6 +233,7 @@ impl Setup {
             pricing: price,
             accelerators,
             declared,
+            placement,
             geometry: config.map(|path| geometry::read(path, kv_dtype)).transpose()?,
             extra_body: extra_body(&args)?,
             headers: headers(&args)?,
@@ -561,6 +566,31 @@ fn system(args: &RunArgs) -> Result<Declared, Failure> {
         })
         .transpose()?;
     Ok((accelerators, declared))
+}
+
+/// What the recorded pages of --placement tell together.
+fn placement(args: &RunArgs) -> Result<Vec<Placement>, Failure> {
+    if args.placement.is_empty() {
+        return Ok(vec![]);
+    }
+    if args.backend.as_deref() == Some("local") {
+        return Err(Failure::usage("--placement says where what is behind an endpoint runs; the engine in this process runs here"));
+    }
+    let page = |path: &PathBuf| {
+        let failed = |why: String| Failure::usage(format!("reading --placement {}: {why}", path.display()));
+        let bytes = std::fs::metadata(path).map_err(|e| failed(e.to_string()))?.len();
+        if bytes > placement::MOST_BYTES {
+            return Err(failed(format!(
+                "it has {bytes} bytes, and {} are read at most; record the pods of one namespace",
+                placement::MOST_BYTES
+            )));
+        }
+        // The name alone: where it lies is nobody's business.
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Ok((name, std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?))
+    };
+    let pages = args.placement.iter().map(page).collect::<Result<Vec<_>, _>>()?;
+    placement::read(&pages).map_err(|e| Failure::usage(format!("--placement: {e}")))
 }
 
 fn extra_body(args: &RunArgs) -> Result<Map<String, Value>, Failure> {

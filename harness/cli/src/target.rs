@@ -2,7 +2,7 @@
 
 use crate::agree::{Found, agree};
 use crate::exit::Failure;
-use crate::launch::{Running, Watched};
+use crate::launch::Watched;
 use crate::setup::Setup;
 use crate::wait::{block_on, unless_stopped};
 use nomoat_core::backend::{Backend, BackendInfo, Capabilities, EngineVersion};
@@ -14,7 +14,6 @@ use nomoat_exec::ExecBackend;
 use nomoat_http::{HttpBackend, HttpConfig, HttpVersion, Secret};
 use nomoat_local::{LocalBackend, LocalConfig};
 use nomoat_results::manifest::{ColdStart, Launched};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +37,8 @@ pub struct Engine {
     pub local: Option<Arc<LocalBackend>>,
     /// The same, where they are spoken to over HTTP.
     pub over_http: Vec<Arc<HttpBackend>>,
+    /// The same, where it is behind an adapter.
+    pub adapter: Option<Arc<ExecBackend>>,
     /// What it is.
     pub info: BackendInfo,
     /// The receipt.
@@ -51,23 +52,26 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Takes note that it is `running` as our child: its memory is read beside its metrics, and manifests tell of its start.
-    pub fn is_child(&mut self, running: &Running, out: &Path) {
-        let watch = |inner: Arc<dyn Backend>| Arc::new(Watched::new(inner, running.id())) as Arc<dyn Backend>;
+    /// Takes note that it runs as our child, process group `group`: its memory is read beside its metrics, and manifests tell of its
+    /// start.
+    pub fn is_child(&mut self, group: u32, launched: Launched, cold_start: ColdStart) {
+        let watch = |inner: Arc<dyn Backend>| Arc::new(Watched::new(inner, group)) as Arc<dyn Backend>;
         self.backends = std::mem::take(&mut self.backends).into_iter().map(watch).collect();
-        self.born = Some((running.launched(out), running.cold_start(self.first_token)));
+        self.born = Some((launched, cold_start));
     }
 }
 
 /// Makes the backend, asks it for its version and probes it.
 pub fn connect(setup: &mut Setup, stop: Stop) -> Result<Engine, Failure> {
+    let mut exec = None;
     let (backends, local, over_http) = if setup.is_local() {
         let defaults = LocalConfig::default();
         let preset = setup.args.preset.get_or_insert(defaults.preset.clone()).clone();
         let local = LocalBackend::new(LocalConfig { preset, seed: setup.seed, ..defaults })?;
         (vec![local.clone() as Arc<dyn Backend>], Some(local), vec![])
     } else if let Some(adapter) = &setup.adapter {
-        (vec![ExecBackend::new(adapter.config(setup)) as Arc<dyn Backend>], None, vec![])
+        let backend = exec.insert(ExecBackend::new(adapter.config(setup), Arc::new(MonotonicClock)));
+        (vec![backend.clone() as Arc<dyn Backend>], None, vec![])
     } else {
         let clock = Arc::new(MonotonicClock);
         let made = setup.args.url.iter().map(|url| Ok(block_on(HttpBackend::new(http_config(setup, url), clock.clone()))??));
@@ -107,7 +111,7 @@ pub fn connect(setup: &mut Setup, stop: Stop) -> Result<Engine, Failure> {
         setup.args.http = Some(if setup.http == HttpVersion::Two { "2" } else { "1" }.into());
     }
     let first_token = over_http.first().and_then(|backend| backend.first_token());
-    Ok(Engine { backends, targets, local, over_http, info, version, can, first_token, born: None })
+    Ok(Engine { backends, targets, local, over_http, adapter: exec, info, version, can, first_token, born: None })
 }
 
 /// What each of them is and can do, asked one after the other.

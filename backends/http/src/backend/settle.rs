@@ -56,7 +56,8 @@ impl HttpBackend {
             encoder.fields = spec.fields(way.protocol);
             // An engine that has no field for it cannot be forced, and need not be asked.
             let forces = spec.can_force(way.protocol);
-            encoder.path = self.config.path.clone().unwrap_or_else(|| format!("{root}{}", way.protocol.path()));
+            let path = self.config.path.clone().unwrap_or_else(|| format!("{root}{}", way.protocol.path()));
+            encoder.path = protocol::route(&path, &encoder.model);
             for (exact, usage, dressed) in
                 [(asked, true, true), (asked, true, false), (false, true, true), (false, true, false), (false, false, false)]
             {

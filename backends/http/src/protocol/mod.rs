@@ -14,6 +14,7 @@ mod messages;
 mod openai;
 mod responses;
 mod so_far;
+mod triton;
 mod unread;
 mod value;
 
@@ -25,6 +26,7 @@ pub use generate::Generate;
 pub use generate_stream::GenerateStream;
 pub use messages::Messages;
 pub use responses::Responses;
+pub use triton::Triton;
 pub use value::error_message;
 
 use crate::sse::Frame;
@@ -35,7 +37,7 @@ use so_far::SoFar;
 use std::ops::Range;
 
 /// Every dialect.
-pub const PROTOCOLS: &[&dyn Protocol] = &[&Chat, &Completions, &Responses, &Messages, &Generate, &Completion, &GenerateStream];
+pub const PROTOCOLS: &[&dyn Protocol] = &[&Chat, &Completions, &Responses, &Messages, &Generate, &Completion, &GenerateStream, &Triton];
 
 /// The dialects that an endpoint of which nothing is known is asked in.
 pub const COMMON: &[&dyn Protocol] = &[&Chat, &Completions];
@@ -45,11 +47,34 @@ pub fn by_name(name: &str) -> Option<&'static dyn Protocol> {
     PROTOCOLS.iter().copied().find(|p| p.name() == name)
 }
 
+/// What stands for the model in a path.
+const MODEL: &str = "{model}";
+
+/// `path` with the model's name in its place, as a part of a path must be written.
+pub fn route(path: &str, model: &str) -> String {
+    if !path.contains(MODEL) {
+        return path.to_owned();
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let part = |byte: u8| if plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") };
+    let name: Vec<String> = model.bytes().map(part).collect();
+    path.replace(MODEL, &name.concat())
+}
+
+/// Whether `path` ends in `route`, in which `{model}` stands for any one part of a path.
+pub(crate) fn ends_in(path: &str, route: &str) -> bool {
+    if !route.contains(MODEL) {
+        return path.ends_with(route);
+    }
+    let (mut path, mut route) = (path.rsplit('/'), route.rsplit('/').filter(|part| !part.is_empty()));
+    route.all(|part| path.next().is_some_and(|found| found == part || (part == MODEL && !found.is_empty())))
+}
+
 /// A dialect.
 pub trait Protocol: Send + Sync + 'static {
     /// Its name in flags and tables.
     fn name(&self) -> &'static str;
-    /// Where its requests go, from the root of the server (`/v1/…` for most).
+    /// Where its requests go, from the root of the server (`/v1/…` for most). `{model}` stands for the model: see [`route`].
     fn path(&self) -> &'static str;
     /// Headers that its requests must have, name and value.
     fn headers(&self) -> &'static [(&'static str, &'static str)] {
@@ -348,6 +373,23 @@ mod tests {
             assert!(protocol.headers().iter().all(|(name, value)| !name.is_empty() && !value.is_empty()));
         }
         assert!(by_name("telepathy").is_none());
+    }
+
+    #[test]
+    fn a_model_in_a_path() {
+        assert_eq!(route("/v1/completions", "a b"), "/v1/completions");
+        assert_eq!(route("/v2/models/{model}/generate_stream", "org/a b-1.0"), "/v2/models/org%2Fa%20b-1.0/generate_stream");
+        for (path, expect) in [
+            ("/v2/models/m/generate_stream", true),
+            ("/root/v2/models/m/generate_stream", true),
+            ("/v2/models/{model}/generate_stream", true),
+            ("/v2/models//generate_stream", false),
+            ("/generate_stream", false),
+            ("/v2/models/m/generate", false),
+        ] {
+            assert_eq!(ends_in(path, Triton.path()), expect, "{path}");
+        }
+        assert!(ends_in("/v1/chat/completions", "/completions"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use nomoat_http::protocol::{
     Ask, Chat, Completion, Completions, EncodeError, Fields, Generate, GenerateStream, Input, Message, Messages, PROTOCOLS, Protocol,
-    Responses, Role,
+    Responses, Role, Triton,
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -119,6 +119,16 @@ fn native_bodies() {
     check(&Completion, Ask { prompt: Input::Ids(&[7, 8]), ..ASK }, r#"{"model":"m","prompt":[7,8],"n_predict":16,"stream":true}"#);
     check(&GenerateStream, ask, r#"{"inputs":"hi","parameters":{"max_new_tokens":16,"do_sample":false,"details":true}}"#);
     check(
+        &Triton,
+        ask,
+        r#"{"text_input":"hi","parameters":{"max_tokens":16,"min_tokens":16,"ignore_eos":true,"temperature":0.0,"stream":true,"return_finish_reason":true,"return_num_input_tokens":true,"return_num_output_tokens":true}}"#,
+    );
+    check(
+        &Triton,
+        Ask { prompt: Input::Messages(&conversation), ..ASK },
+        r#"{"text_input":"Be brief.abc","parameters":{"max_tokens":16,"stream":true}}"#,
+    );
+    check(
         &GenerateStream,
         Ask { prompt: Input::Messages(&conversation), temperature: Some(0.5), ..ASK },
         r#"{"inputs":"Be brief.abc","parameters":{"max_new_tokens":16,"temperature":0.5,"details":true}}"#,
@@ -197,7 +207,7 @@ fn named_fields() {
     }
     let can = |protocol: &dyn Protocol, json: Value| fields(json).or(protocol.fields()).can_force();
     let forcing: Vec<&str> = PROTOCOLS.iter().filter(|p| can(**p, json!({}))).map(|p| p.name()).collect();
-    assert_eq!(forcing, ["chat", "completions", "generate", "completion"]);
+    assert_eq!(forcing, ["chat", "completions", "generate", "completion", "triton"]);
     assert!(!can(&Chat, json!({"length": {"least": [], "force": {}}})) && can(&Messages, json!({"length": {"force": {"x": 1}}})));
 }
 
@@ -263,12 +273,22 @@ proptest! {
                     length["details"] = json!(true);
                     (json!({"inputs": prompt}), length, "parameters")
                 }
+                "triton" => {
+                    let mut length = exact("min_tokens", "max_tokens");
+                    length["stream"] = json!(on(2));
+                    if on(2) && on(4) {
+                        length["return_finish_reason"] = json!(true);
+                        length["return_num_input_tokens"] = json!(true);
+                        length["return_num_output_tokens"] = json!(true);
+                    }
+                    (json!({"text_input": prompt}), length, "parameters")
+                }
                 other => panic!("what does a body of `{other}` look like?"),
             };
-            if protocol.name() != "generate_stream" {
+            if !["generate_stream", "triton"].contains(&protocol.name()) {
                 expect["stream"] = json!(on(2));
             }
-            if !protocol.name().starts_with("generate") {
+            if !["generate", "generate_stream", "triton"].contains(&protocol.name()) {
                 expect["model"] = json!(model);
             }
             if on(2) && on(4) && ["chat", "completions"].contains(&protocol.name()) {

@@ -2,14 +2,15 @@
 
 use crate::args::{ConformArgs, RunArgs};
 use crate::ctrl_c;
+use crate::exec;
 use crate::exit::{Exit, Failure};
 use crate::output::put;
 use crate::setup::{self, Setup};
 use crate::target::{self, Engine};
 use crate::wait::unless_stopped;
 use nomoat_core::conform::{Finding, Outcome, is_wrong};
-use nomoat_drive::MonotonicClock;
 use nomoat_drive::conform::{Quality, QualityOptions};
+use nomoat_drive::{MonotonicClock, Stop};
 use nomoat_results::Format;
 use nomoat_results::table::List;
 use serde_json::json;
@@ -20,6 +21,32 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_mins(2);
 /// A text whose probability is asked for, where the endpoint tells those of prompts.
 const TEXT: &str = "The quick brown fox jumps over the lazy dog. It was the best of times, it was the worst of times.";
+
+/// What is said of a stop before the end.
+const STOPPED: &str = "stopped before every check was made";
+
+/// What was checked, in the words of its probe; empty where it was never answered.
+#[derive(Default)]
+struct Title {
+    target: String,
+    engine: String,
+    version: String,
+    model: String,
+    dialect: String,
+}
+
+impl Title {
+    fn of(engine: &Engine) -> Self {
+        let (info, version) = (&engine.info, &engine.version);
+        Self {
+            target: info.target.clone(),
+            engine: version.engine.clone(),
+            version: version.version.clone(),
+            model: engine.can.model.clone(),
+            dialect: info.dialect.clone(),
+        }
+    }
+}
 
 /// What the checks found.
 struct Found {
@@ -34,14 +61,60 @@ pub fn conform(args: ConformArgs) -> Result<Exit, Failure> {
     if load == Some(0) {
         return Err(Failure::usage("--quality-load must be at least 1"));
     }
+    if args.quality && (args.endpoint.exec.is_some() || args.endpoint.exec_socket.is_some()) {
+        return Err(Failure::usage("--quality asks an endpoint over HTTP; leave it out with --exec and --exec-socket"));
+    }
     let run = RunArgs { concurrency: Some(1), requests: Some(1), format: None, ..args.endpoint.into() };
     let mut setup = Setup::new(run)?;
     let (_, stop) = ctrl_c::install()?;
-    let engine = target::connect(&mut setup, stop.clone())?;
     let patience = if setup.args.timeout.is_some() { setup.timeouts.total.to_std() } else { PATIENCE };
-    let found = unless_stopped(stop, "stopped before every check was made", check(&engine, setup.seed, patience, load))?;
-    put(&show(&engine, &found, format)?);
+    if setup.adapter.is_some() {
+        return adapter(setup, &stop, patience, format);
+    }
+    let engine = target::connect(&mut setup, stop.clone())?;
+    let found = unless_stopped(stop, STOPPED, check(&engine, setup.seed, patience, load))?;
+    put(&show(&Title::of(&engine), &found, format)?);
     Ok(if is_wrong(&found.findings) { Exit::Invalid } else { Exit::Ok })
+}
+
+/// The same of an adapter: the rules of its protocol and, where it answers at all, what holds for every engine.
+fn adapter(mut setup: Setup, stop: &Stop, patience: Duration, format: Format) -> Result<Exit, Failure> {
+    exec::must_listen(&mut setup);
+    let started = exec::start(&setup, stop)?;
+    match held(&mut setup, stop, patience) {
+        Err(failure) => Err(exec::blamed(started, failure)),
+        Ok((title, found)) => {
+            put(&show(&title, &found, format)?);
+            let mut exit = if is_wrong(&found.findings) { Exit::Invalid } else { Exit::Ok };
+            if let Some(ended) = started.and_then(exec::Adapter::stop) {
+                eprintln!("nomoat: {ended}");
+                exit = exit.worst(Exit::Unreachable);
+            }
+            Ok(exit)
+        }
+    }
+}
+
+fn held(setup: &mut Setup, stop: &Stop, patience: Duration) -> Result<(Title, Found), Failure> {
+    let Some(socket) = setup.adapter.as_ref().map(|plan| plan.socket.clone()) else {
+        return Err(Failure::usage("give --exec COMMAND or --exec-socket PATH"));
+    };
+    let rules = unless_stopped(stop.clone(), STOPPED, async { Ok(nomoat_exec::conform(&socket, patience).await) })?;
+    let answers = rules.iter().any(|rule| rule.rule == "answer" && rule.ok);
+    let of_rule = |rule: nomoat_exec::Finding| Finding::new(rule.rule, if rule.ok { Outcome::Good } else { Outcome::Wrong }, rule.detail);
+    let mut findings: Vec<Finding> = rules.into_iter().map(of_rule).collect();
+    if !answers {
+        let title = Title { target: socket.display().to_string(), dialect: "exec".into(), ..Title::default() };
+        return Ok((title, Found { findings, quality: None }));
+    }
+    let engine = target::connect(setup, stop.clone())?;
+    let seed = nomoat_core::rng::stream_key(setup.seed, &uuid::Uuid::now_v7().to_string());
+    let checks = async {
+        let [backend] = &engine.backends[..] else { return Err(Failure::internal("an adapter is one backend")) };
+        Ok(nomoat_drive::conform::conform(&**backend, &engine.can, Arc::new(MonotonicClock), seed, patience).await?)
+    };
+    findings.extend(unless_stopped(stop.clone(), STOPPED, checks)?);
+    Ok((Title::of(&engine), Found { findings, quality: None }))
 }
 
 async fn check(engine: &Engine, seed: u64, patience: Duration, load: Option<usize>) -> Result<Found, Failure> {
@@ -86,7 +159,7 @@ fn agreement(quality: &Quality) -> Finding {
     Finding::new("answers repeat", outcome, saw)
 }
 
-fn show(engine: &Engine, found: &Found, format: Format) -> Result<String, Failure> {
+fn show(title: &Title, found: &Found, format: Format) -> Result<String, Failure> {
     if format == Format::Json {
         let findings: Vec<_> =
             found.findings.iter().map(|f| json!({"check": f.check, "outcome": f.outcome.name().to_lowercase(), "saw": f.saw})).collect();
@@ -98,8 +171,8 @@ fn show(engine: &Engine, found: &Found, format: Format) -> Result<String, Failur
             })
         });
         let whole = json!({
-            "schema": "conform/1", "target": engine.info.target, "engine": engine.version.engine, "version": engine.version.version,
-            "model": engine.can.model, "dialect": engine.info.dialect, "wrong": is_wrong(&found.findings), "findings": findings,
+            "schema": "conform/1", "target": title.target, "engine": title.engine, "version": title.version,
+            "model": title.model, "dialect": title.dialect, "wrong": is_wrong(&found.findings), "findings": findings,
             "quality": quality,
         });
         return serde_json::to_string_pretty(&whole).map(|text| text + "\n").map_err(Failure::internal);
@@ -109,7 +182,9 @@ fn show(engine: &Engine, found: &Found, format: Format) -> Result<String, Failur
     if format != Format::Table {
         return Ok(list.render(format));
     }
-    let mut lines = vec![format!("{}, model {}, {}\n", engine.info.target, engine.can.model, engine.info.dialect), list.render(format)];
+    let model = if title.model.is_empty() { String::new() } else { format!(", model {}", title.model) };
+    let heading = format!("{}{model}, {}\n", title.target, title.dialect);
+    let mut lines = vec![heading, list.render(format)];
     if let Some((quality, logprob)) = &found.quality {
         let finishes: Vec<String> = quality.finishes.iter().map(|(why, n)| format!("{n} {why}")).collect();
         lines.push(format!("answers end by: {}", finishes.join(", ")));

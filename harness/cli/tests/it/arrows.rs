@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("nomoat-exec", &["nomoat-core"]),
     ("nomoat-workloads", &["nomoat-core"]),
     ("nomoat-results", &["nomoat-core"]),
+    ("nomoat-tokens", &["nomoat-core"]),
     ("nomoat-truth", &["nomoat-core"]),
     (
         "nomoat",
@@ -25,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nomoat-kernels",
             "nomoat-local",
             "nomoat-results",
+            "nomoat-tokens",
             "nomoat-truth",
             "nomoat-workloads",
         ],

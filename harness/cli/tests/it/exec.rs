@@ -69,7 +69,19 @@ fn the_example_is_started_measured_and_stopped() {
     assert_eq!((&backend["kind"], &backend["engine"], &backend["model"]), (&"exec".into(), &"echo-python".into(), &"echo".into()));
     let socket = Path::new(backend["target"].as_str().unwrap());
     assert!(socket.ends_with("socket") && !socket.parent().unwrap().exists(), "{socket:?} went with the adapter");
+    let launched = &backend["launched"];
+    assert_eq!((&launched["engine"], &launched["argv"][0]), (&"adapter".into(), &"sh".into()), "{launched}");
+    assert!(place.path().join("runs").join(launched["log"].as_str().unwrap()).exists(), "{launched}");
+    assert_eq!(launched["env"]["NOMOAT_SOCKET"], backend["target"]);
+    let start = &backend["cold_start"];
+    let ns = |key: &str| start[key].as_i64().unwrap_or_else(|| panic!("{key}: {start}"));
+    assert!(0 < ns("port_open_ns") && ns("port_open_ns") <= ns("ready_ns") && ns("ready_ns") <= ns("first_token_ns"), "{start}");
+    assert_eq!(start["ready_by"][0], "the adapter's hello");
+    assert!(ns("resident_bytes") > 0, "{start}");
+    let report = place.say(&format!("report {}", path.parent().unwrap().display())).stdout;
+    assert!(report.contains("cold start of adapter: socket open after"), "{report}");
     let samples = nomoat_results::samples::read(&path.with_file_name("samples.parquet")).unwrap();
+    assert!(samples.iter().any(|s| s.metric == "engine.resident_bytes" && s.value > 0.0), "its memory is there");
     assert!(samples.iter().any(|s| s.metric == "engine.generation_tokens_total" && s.value >= 2.0), "the adapter's readings are there");
 
     // The manifest does it again, with another adapter.
@@ -88,6 +100,7 @@ fn a_secret_of_the_command_is_not_kept() {
     assert_eq!(ended.summary().count("ok"), 6, "{}", ended.stderr);
     let path = manifests(&place).pop().unwrap();
     let kept = fs::read_to_string(&path).unwrap();
+    assert!(kept.contains("--api-key") && read(&path)["backend"]["launched"]["argv"].to_string().contains("<redacted>"), "{kept}");
     assert!(!kept.contains("planted-secret") && !ended.stderr.contains("planted-secret"), "{kept}\n{}", ended.stderr);
     let again = place.run(&["run", "-f", path.to_str().unwrap()]);
     assert_eq!(again.code, Some(2), "{again:?}");
@@ -105,11 +118,136 @@ fn one_that_listens_already() {
     assert_eq!(ended.summary().count("ok"), 6, "{}", ended.stderr);
     let manifest = read(&place.only_run().join("manifest.json"));
     assert_eq!((&manifest["backend"]["kind"], &manifest["backend"]["target"]), (&"exec".into(), &"a.sock".into()));
+    assert!(manifest["backend"].get("launched").is_none(), "nobody started it here: {manifest}");
     assert!(adapter.0.try_wait().unwrap().is_none(), "it is not ours to stop");
 
     let other = place.say(&format!("run --exec-socket a.sock --model other {LOAD}"));
     assert_eq!(other.code, Some(2), "{other:?}");
     assert!(other.stderr.contains("--model other: the adapter has echo"), "{}", other.stderr);
+}
+
+/// The words of a calibration of `exec` under a short load.
+fn calibration(exec: &str, load: &str) -> Vec<String> {
+    let mut args = words(&format!("calibrate --quiet --format json --duration 1s --script ttft=5ms,itl=1ms {load} --exec"));
+    args.push(exec.to_owned());
+    args
+}
+
+#[test]
+fn an_adapter_that_plays_is_calibrated() {
+    let Some(example) = example() else { return };
+    let place = Place::new();
+    let ended = place.run(&calibration(&telling(&example, "--api-key planted-secret"), "--rate 20 --output-tokens 8"));
+    // How punctual the host is, is not the question here.
+    assert!(matches!(ended.code, Some(0 | 5)), "{ended:?}");
+    assert!(!ended.stderr.contains("planted-secret") && !ended.stdout.contains("planted-secret"), "{ended:?}");
+    let page: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let [one] = &page["adapter"].as_array().unwrap()[..] else { panic!("one load: {page}") };
+    let count = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{value} in {one}"));
+    let matched = count(&one["matched"]);
+    assert!(matched > 0 && matched == count(&one["requests"]) && count(&one["failed"]) == 0, "{one}");
+    let latency = &one["latency"];
+    for (part, per_answer) in [("token", 8), ("pace", 7), ("ttft", 1), ("ttft_adapter", 1), ("ttft_way", 1), ("dispatch_lag", 1)] {
+        assert_eq!(count(&latency[part]["n"]), matched * per_answer, "{part}");
+    }
+    // Nothing arrives before it was handed over, and no timer fires early.
+    for part in ["token", "ttft", "ttft_adapter", "ttft_way"] {
+        assert!(latency[part]["p50_ns"].as_i64().unwrap() >= 0, "{part}: {latency}");
+    }
+    let mean = |part: &str| latency[part]["mean_ns"].as_f64().unwrap();
+    assert!((mean("ttft") - mean("ttft_adapter") - mean("ttft_way")).abs() < 1.0, "the parts are the whole: {latency}");
+    let logs = logs(&place);
+    assert!(manifests(&place).is_empty() && logs.len() == 1 && is_gone(&logs[0]), "no run is left, and no adapter: {logs:?}");
+}
+
+#[test]
+fn one_that_does_not_play_is_no_subject_of_a_calibration() {
+    let Some(example) = example() else { return };
+    let place = Place::new();
+    let text = fs::read_to_string(example).unwrap();
+    let changed = |name: &str, from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        format!("python3 '{}'", place.file(name, &text.replace(from, to)))
+    };
+    let mute = place.run(&calibration(&changed("mute.py", ", \"echo\": True", ""), "--concurrency 1"));
+    assert_eq!((mute.code, mute.stdout.as_str()), (Some(3), ""), "{mute:?}");
+    assert!(mute.stderr.contains("it has no `echo`") && mute.stderr.contains("\"echo\": true"), "{}", mute.stderr);
+
+    let wall =
+        place.run(&calibration(&changed("wall.py", "sent.append(time.monotonic_ns())", "sent.append(time.time_ns())"), "--concurrency 1"));
+    assert_eq!(wall.code, Some(5), "{wall:?}");
+    let page: Value = serde_json::from_str(&wall.stdout).unwrap();
+    let one = &page["adapter"][0];
+    assert_eq!((&one["matched"], &one["latency"]["token"]), (&0.into(), &Value::Null), "{one}");
+    assert!(one["broken"].to_string().contains("CLOCK_MONOTONIC"), "{one}");
+}
+
+/// The findings of `engine conform` with these words, as `outcome check`.
+fn conformance(place: &Place, more: &[String]) -> (Option<i32>, Vec<String>) {
+    let ended = place.run(&[&words("engine conform --format json --timeout 20s"), more].concat());
+    let page: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"));
+    assert_eq!(page["schema"], "conform/1");
+    let text = |v: &Value| v.as_str().unwrap().to_owned();
+    let findings = page["findings"].as_array().unwrap();
+    assert_eq!(page["wrong"].as_bool(), Some(findings.iter().any(|f| f["outcome"] == "wrong")), "{page}");
+    (ended.code, findings.iter().map(|f| format!("{} {}", text(&f["outcome"]), text(&f["check"]))).collect())
+}
+
+#[test]
+fn adapters_are_held_against_the_rules() {
+    let Some(example) = example() else { return };
+    let place = Place::new();
+    let (code, found) = conformance(&place, &["--exec".into(), telling(&example, "")]);
+    assert_eq!(code, Some(0), "{found:?}");
+    for rule in ["hello", "answer", "exact_length", "counts", "reuse", "echo", "cancel", "errors", "oversized", "a connection is kept"] {
+        assert!(found.contains(&format!("good {rule}")), "{rule}: {found:?}");
+    }
+    // One that counts wrong, one that plays nothing, and one that says no hello.
+    let text = fs::read_to_string(example).unwrap();
+    for (from, to, expect) in [
+        ("\"output\": wanted}", "\"output\": wanted + 1}", "wrong counts"),
+        ("if \"script\" in ask", "if False", "wrong echo"),
+        ("\"protocol\": 1", "\"protocol\": 7", "wrong hello"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let path = place.file("changed.py", &text.replace(from, to));
+        let (code, found) = conformance(&place, &["--exec".into(), format!("python3 '{path}'")]);
+        assert_eq!(code, Some(5), "{expect}: {found:?}");
+        assert!(found.contains(&expect.to_owned()), "{expect}: {found:?}");
+    }
+    let logs = logs(&place);
+    assert!(manifests(&place).is_empty() && is_gone(&logs[0]), "{logs:?}");
+    for (line, code, needle) in [
+        ("engine conform", 2, "<URL>"),
+        ("engine probe", 2, "<URL>"),
+        ("engine conform http://127.0.0.1:1 --exec true", 2, "--url is about an endpoint"),
+        ("engine conform --exec true --quality", 2, "--quality asks an endpoint over HTTP"),
+        ("engine conform --exec-socket nobody.sock", 3, "nobody listened at nobody.sock"),
+        ("engine probe --exec-socket nobody.sock", 3, "nobody.sock"),
+    ] {
+        let ended = place.say(line);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{line}: {}", ended.stderr);
+        assert!(ended.stderr.contains(needle), "{line}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn one_that_listens_already_is_probed_and_checked() {
+    let Some(example) = example() else { return };
+    let place = Place::new();
+    let mut command = Command::new("python3");
+    command.arg(example).env("NOMOAT_SOCKET", place.path().join("b.sock")).stdin(Stdio::null());
+    let mut adapter = Killed(command.spawn().unwrap());
+    let (code, found) = conformance(&place, &words("--exec-socket b.sock --wait-ready 60s"));
+    assert_eq!(code, Some(0), "{found:?}");
+    let probed = place.say("engine probe --exec-socket b.sock");
+    assert_eq!(probed.code, Some(0), "{probed:?}");
+    assert!(
+        probed.stdout.contains("echo-python 1") && probed.stdout.contains("next: nomoat run --exec-socket b.sock"),
+        "{}",
+        probed.stdout
+    );
+    assert!(adapter.0.try_wait().unwrap().is_none(), "it is not ours to stop");
 }
 
 #[test]
@@ -164,6 +302,16 @@ fn what_cannot_work_is_told_before_anything_starts() {
     check("--backend exec", 2, "needs --exec COMMAND or --exec-socket PATH");
     check("--exec true --calibrate", 2, "an adapter's answers do not take");
     check("--exec true --cold-start load", 2, "it needs --url or --launch NAME");
+    for (line, needle) in [
+        ("--exec true --exec-socket a.sock", "give one"),
+        ("--exec true --tls", "--tls is about the way over HTTP"),
+        ("--exec true --concurrency 1 --script jitter=uniform:0.2", "ttft and itl alone"),
+        ("--wait-ready 1s", "goes with --exec"),
+    ] {
+        let ended = place.say(&format!("calibrate {line}"));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{line}: {}", ended.stderr);
+        assert!(ended.stderr.contains(needle), "{line}: {}", ended.stderr);
+    }
     assert_eq!(place.runs(), Vec::<PathBuf>::new());
     check("--exec-socket nobody.sock", 3, "nobody.sock");
     check("--exec-socket nobody.sock --wait-ready 10ms", 3, "nobody listened at nobody.sock after 10");

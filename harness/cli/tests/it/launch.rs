@@ -1,6 +1,7 @@
 //! Engines that nomoat starts: the scripted server of the binary itself, and shell scripts that misbehave.
 
 use crate::common::{Ended, FIVE, Place, Running, is_gone, names, until, words};
+use nomoat_truth::{Config, Truth};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
@@ -72,6 +73,7 @@ fn it_is_started_measured_and_stopped() {
     assert!(0 < at("port_open_ns") && at("port_open_ns") <= at("ready_ns") && at("ready_ns") < at("first_token_ns"), "{cold}");
     assert!(at("ready_ns") >= 50_000_000, "it loaded for as long: {cold}");
     assert!(at("resident_bytes") > 1 << 20, "{cold}");
+    assert!(launched.get("port_doubt").is_none(), "its own process holds its port: {launched}");
     let samples = nomoat_results::samples::read(&run.join("samples.parquet")).unwrap();
     let resident: Vec<f64> = samples.iter().filter(|s| s.metric == "engine.resident_bytes").map(|s| s.value).collect();
     assert!(!resident.is_empty() && resident.iter().all(|bytes| *bytes > f64::from(1 << 20)), "{resident:?}");
@@ -274,4 +276,21 @@ fn what_cannot_be_started_is_told_before_anything_is() {
         assert!(ended.stderr.contains(says), "{line}: {}", ended.stderr);
     }
     assert!(place.runs().is_empty());
+}
+
+#[test]
+fn a_port_that_somebody_older_holds_is_not_the_engines() {
+    let place = Place::new();
+    // It says where it should listen and does not; this process, which is older, does.
+    let engines = mine(&place, "echo at $1; exec sleep 1000", "ready = [{ get = \"/health\" }]");
+    let mut running = place.start(&words(&format!("run --launch mine --engines {engines} {LOAD}")));
+    let log = until_logged(&place, &mut running, "\n");
+    let listen = log.trim().strip_prefix("at ").unwrap().parse().unwrap();
+    let _truth = Truth::start(Config { listen, ..Config::default() }).unwrap();
+    let ended = running.end();
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{ended:?}");
+    for words in [&format!("is held by process {}", std::process::id()), "was there before engine `mine`", "--url http://127.0.0.1:"] {
+        assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
+    }
+    assert!(runs(&place).is_empty(), "nothing was measured");
 }

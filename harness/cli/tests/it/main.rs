@@ -22,5 +22,6 @@ mod hosted;
 mod interrupt;
 mod kernels;
 mod launch;
+mod placement;
 mod reconcile;
 mod secrets;
