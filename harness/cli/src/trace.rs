@@ -24,7 +24,7 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
             let (mut counted, mut survey) = (Counted::default(), Survey::default());
             let head = pass(input, &mut Both(&mut counted, &mut survey))?;
             losses(&head);
-            line(&format!("{}: {} requests, no fault found", input.input.display(), counted.0));
+            line(&format!("{}: {} requests, no fault found", input.path.display(), counted.0));
         }
         TraceCommand::Stats { input, block, cache, format } => {
             let options = SharingOptions { engine_blocks: block.clone(), caches: cache.clone(), ..SharingOptions::default() };
@@ -90,11 +90,11 @@ impl Sink for Counted {
 }
 
 fn pass(input: &Input, sink: &mut dyn Sink) -> Result<Trace, Failure> {
-    read(&input.input, input.from.as_deref(), &import_options(input)?, sink).map_err(Failure::usage_of)
+    read(&input.path, input.from.as_deref(), &import_options(input)?, sink).map_err(Failure::usage_of)
 }
 
 fn whole(input: &Input) -> Result<Trace, Failure> {
-    open(&input.input, input.from.as_deref(), &import_options(input)?).map_err(Failure::usage_of)
+    open(&input.path, input.from.as_deref(), &import_options(input)?).map_err(Failure::usage_of)
 }
 
 fn losses(trace: &Trace) {

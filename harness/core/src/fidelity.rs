@@ -242,7 +242,7 @@ mod tests {
                 ..Tokens::default()
             };
             let at = Moments { due: Nanos(0), start: Some(Nanos(n.into())), ..Moments::default() };
-            gathered.add(&RequestRecord { tokens, at, ..RequestRecord::default() });
+            gathered.add(&RequestRecord { at, tokens, ..RequestRecord::default() });
         }
         let predicted = PredictedCache { block_tokens: 16, cached: 48, tokens: 100 };
         let f = gathered.clone().finish(Some(Content::SyntheticIds), Some(predicted));

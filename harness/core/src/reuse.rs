@@ -11,7 +11,7 @@
 use crate::prompt::Prompt;
 use crate::rng::mix;
 use crate::trace::Trace;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A stretch of content: its identity, and how many of its tokens from its start.
@@ -209,14 +209,14 @@ impl Recency {
 /// A cache without bounds: which leading blocks of a prompt some earlier one had.
 pub struct Unbounded {
     block: u32,
-    seen: std::collections::HashSet<u64, BuildHasherDefault<Mixed>>,
+    seen: HashSet<u64, BuildHasherDefault<Mixed>>,
     blocks: Vec<u64>,
 }
 
 impl Unbounded {
     /// A cache of blocks of `block` tokens.
     pub fn new(block: u32) -> Self {
-        Self { block: block.max(1), seen: Default::default(), blocks: vec![] }
+        Self { block: block.max(1), seen: HashSet::default(), blocks: vec![] }
     }
 
     /// Tokens of a prompt that are read from the cache; afterwards all its full blocks are in it.
@@ -238,7 +238,6 @@ mod tests {
     use crate::request::RequestId;
     use crate::rng::Stream;
     use crate::trace::TraceRequest;
-    use std::collections::HashSet;
 
     fn blocks(namespace: u64, size: u32, ids: &[(u64, u32)], tokens: u32, unshared: u64) -> Prompt {
         let blocks = ids.iter().map(|&(first, count)| BlockRange { first, count }).collect();
@@ -273,7 +272,7 @@ mod tests {
             let shared = below(most + 1) as u32;
             prompts.push(match below(3) {
                 0 => {
-                    let parts: Vec<Part> = (0..1 + below(4)).map(|_| Part { id: below(3), tokens: 1 + below(90) as u32 }).collect();
+                    let parts: Vec<Part> = (0..=below(4)).map(|_| Part { id: below(3), tokens: 1 + below(90) as u32 }).collect();
                     Prompt::Parts(PartPrompt { namespace: below(2), parts: parts.into() })
                 }
                 // Chained: what follows the first block is told by it.

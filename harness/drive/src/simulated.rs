@@ -399,7 +399,7 @@ fn lanes_run_branches_beside_each_other() {
     let starts: Vec<_> = records.iter().map(|r| r.at.start.unwrap().0 / 1_000_000).collect();
     // 50 ms each: the second branch does not wait for the first, which a tool holds up.
     assert_eq!(starts, [0, 350, 60, 405, 462, 812, 522, 867]);
-    assert!(records.iter().all(|r| r.is_ok()));
+    assert!(records.iter().all(RequestRecord::is_ok));
 }
 
 #[test]

@@ -120,7 +120,11 @@ impl Tokenizer {
         let mut stream = Stream::new(0, "tokens/trials");
         for _ in 0..TRIALS.0 {
             let drawn: Vec<usize> = (0..TRIALS.1).map(|_| stream.below(words.len() as u64) as usize).collect();
-            let text: String = drawn.iter().map(|index| format!(" {}", words[*index].1)).collect();
+            let mut text = String::new();
+            for index in &drawn {
+                text.push(' ');
+                text.push_str(&words[*index].1);
+            }
             let expect: Vec<u32> = drawn.iter().map(|index| words[*index].0).collect();
             if self.encode(&text)? != expect {
                 return Err(wrong(format!("`{}…` has other tokens than its words", text.chars().take(40).collect::<String>())));
@@ -177,7 +181,7 @@ mod tests {
         let tokenizer = Tokenizer::open(file.path()).unwrap();
         let words = tokenizer.words().unwrap();
         assert!(words.len() >= FEWEST, "{}", words.len());
-        let text: String = words[..50].iter().map(|word| format!(" {word}")).collect();
+        let text = format!(" {}", words[..50].join(" "));
         assert_eq!(tokenizer.count(&text).unwrap(), 50);
         assert_eq!(tokenizer.digest(), Digest::of(&std::fs::read(file.path()).unwrap()));
     }

@@ -161,7 +161,7 @@ impl Inputs {
             (None, None) => return Err(place.field("in.m", "is missing", "the digests of the messages")),
         };
         for h in added {
-            messages.push(self.spelled(h, field, |value| value.is_object(), "an object: a message", place)?);
+            messages.push(self.spelled(h, field, Value::is_object, "an object: a message", place)?);
         }
         if let Some(h) = &input.tools {
             tools = Some(self.spelled(h, "in.tools", Value::is_array, "an array: tools", place)?);

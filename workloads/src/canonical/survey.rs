@@ -175,15 +175,19 @@ impl Survey {
             return Err(("has no messages".into(), "give it at least one"));
         }
         let is = |text: &str, object: bool| {
-            serde_json::from_str::<serde_json::Value>(text)
-                .is_ok_and(|value| value.to_string() == text && if object { value.is_object() } else { value.is_array() })
+            let Ok(value) = serde_json::from_str::<serde_json::Value>(text) else { return false };
+            let written = value.to_string();
+            written == text && if object { value.is_object() } else { value.is_array() }
         };
         if self.looked.len() > MOST_HELD {
             self.looked.clear();
         }
-        let new = messages.messages.iter().filter(|message| self.looked.insert(message.as_ptr().addr(), (*message).clone()).is_none());
-        let fine =
-            new.fold(true, |fine, message| fine && is(message, true)) && messages.tools.as_deref().is_none_or(|tools| is(tools, false));
+        let mut fine = messages.tools.as_deref().is_none_or(|tools| is(tools, false));
+        for message in messages.messages.iter() {
+            if self.looked.insert(message.as_ptr().addr(), message.clone()).is_none() {
+                fine &= is(message, true);
+            }
+        }
         if !fine {
             return Err(("has messages or tools that are no JSON, or have spaces".into(), "write each as JSON without spaces"));
         }

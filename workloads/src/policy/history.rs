@@ -19,15 +19,18 @@ pub(super) fn live(trace: &mut Trace) -> Result<(), String> {
         let add = match &request.prompt {
             // A recorded conversation is said again turn by turn. One that begins with instructions keeps its recorded history: they would be
             // said by a user.
-            Prompt::Messages(messages) => match (messages.messages.last().and_then(|message| spoken(message)), first(&before.prompt)) {
-                (Some(text), Some(opening)) => {
-                    if let Some(opening) = opening {
+            Prompt::Messages(messages) => {
+                let Some(text) = messages.messages.last().and_then(|message| spoken(message)) else { continue };
+                match &before.prompt {
+                    Prompt::Live { .. } | Prompt::Text(_) => {}
+                    Prompt::Messages(Messages { messages, tools: None }) if messages.len() == 1 => {
+                        let Some(opening) = spoken(&messages[0]) else { continue };
                         trace.requests[edge.request.0 as usize].prompt = Prompt::Text(opening.into());
                     }
-                    Prompt::Text(text.into())
+                    _ => continue,
                 }
-                _ => continue,
-            },
+                Prompt::Text(text.into())
+            }
             Prompt::Blocks(_) | Prompt::Parts(_) => Prompt::Blocks(BlockPrompt::unique(0, index as u64, new as u32)),
             Prompt::Text(_) | Prompt::Ids(_) | Prompt::Live { .. } => continue,
         };
@@ -41,15 +44,6 @@ pub(super) fn live(trace: &mut Trace) -> Result<(), String> {
         .losses
         .push(format!("{made} of {} prompts continue this run's own answers: prompt lengths depend on the engine", trace.requests.len()));
     Ok(())
-}
-
-/// The prompt before: already live (`Some(None)`), or one message of a user.
-fn first(prompt: &Prompt) -> Option<Option<String>> {
-    match prompt {
-        Prompt::Live { .. } | Prompt::Text(_) => Some(None),
-        Prompt::Messages(Messages { messages, tools: None }) if messages.len() == 1 => spoken(&messages[0]).map(Some),
-        _ => None,
-    }
 }
 
 /// The text of a user's message.

@@ -13,7 +13,8 @@ pub struct TraceArgs {
 #[derive(Args, Debug)]
 pub struct Input {
     /// The trace: a file, perhaps compressed by gzip or zstd, or a folder
-    pub input: PathBuf,
+    #[arg(value_name = "INPUT")]
+    pub path: PathBuf,
     /// Its format, instead of looking at it
     #[arg(long, value_name = "NAME")]
     pub from: Option<String>,

@@ -3,6 +3,7 @@
 use nomoat_core::prompt::Prompt;
 use nomoat_core::request::{Cancel, OutputLength};
 use nomoat_core::trace::{EdgeKind, Join, Moment, Trace, TraceRequest};
+use nomoat_core::units::Nanos;
 use nomoat_workloads::{LengthStats, Sharing, TraceStats};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -63,7 +64,7 @@ fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -117,7 +118,7 @@ pub fn json(head: &Trace, s: &TraceStats) -> Value {
         "cancelled": s.cancelled,
         "sessions": s.sessions.as_ref().map(|x| json!({"count": x.count, "turns": lengths(&x.turns)})),
         "arrivals": {
-            "roots": a.roots, "span_s": a.span.map(|t| t.as_secs_f64()), "rate_per_s": a.rate_per_s, "gap_cv": a.gap_cv,
+            "roots": a.roots, "span_s": a.span.map(Nanos::as_secs_f64), "rate_per_s": a.rate_per_s, "gap_cv": a.gap_cv,
             "dispersion_1s": a.dispersion_1s, "dispersion_60s": a.dispersion_60s, "peak_per_s": a.peak_per_s,
         },
         "input": lengths(&s.input),
