@@ -146,7 +146,7 @@ impl HttpEncoder {
     fn text(&self, prompt: &Prompt, overhead: u32, out: &mut String) -> Result<(), String> {
         match prompt {
             Prompt::Text(text) => out.push_str(text),
-            Prompt::Messages(_) => return Err(format!("`{}` takes no recorded conversation; use --endpoint chat", self.protocol.name())),
+            Prompt::Messages(_) => return Err(format!("`{}` takes no recorded conversation; use --endpoint /v1/chat/completions", self.protocol.name())),
             Prompt::Blocks(_) | Prompt::Parts(_) => {
                 let mut indices = Vec::new();
                 prompt.expand(self.seed, alphabet_of(&self.words), &mut indices);

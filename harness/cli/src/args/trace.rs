@@ -113,7 +113,7 @@ pub enum TraceCommand {
 #[derive(Args, Debug, Default)]
 pub struct Replay {
     /// What begins from this moment of the trace on
-    #[arg(long = "start", value_name = "TIME")]
+    #[arg(id = "start", long = "start", value_name = "TIME")]
     pub from: Option<String>,
     /// What begins within this time
     #[arg(long, value_name = "TIME")]

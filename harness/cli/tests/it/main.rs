@@ -24,4 +24,5 @@ mod kernels;
 mod launch;
 mod placement;
 mod reconcile;
+mod replay;
 mod secrets;
