@@ -9,7 +9,7 @@ pub use aside::{OneToken, Reply};
 
 use crate::channel::HttpChannel;
 use crate::control::{Answer, CONTROL_LIMIT, CONTROL_TIMEOUT, ControlError, exchange};
-use crate::encoder::{HttpEncoder, IDS, Secret};
+use crate::encoder::{Counting, HttpEncoder, IDS, Secret};
 use crate::engines::{Asker, Catalog, EngineSpec, Identity, Kind, Page, Pages, identify};
 use crate::http2::{Http2Channel, Pool, Spread, Template};
 use crate::protocol::{COMMON, PROTOCOLS, Protocol, ends_in};
@@ -167,7 +167,7 @@ impl HttpBackend {
             seed: 0,
             adapters: Arc::new([]),
             words: Arc::new([]),
-            overhead: 0,
+            counting: Counting::PLAIN,
             tag: String::new(),
         };
         if config.http != HttpVersion::One {

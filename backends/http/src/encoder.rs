@@ -3,7 +3,7 @@
 use crate::protocol::{Ask, Fields, Input, Message, Protocol, Role};
 use crate::url::Endpoint;
 use nomoat_core::backend::{Encoder, LiveTurn, Payload};
-use nomoat_core::prompt::{Alphabet, Messages, Prompt, alphabet_of, words_of};
+use nomoat_core::prompt::{Alphabet, BlockPrompt, Messages, Prompt, alphabet_of, words_of};
 use nomoat_core::request::{OutputLength, Request};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -42,6 +42,19 @@ impl fmt::Debug for Secret {
 /// of the smallest one.
 pub(crate) const IDS: Alphabet = Alphabet { first: 300, size: 1024 };
 
+/// How an endpoint counts the tokens of a generated text: so many for each word, and so many beside them.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Counting {
+    pub per_word: f64,
+    /// Its chat template, a token of the beginning. Generated texts are shorter by as many, at their end, where nothing is shared.
+    pub beside: u32,
+}
+
+impl Counting {
+    /// A token for each word and none beside: what is taken until it is known.
+    pub const PLAIN: Self = Self { per_word: 1.0, beside: 0 };
+}
+
 /// Everything a request's bytes depend on besides the request.
 #[derive(Clone)]
 pub(crate) struct HttpEncoder {
@@ -65,9 +78,8 @@ pub(crate) struct HttpEncoder {
     pub adapters: Arc<[String]>,
     /// Words of generated texts; empty for the bundled ones.
     pub words: Arc<[String]>,
-    /// Tokens that the endpoint counts beside a text: its chat template, a token of the beginning. Generated texts are shorter by as many,
-    /// at their end, where nothing is shared.
-    pub overhead: u32,
+    /// How the endpoint counts generated texts.
+    pub counting: Counting,
     pub tag: String,
 }
 
@@ -111,6 +123,14 @@ impl HttpEncoder {
         self.protocol.headers().iter().filter(move |(name, _)| !given(name))
     }
 
+    /// A text of this many generated words, always the same.
+    pub fn some_words(&self, words: u32) -> String {
+        let (mut indices, mut text) = (vec![], String::new());
+        BlockPrompt::unique(0, u64::from(words), words).expand(self.seed, alphabet_of(&self.words), &mut indices);
+        words_of(&self.words, &indices, &mut text);
+        text
+    }
+
     /// The body for a prompt that is already text or ids.
     pub fn body(&self, prompt: Input<'_>, output_tokens: u32, exact: bool) -> Result<Vec<u8>, String> {
         self.asked(&self.model, prompt, None, output_tokens, exact)
@@ -146,12 +166,17 @@ impl HttpEncoder {
     fn text(&self, prompt: &Prompt, overhead: u32, out: &mut String) -> Result<(), String> {
         match prompt {
             Prompt::Text(text) => out.push_str(text),
-            Prompt::Messages(_) => return Err(format!("`{}` takes no recorded conversation; use --endpoint /v1/chat/completions", self.protocol.name())),
+            Prompt::Messages(_) => {
+                return Err(format!("`{}` takes no recorded conversation; use --endpoint /v1/chat/completions", self.protocol.name()));
+            }
             Prompt::Blocks(_) | Prompt::Parts(_) => {
                 let mut indices = Vec::new();
-                prompt.expand(self.seed, alphabet_of(&self.words), &mut indices);
+                // A tokenizer's own words are one token each.
+                let per_token = if self.words.is_empty() { 1.0 / self.counting.per_word } else { 1.0 };
+                prompt.expand_words(self.seed, alphabet_of(&self.words), per_token, &mut indices);
                 // At least one word: there is no empty prompt.
-                indices.truncate(indices.len().saturating_sub(overhead as usize).max(1));
+                let spare = (f64::from(overhead) * per_token).round() as usize;
+                indices.truncate(indices.len().saturating_sub(spare).max(1));
                 words_of(&self.words, &indices, out);
             }
             Prompt::Ids(_) => return Err("recorded token ids cannot go to an endpoint that takes text".into()),
@@ -165,7 +190,7 @@ impl HttpEncoder {
 impl Encoder for HttpEncoder {
     fn spoken(&self, prompt: &Prompt) -> String {
         let mut text = String::new();
-        match self.text(prompt, self.overhead, &mut text) {
+        match self.text(prompt, self.counting.beside, &mut text) {
             Ok(()) => text,
             Err(_) => String::new(),
         }
@@ -185,7 +210,7 @@ impl Encoder for HttpEncoder {
             }
             prompt if self.token_ids && prompt.expand(self.seed, IDS, &mut ids) => Input::Ids(&ids),
             prompt => {
-                self.text(prompt, self.overhead, &mut text)?;
+                self.text(prompt, self.counting.beside, &mut text)?;
                 Input::Text(&text)
             }
         };

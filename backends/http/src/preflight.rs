@@ -54,6 +54,17 @@ pub(crate) async fn preflight(route: &Route, encoder: &HttpEncoder, timeout: Dur
 pub(crate) async fn trial(route: &Route, encoder: &HttpEncoder, asked: Trial, timeout: Duration) -> Result<Attempt, ControlError> {
     let ids = HttpEncoder::probe_ids();
     let prompt = if encoder.token_ids { Input::Ids(&ids) } else { Input::Text(" hello") };
+    ask(route, encoder, prompt, asked, timeout).await
+}
+
+/// As [`trial`], with a prompt.
+pub(crate) async fn ask(
+    route: &Route,
+    encoder: &HttpEncoder,
+    prompt: Input<'_>,
+    asked: Trial,
+    timeout: Duration,
+) -> Result<Attempt, ControlError> {
     let body = encoder.body(prompt, asked.tokens, asked.exact).map_err(ControlError::Garbled)?;
     let (request, _) = encoder.wire("POST", &encoder.path, "nomoat-probe", &body);
     let answer = exchange(route, &request, LIMIT, timeout).await?;

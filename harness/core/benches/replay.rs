@@ -70,7 +70,8 @@ fn schedule(c: &mut Criterion) {
     let mut group = c.benchmark_group("schedule of a million");
     group.sample_size(10);
     group.throughput(Throughput::Elements(N as u64));
-    for (name, load) in [("recorded", Load::Replay), ("poisson", Load::Arrivals { process: ArrivalProcess::Poisson, rate_per_s: 1_000.0 })] {
+    for (name, load) in [("recorded", Load::Replay), ("poisson", Load::Arrivals { process: ArrivalProcess::Poisson, rate_per_s: 1_000.0 })]
+    {
         let rule = Rule {
             source: Source::Trace(trace.clone()),
             load,

@@ -34,9 +34,15 @@ impl Prompt {
     /// Appends the token ids of a prompt that is given by identity; `false` for one that was recorded as it stands, or continues a live
     /// conversation.
     pub fn expand(&self, seed: u64, alphabet: Alphabet, out: &mut Vec<u32>) -> bool {
+        self.expand_words(seed, alphabet, 1.0, out)
+    }
+
+    /// As [`Self::expand`], with `per_token` words for each token: for endpoints whose tokenizer makes more or less than one token of a word.
+    /// Each block has a whole number of words, which its identity decides, so that sharing stays as it is.
+    pub fn expand_words(&self, seed: u64, alphabet: Alphabet, per_token: f64, out: &mut Vec<u32>) -> bool {
         match self {
-            Self::Blocks(prompt) => prompt.expand(seed, alphabet, out),
-            Self::Parts(prompt) => prompt.expand(seed, alphabet, out),
+            Self::Blocks(prompt) => prompt.expand_words(seed, alphabet, per_token, out),
+            Self::Parts(prompt) => prompt.expand_words(seed, alphabet, per_token, out),
             Self::Text(_) | Self::Messages(_) | Self::Ids(_) | Self::Live { .. } => return false,
         }
         true
@@ -132,6 +138,10 @@ impl BlockPrompt {
     /// block write its identity through a bijection, so that two different blocks differ inside their first engine block
     /// and no accidental prefix-cache hit can happen.
     pub fn expand(&self, seed: u64, alphabet: Alphabet, out: &mut Vec<u32>) {
+        self.expand_words(seed, alphabet, 1.0, out);
+    }
+
+    fn expand_words(&self, seed: u64, alphabet: Alphabet, per_token: f64, out: &mut Vec<u32>) {
         let space = mix(seed ^ mix(self.namespace));
         let mut left = self.tokens;
         out.reserve(left as usize);
@@ -141,12 +151,14 @@ impl BlockPrompt {
                     return;
                 }
                 let take = left.min(self.block_tokens);
-                fill(mix(space ^ mix(id)), take, alphabet, out);
+                let key = mix(space ^ mix(id));
+                fill(key, words_for(take, per_token, key), alphabet, out);
                 left -= take;
             }
         }
         if left > 0 {
-            fill(mix(space ^ mix(self.unshared) ^ UNSHARED), left, alphabet, out);
+            let key = mix(space ^ mix(self.unshared) ^ UNSHARED);
+            fill(key, words_for(left, per_token, key), alphabet, out);
         }
     }
 }
@@ -170,9 +182,14 @@ impl PartPrompt {
 
     /// Appends the token ids of this prompt to `out`. Each piece starts with its identity, as blocks do ([`BlockPrompt::expand`]).
     pub fn expand(&self, seed: u64, alphabet: Alphabet, out: &mut Vec<u32>) {
+        self.expand_words(seed, alphabet, 1.0, out);
+    }
+
+    fn expand_words(&self, seed: u64, alphabet: Alphabet, per_token: f64, out: &mut Vec<u32>) {
         let space = mix(seed ^ mix(self.namespace));
         for part in self.parts.iter() {
-            fill(mix(space ^ mix(part.id) ^ PART), part.tokens, alphabet, out);
+            let key = mix(space ^ mix(part.id) ^ PART);
+            fill(key, words_for(part.tokens, per_token, key), alphabet, out);
         }
     }
 }
@@ -181,6 +198,16 @@ impl PartPrompt {
 const PART: u64 = 0x5eed_0000_9a27_0002;
 /// Keeps the keys of unshared tails apart from those of block ids.
 const UNSHARED: u64 = 0x5eed_0000_7a11_0001;
+
+/// Words that stand for `tokens` of the content `key`: rounded up or down as the key says, so that the mean is right, and never fewer for
+/// more tokens, so that the beginning of some content is the beginning of all of it.
+fn words_for(tokens: u32, per_token: f64, key: u64) -> u32 {
+    if per_token == 1.0 {
+        return tokens;
+    }
+    let fraction = (mix(key ^ UNSHARED) >> 11) as f64 / (1_u64 << 53) as f64;
+    (f64::from(tokens) * per_token + fraction) as u32
+}
 
 fn fill(key: u64, tokens: u32, alphabet: Alphabet, out: &mut Vec<u32>) {
     let size = u64::from(alphabet.size.max(1));
@@ -266,6 +293,23 @@ mod tests {
                 assert!(seen.insert(out), "block {id} repeats another's first 16 tokens");
             }
         }
+    }
+
+    #[test]
+    fn fewer_words_where_a_word_is_several_tokens() {
+        let words = |prompt: &BlockPrompt, per_token| {
+            let mut out = vec![];
+            assert!(Prompt::Blocks(prompt.clone()).expand_words(42, IDS, per_token, &mut out));
+            out
+        };
+        let long = prompt(&[(0, 200)], 64 * 200);
+        let few = words(&long, 1.0 / 2.45);
+        assert!((f64::from(few.len() as u32) * 2.45 / 12_800.0 - 1.0).abs() < 0.01, "{} words", few.len());
+        assert_eq!(
+            words(&prompt(&[(0, 100)], 64 * 100 - 20), 1.0 / 2.45)[..],
+            few[..words(&prompt(&[(0, 100)], 64 * 100 - 20), 1.0 / 2.45).len()]
+        );
+        assert_eq!(words(&long, 1.0), expand(&long));
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub const MAX_TOKEN_ERROR: f64 = 0.01;
 /// V07: largest difference of the prompts' counted length from the asked one, as a part of the asked one.
 pub const MAX_INPUT_ERROR: f64 = 0.05;
 /// V07: the same, from which the run is not what was asked for.
-pub const FAR_INPUT_ERROR: f64 = 0.25;
+pub const FAR_INPUT_ERROR: f64 = 0.5;
 /// V16: by how much the share of prompt tokens found in the prefix cache may exceed what the workload shares.
 pub const MAX_FOREIGN_HITS: f64 = 0.01;
 /// V15: smallest share of the answers that repeat alone which must repeat under load.

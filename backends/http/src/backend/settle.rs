@@ -2,10 +2,10 @@
 
 use super::HttpBackend;
 use crate::control::{CONTROL_TIMEOUT, ControlError};
-use crate::encoder::HttpEncoder;
+use crate::encoder::{Counting, HttpEncoder};
 use crate::engines::{EngineSpec, QuotaHeader};
-use crate::preflight::{Answered, Attempt, PROBE_TOKENS, Trial, preflight, trial};
-use crate::protocol::{self, COMMON, Protocol};
+use crate::preflight::{Answered, Attempt, PROBE_TOKENS, Trial, ask, preflight, trial};
+use crate::protocol::{self, COMMON, Input, Protocol};
 use nomoat_core::backend::BackendError;
 use nomoat_core::quota::Quota;
 use std::collections::BTreeMap;
@@ -39,10 +39,53 @@ pub(super) struct Settled {
     pub notes: Vec<String>,
 }
 
-/// A template of more tokens than this is no template: the endpoint counts something else.
-const MOST_OVERHEAD: u32 = 2_048;
+/// Words of the texts whose tokens are counted before a run: the shorter two give the line, the third its error.
+const COUNTED_WORDS: [u32; 3] = [16, 256, 128];
+/// A count this near to one token a word, or to the line, is as good as it.
+const NEAR: f64 = 0.02;
 
 impl HttpBackend {
+    /// Asks for one token after texts of some lengths and draws a line through what the endpoint counts. Where it counts nothing, or
+    /// anything but a line, a word stays a token.
+    async fn count_words(&self, encoder: &mut HttpEncoder, notes: &mut Vec<String>) {
+        let mut counted = vec![];
+        for words in COUNTED_WORDS {
+            let text = encoder.some_words(words);
+            let timeout = self.config.first_answer.unwrap_or(CONTROL_TIMEOUT);
+            match ask(&self.route, encoder, Input::Text(&text), Trial { tokens: 1, exact: true }, timeout).await {
+                Ok(Attempt::Accepted(answered)) => counted.extend(answered.record.tokens.input),
+                // A small context, or somebody who wants no more of it.
+                _ => return,
+            }
+        }
+        let ([few, many, between], &[a, b, c]) = (COUNTED_WORDS.map(f64::from), &counted[..]) else { return };
+        let [a, b, c] = [a, b, c].map(f64::from);
+        let per_word = (b - a) / (many - few);
+        let beside = a - per_word * few;
+        let off = ((per_word * between + beside) / c - 1.0).abs();
+        if !(0.2..=20.0).contains(&per_word) || beside < -per_word * few || beside > 4_096.0 || off > 0.1 {
+            notes.push(format!(
+                "the endpoint counts {counted:?} tokens for texts of {COUNTED_WORDS:?} words, which is no line: a word is taken for a token"
+            ));
+            return;
+        }
+        let plain = (per_word - 1.0).abs() <= NEAR;
+        let counting = Counting { per_word: if plain { 1.0 } else { per_word }, beside: beside.round().max(0.0) as u32 };
+        encoder.counting = counting;
+        if !plain {
+            notes.push(format!(
+                "the endpoint counts {per_word:.2} tokens for a generated word ({:.1} % off the line): generated prompts have as many words less; --tokenizer FILE makes lengths exact",
+                off * 100.0
+            ));
+        }
+        if counting.beside > 0 {
+            notes.push(format!(
+                "the endpoint counts {} tokens beside the words of a prompt (its template): generated prompts are shorter by as many",
+                counting.beside
+            ));
+        }
+    }
+
     /// Tries one real one-token generation with the richest request first, and settles for what is accepted. Then asks for a few tokens
     /// to see whether a forced length is kept.
     pub(super) async fn settle(&self, model: String, spec: &EngineSpec) -> Result<Settled, BackendError> {
@@ -89,13 +132,8 @@ impl HttpBackend {
                             let names: Vec<_> = spec.body.keys().map(String::as_str).collect();
                             notes.push(format!("the endpoint refused {}: its own timings are not asked for", names.join(", ")));
                         }
-                        // The text it was asked with is one word.
-                        let counted = answered.record.tokens.input.filter(|_| !way.ids).map_or(0, |n| n.saturating_sub(1));
-                        encoder.overhead = if counted <= MOST_OVERHEAD { counted } else { 0 };
-                        if encoder.overhead > 0 {
-                            notes.push(format!(
-                                "the endpoint counts {counted} tokens beside the words of a prompt (its template): generated prompts have as many words less"
-                            ));
+                        if !way.ids && answered.record.tokens.input.is_some() {
+                            self.count_words(&mut encoder, &mut notes).await;
                         }
                         notes.extend(answered.notes.iter().cloned());
                         return self.try_length(encoder, spec, &answered, notes).await;

@@ -225,11 +225,15 @@ fn late_requests() {
 
 #[test]
 fn prompts_are_shown_against_what_was_asked() {
-    let tokens = Tokens { input: Some(13_990), wanted_input: 4_625, ..answer(0, ms(0), &[5]).tokens };
-    let unknown = RequestRecord { tokens: Tokens { input: None, ..tokens }, ..answer(1, ms(1), &[5]) };
-    let report = report(&limited(1), &[RequestRecord { tokens, ..answer(0, ms(0), &[5]) }, unknown]);
-    let rule = report.validity.broken(Severity::Flag).find(|r| r.code == "V07").expect("it is broken");
-    assert_eq!(rule.value, "asked 4,625, counted 13,990 (302.5 %)");
+    let check = |counted: u32, severity: Severity, value: &str| {
+        let tokens = Tokens { input: Some(counted), wanted_input: 4_625, ..answer(0, ms(0), &[5]).tokens };
+        let unknown = RequestRecord { tokens: Tokens { input: None, ..tokens }, ..answer(1, ms(1), &[5]) };
+        let report = report(&limited(1), &[RequestRecord { tokens, ..answer(0, ms(0), &[5]) }, unknown]);
+        let rule = report.validity.broken(severity).find(|r| r.code == "V07").expect("it is broken");
+        assert_eq!(rule.value, value);
+    };
+    check(5_088, Severity::Flag, "asked 4,625, counted 5,088 (110.0 %)");
+    check(13_990, Severity::Invalid, "asked 4,625, counted 13,990 (302.5 %)");
 }
 
 #[test]
