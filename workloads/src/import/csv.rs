@@ -56,7 +56,10 @@ impl<const N: usize> Columns<N> {
     /// The values of a row in the order of the names; those of absent columns are empty.
     pub fn values<'a>(&self, line: &Line<'a>) -> Result<[&'a str; N], TraceError> {
         let place = line.place;
-        let remedy = || format!("write {} values, one for each column of the first line", self.count);
+        let remedy = || {
+            let named = self.names.iter().zip(&self.at).filter(|(_, at)| at.is_some()).map(|(name, _)| *name).collect::<Vec<_>>();
+            format!("write {} values, one for each column of the first line ({} among them)", self.count, list(&named))
+        };
         let text = std::str::from_utf8(line.bytes).map_err(|_| place.line("the line is not UTF-8", remedy()))?;
         let (mut values, mut count) = ([""; N], 0);
         for value in text.split(',') {
