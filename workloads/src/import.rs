@@ -18,6 +18,7 @@ pub(crate) mod messages;
 pub(crate) mod mooncake;
 pub(crate) mod otel;
 pub(crate) mod ragpulse;
+pub(crate) mod servegen;
 mod records;
 mod runs;
 pub(crate) mod sharegpt;
@@ -106,6 +107,7 @@ pub const IMPORTERS: &[&dyn Importer] = &[
     &mooncake::MooncakeJsonl,
     &otel::OtelGenAi,
     &ragpulse::RagPulse,
+    &servegen::ServeGen,
     &sharegpt::ShareGpt,
     &tracelab_csv::TraceLabCsv,
     &tracelab_jsonl::TraceLabJsonl,
