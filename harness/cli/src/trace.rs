@@ -1,6 +1,7 @@
-//! `nomoat trace`: convert, check, describe, show, cut, export, make.
+//! `nomoat trace`: convert, check, describe, show, cut, export, record, make.
 
 mod describe;
+mod record;
 mod target;
 
 use crate::args::{Input, TraceArgs, TraceCommand};
@@ -56,6 +57,18 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
             losses(&trace);
             lost.iter().for_each(|loss| eprintln!("lost: {loss}"));
         }
+        TraceCommand::Record { to, listen, output, session_header, block, keep_text, span } => {
+            let asked = record::Asked {
+                to,
+                listen,
+                output,
+                session_header: session_header.as_deref(),
+                block: *block,
+                keep_text: *keep_text,
+                span: span.as_deref(),
+            };
+            return record::record(&asked);
+        }
         TraceCommand::Formats => put(&formats()),
         TraceCommand::Make { seed, requests, output } => {
             let mut options = ChatOptions::default();
@@ -104,7 +117,10 @@ fn losses(trace: &Trace) {
 }
 
 fn write(trace: &Trace, output: Option<&Path>) -> Result<(), Failure> {
-    let mut target = Target::open(output)?;
+    written(trace, Target::open(output)?)
+}
+
+fn written(trace: &Trace, mut target: Target) -> Result<(), Failure> {
     write_canonical(trace, &mut target).map_err(Failure::usage_of)?;
     target.close()
 }

@@ -93,6 +93,35 @@ pub enum TraceCommand {
         #[arg(short, long)]
         output: Option<PathBuf>,
     },
+    /// Record a trace: a proxy in front of an endpoint, which streams through untouched
+    ///
+    /// Clients use the printed address in the endpoint's place. The trace has arrivals, lengths, conversations, which prompts begin
+    /// alike, who went away and what failed, of chat/completions and completions; not what was said, unless --keep-text, and never a
+    /// header or a key. Ctrl-C ends it and writes the trace. A client that wants exact lengths of streams asks for them
+    /// (stream_options.include_usage): nothing is added to what it sends.
+    Record {
+        /// The endpoint
+        #[arg(long, value_name = "http://HOST:PORT")]
+        to: String,
+        /// Where to listen; beyond the loopback interface everybody who reaches it can use the endpoint
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+        listen: String,
+        /// Where to write; .zst compresses
+        #[arg(short, long)]
+        output: PathBuf,
+        /// Requests with the same value of this header are one session (default: those that repeat an earlier one's messages)
+        #[arg(long, value_name = "NAME")]
+        session_header: Option<String>,
+        /// How finely common beginnings of prompts are seen, in tokens; a token is taken to be 4 bytes
+        #[arg(long, value_name = "N", default_value_t = 16)]
+        block: u32,
+        /// Keep what was asked, word for word
+        #[arg(long)]
+        keep_text: bool,
+        /// End by itself after this time
+        #[arg(long = "for", value_name = "TIME")]
+        span: Option<String>,
+    },
     /// The formats that are read and written
     Formats,
     /// Generate the chat trace that is bundled, or one like it

@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("nomoat-results", &["nomoat-core"]),
     ("nomoat-tokens", &["nomoat-core"]),
     ("nomoat-truth", &["nomoat-core"]),
+    ("nomoat-record", &["nomoat-core", "nomoat-workloads"]),
     (
         "nomoat",
         &[
@@ -25,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nomoat-http",
             "nomoat-kernels",
             "nomoat-local",
+            "nomoat-record",
             "nomoat-results",
             "nomoat-tokens",
             "nomoat-truth",

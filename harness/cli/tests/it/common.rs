@@ -127,6 +127,11 @@ impl Running {
         fs::read_to_string(&self.stderr).unwrap()
     }
 
+    /// What it printed so far.
+    pub fn printed(&self) -> String {
+        fs::read_to_string(&self.stdout).unwrap()
+    }
+
     /// Whether it is still there; with what it said if it is not.
     pub fn check_alive(&mut self) {
         if let Some(status) = self.child.try_wait().unwrap() {

@@ -20,6 +20,7 @@ fn pages() {
         "trace check --help",
         "trace stats --help",
         "trace make --help",
+        "trace record --help",
         "kernels --help",
         "devices --help",
         "study --help",

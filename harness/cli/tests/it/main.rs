@@ -24,5 +24,6 @@ mod kernels;
 mod launch;
 mod placement;
 mod reconcile;
+mod record;
 mod replay;
 mod secrets;
