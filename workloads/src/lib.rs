@@ -1,7 +1,8 @@
 //! Trace format, importers and generators: from files and laws to [`nomoat_core::trace::Trace`], and back to a file.
 //!
 //! [`open`] reads a trace in any format of [`IMPORTERS`]; [`write_canonical`] writes the one format that keeps everything
-//! (FORMAT.md beside this crate's manifest); [`GENERATORS`] make traces from laws; [`stats`] says what a trace is like.
+//! (FORMAT.md beside this crate's manifest); [`GENERATORS`] make traces from laws; [`SUITES`] name workloads with their loads; [`stats`] says
+//! what a trace is like.
 //!
 //! Not here: when requests are sent ([`nomoat_core::schedule`]), what tokens a prompt is made of ([`nomoat_core::prompt`]),
 //! clocks, sockets, and any random number without a named stream from a seed.
@@ -18,6 +19,7 @@ mod sample;
 mod sink;
 mod source;
 mod stats;
+mod suite;
 
 pub use canonical::{CanonicalWriter, Survey, write_canonical};
 pub use error::TraceError;
@@ -32,3 +34,4 @@ pub use sample::{CHAT_SAMPLE, bundled_chat};
 pub use sink::{Both, Sink, replay};
 pub use source::Source;
 pub use stats::{ArrivalStats, Contents, LengthStats, SessionStats, Sharing, SharingOptions, StatsSink, TraceStats, stats};
+pub use suite::{Requires, SUITES, Suite, SuiteLoad, suite, suites};
