@@ -127,3 +127,19 @@ fn options_are_declared_once_and_described() {
         }
     }
 }
+
+#[test]
+fn the_document_names_everything() {
+    let document = include_str!("../../GENERATORS.md");
+    for generator in GENERATORS {
+        assert!(document.contains(&format!("\n## {}\n", generator.name())), "{}", generator.name());
+        for option in generator.options() {
+            let default = if option.default.is_empty() { "–" } else { option.default };
+            let row = format!("| `{}` | {} | {default} | {} |", option.name, option.unit.replace('|', "&#124;"), option.about);
+            assert!(document.contains(&row), "GENERATORS.md has no row\n{row}");
+        }
+    }
+    for suite in crate::suites().unwrap() {
+        assert!(document.contains(&format!("| `{}` | {} |", suite.name, suite.generator)), "{}", suite.name);
+    }
+}
