@@ -22,7 +22,9 @@ pub(crate) struct Agentic;
 /// Tokens per block, as in the corpus.
 const BLOCK: u32 = 64;
 /// Most blocks of one session, over all its compactions: what its ids have room for.
-const SESSION_BLOCKS: u64 = 1 << 32;
+const SESSION_BLOCKS: u64 = 1 << 31;
+/// Most sessions, sub-agents included: their ids stay below the largest that every JSON reader holds.
+const MOST_SESSIONS: u32 = 2_000_000;
 
 /// Requests of a session.
 const TURNS: Lognormal = Lognormal { median: 45.5, sigma: 1.0, min: 1, max: 561 };
@@ -81,7 +83,8 @@ impl Generator for Agentic {
         let groups = settings.whole("groups", 1..=1_000_000)?;
         let stream = |what: &str| Stream::new(seed, &format!("gen/agentic/{what}"));
         let mut maker = Maker {
-            shared: [0, group],
+            shared: [global, group],
+            own: u64::from(global) + groups * u64::from(group),
             context,
             compaction: settings.number("compaction", 0.0..=1.0)?,
             sub_agents: settings.number("sub-agents", 0.0..=1.0)?,
@@ -93,7 +96,6 @@ impl Generator for Agentic {
             requests: vec![],
             sessions: 0,
         };
-        maker.shared[0] = global;
         let turn_scale = settings.number("turn-scale", 1e-3..=1e3)?;
         let (mut turns, mut projects) = (stream("turns"), stream("projects"));
         let mut at = arrivals(settings.number_if_given("rate", RATES)?, stream("arrivals"));
@@ -102,8 +104,9 @@ impl Generator for Agentic {
             let project = projects.below(groups);
             let first = FIRST.draw(&mut maker.lengths);
             maker.agent(at.next().flatten(), project, turns, first, None);
-            if maker.requests.len() as u64 > MOST_REQUESTS {
-                return Err(settings.wrong("sessions", &format!("so few that they have at most {MOST_REQUESTS} requests")));
+            if maker.requests.len() as u64 > MOST_REQUESTS || maker.sessions > MOST_SESSIONS {
+                let most = format!("so few that there are at most {MOST_SESSIONS}, sub-agents included, of {MOST_REQUESTS} requests");
+                return Err(settings.wrong("sessions", &most));
             }
         }
         let mut trace = Trace { requests: maker.requests, ..made(settings, 1, seed) };
@@ -120,6 +123,8 @@ const MIN_ROOM: u32 = 4_096;
 struct Maker {
     /// Blocks of the shared parts: of all, of a project.
     shared: [u32; 2],
+    /// The first id behind all shared parts.
+    own: u64,
     context: u32,
     compaction: f64,
     sub_agents: f64,
@@ -139,12 +144,12 @@ impl Maker {
         self.sessions += 1;
         let begin = (self.shared[0] + self.shared[1]) * BLOCK;
         // The history: how many tokens, and where its ids begin since the last compaction.
-        let mut history = Blocks { first: (u64::from(session) + 1) * SESSION_BLOCKS, tokens: 0 };
+        let mut history = Blocks { first: self.own + u64::from(session) * SESSION_BLOCKS, tokens: 0 };
         let mut new = first.saturating_sub(begin).max(BLOCK);
         let mut before = parent;
         let mut last = RequestId(0);
         for turn in 0..turns {
-            let answer = ANSWER.draw(&mut self.answers).min(self.context / 4);
+            let answer = ANSWER.draw(&mut self.answers).min((self.context - begin) / 2);
             let room = self.context - answer - begin;
             if turn > 0 {
                 let is_rewritten = self.events.uniform() <= self.compaction;

@@ -4,6 +4,7 @@ use super::law::{RATES, Zipf, arrivals};
 use super::settings::option;
 use super::{Generator, MOST_REQUESTS, OptionDef, Settings, made};
 use crate::error::TraceError;
+use crate::import::MAX_TOKENS;
 use nomoat_core::prompt::{Part, PartPrompt, Prompt};
 use nomoat_core::rng::Stream;
 use nomoat_core::trace::{Trace, TraceRequest};
@@ -40,6 +41,9 @@ impl Generator for SharedPrefix {
             return Err(settings.wrong("prompts", &format!("so many that all groups have at most {MOST_REQUESTS} in all")));
         };
         let (system, question) = (settings.tokens("system", 1)?, settings.tokens("question", 1)?);
+        if u64::from(system) + u64::from(question) > MAX_TOKENS {
+            return Err(settings.wrong("question", &format!("so short that a prompt has at most {MAX_TOKENS} tokens")));
+        }
         let output = settings.tokens("output", 1)?;
         let zipf = settings.number("zipf", 0.0..=10.0)?;
         let mut at = arrivals(settings.number_if_given("rate", RATES)?, Stream::new(seed, "gen/shared-prefix/arrivals"));

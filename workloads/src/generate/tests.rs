@@ -33,8 +33,8 @@ const GOLDEN: &[(&str, &str, &str)] = &[
     ),
     (
         "agentic",
-        "dfdd7f433f5fef90363ef7b17664bee905e09c962defdbfb1faa7a94b8be9180",
-        "23583b09e92a78893ac1c3e366194840ecab20016d6ba46519949b925d5076c7",
+        "2693925f6860528043f7460da5bf07b0f74570ba8677d7b316763dcf8fb47a36",
+        "39ada30772c33246ac60a70de27f2996a5a795600fe679466589e40fcc4f58df",
     ),
     (
         "mlperf",

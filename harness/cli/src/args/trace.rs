@@ -138,7 +138,7 @@ pub enum TraceCommand {
         #[arg(long, value_name = "EXPONENT", default_value_t = 0.0, requires = "adapters")]
         zipf: f64,
         /// Users go away at random while they wait, this often: 0.01/s
-        #[arg(long, value_name = "RATE/s")]
+        #[arg(long, value_name = "RATE/s", allow_hyphen_values = true)]
         cancel_hazard: Option<String>,
         /// Only this share of users would; the others stay
         #[arg(long, value_name = "SHARE", requires = "cancel_hazard")]

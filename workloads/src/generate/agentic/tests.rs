@@ -99,6 +99,8 @@ fn prompts_fit_the_context_by_compaction() {
         let blocks: u32 = p.blocks.iter().map(|range| range.count).sum();
         assert_eq!(blocks, r.input_tokens.div_ceil(BLOCK), "the prompt has no token beyond its blocks");
     }
+    let tight = generate("agentic", 42, &["sessions=3", "context=100000", "global=90000"]).unwrap();
+    assert!(tight.requests.iter().all(|r| r.input_tokens + r.output_tokens <= 100_000));
     let joins = trace.requests.iter().filter(|r| r.after.len() == 2).count();
     assert!(joins > 20, "{joins} turns wait for a sub-agent");
 }
