@@ -59,6 +59,50 @@ pub enum TraceError {
         /// All of them.
         known: String,
     },
+    /// A generator that nobody here has was asked for.
+    #[error("unknown generator `{name}`; did you mean `{nearest}`? (known: {known})")]
+    UnknownGenerator {
+        /// As given.
+        name: String,
+        /// The most similar one there is.
+        nearest: String,
+        /// All of them.
+        known: String,
+    },
+    /// A suite that nobody here has was asked for.
+    #[error("unknown suite `{name}`; did you mean `{nearest}`? (known: {known})")]
+    UnknownSuite {
+        /// As given.
+        name: String,
+        /// The most similar one there is.
+        nearest: String,
+        /// All of them.
+        known: String,
+    },
+    /// A generator has no such option.
+    #[error("make `{generator}`: it has no option `{option}`; did you mean `{nearest}`? (options: {known})")]
+    UnknownOption {
+        /// The generator.
+        generator: String,
+        /// As given.
+        option: String,
+        /// The most similar one there is.
+        nearest: String,
+        /// All of them.
+        known: String,
+    },
+    /// An option of a generator has a value that cannot be.
+    #[error("make `{generator}`: option `{option}` {problem}; it should be {should}")]
+    Setting {
+        /// The generator.
+        generator: String,
+        /// The option.
+        option: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What it should be.
+        should: String,
+    },
     /// The output could not be written.
     #[error("write trace `{trace}`: {source}; check the space and permissions of the target")]
     Write {

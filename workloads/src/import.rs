@@ -7,7 +7,7 @@ pub(crate) mod burstgpt;
 pub(crate) mod canonical;
 mod classes;
 mod clock;
-mod conversation;
+pub(crate) mod conversation;
 mod csv;
 pub(crate) mod decimal;
 mod documents;

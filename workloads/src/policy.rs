@@ -6,6 +6,7 @@
 mod gaps;
 mod history;
 mod kept;
+mod overlay;
 mod scale;
 mod slice;
 mod superpose;
@@ -15,7 +16,10 @@ mod thin;
 mod tests;
 
 pub use gaps::GapPolicy;
+pub(crate) use kept::order;
+pub use overlay::{ClassShare, Overlay};
 pub use slice::Slice;
+pub(crate) use slice::groups;
 
 use nomoat_core::trace::Trace;
 use std::borrow::Cow;

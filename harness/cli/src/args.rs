@@ -52,6 +52,8 @@ pub enum Command {
     Engine(EngineCommand),
     /// List the devices that kernels can run on, and what is missing for the others
     Devices(DevicesArgs),
+    /// The suites: a workload, a load, service levels and what an engine needs, under one name
+    Suites(SuitesArgs),
     /// Hold a claim about inference against a measurement: its verdict, by rules fixed before
     Study(StudyArgs),
     /// Print the definition of every metric
@@ -160,6 +162,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME", help_heading = "What to measure")]
     pub preset: Option<String>,
 
+    /// A named workload with its load and service levels (`nomoat suites`); flags beside it win
+    #[arg(long, value_name = "NAME", help_heading = "Workload")]
+    pub suite: Option<String>,
     /// Trace to replay, in any format of `nomoat trace formats` (default: the bundled chat trace)
     #[arg(long, value_name = "FILE", help_heading = "Workload")]
     pub trace: Option<PathBuf>,
@@ -381,6 +386,13 @@ fn without_secrets<S: serde::Serializer>(pairs: &[String], serializer: S) -> Res
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[derive(Args, Debug)]
+pub struct SuitesArgs {
+    /// table, markdown, csv or json
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -8,7 +8,9 @@ use std::ffi::OsString;
 use std::path::Path;
 
 /// Keys that say the same in other words: the one given as a flag takes the place of those in the file.
-const RIVALS: [&[&str]; 8] = [
+const RIVALS: [&[&str]; 10] = [
+    &["suite", "trace"],
+    &["suite", "input-tokens", "output-tokens"],
     &["launch", "url", "exec", "exec-socket"],
     &["slo", "goodput"],
     &["cv", "burstiness"],

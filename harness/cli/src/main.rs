@@ -35,6 +35,7 @@ mod run;
 mod setup;
 mod stored;
 mod study;
+mod suites;
 mod target;
 mod trace;
 mod truth;
@@ -77,6 +78,7 @@ fn dispatch(Cli { command, file }: Cli) -> Result<Exit, Failure> {
         Command::Engine(command) => engine::engine(command),
         Command::Devices(args) => devices::devices(&args),
         Command::Study(args) => study::study(&args),
+        Command::Suites(args) => suites::suites(&args),
         Command::Metrics(args) => metrics::metrics(&args),
     }
 }

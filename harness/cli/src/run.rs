@@ -46,6 +46,12 @@ pub fn run(flags: RunArgs, file: Option<&Path>) -> Result<Exit, Failure> {
             });
         }
     };
+    if let Some(suite) = setup.suite.as_ref().filter(|suite| suite.requires.exact_length && !engine.can.exact_length) {
+        eprintln!(
+            "nomoat: suite `{}` requires forced answer lengths, and this engine forces none; read its speed with that in mind",
+            suite.name
+        );
+    }
     if let Some(running) = &running {
         let cold_start = running.cold_start(engine.first_token);
         engine.is_child(running.id(), running.launched(&setup.out), cold_start);

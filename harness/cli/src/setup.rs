@@ -7,6 +7,7 @@ use crate::exit::{Exit, Failure};
 use crate::geometry;
 use crate::launch::plan::Plan;
 use crate::replay;
+use crate::suites;
 use nomoat_core::arrival::ArrivalProcess;
 use nomoat_core::cost::Pricing;
 use nomoat_core::digest::Digest;
@@ -22,7 +23,7 @@ use nomoat_http::engines::{Catalog, EngineSpec};
 use nomoat_results::Format;
 use nomoat_results::placement::{self, Placement};
 use nomoat_tokens::Tokenizer;
-use nomoat_workloads::ImportOptions;
+use nomoat_workloads::{ImportOptions, Suite};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -63,6 +64,8 @@ pub enum Mode {
 pub struct Setup {
     pub args: RunArgs,
     pub trace: Option<Arc<Trace>>,
+    /// The suite it is of.
+    pub suite: Option<Suite>,
     /// Words of generated texts, and the digest of the tokenizer they are from; no words for the bundled ones.
     pub words: Arc<[String]>,
     pub tokenizer: Option<Digest>,
@@ -171,11 +174,12 @@ impl Setup {
         args.backend = Some(backend);
         let engine = known("--engine", args.engine.as_ref())?.or(started.filter(|_| launch.as_ref().is_some_and(|plan| plan.is_known)));
         let seed = *args.seed.get_or_insert(DEFAULT_SEED);
+        let suite = suites::apply(&mut args)?;
         let shape = shape(&args)?;
-        let trace = trace(&args, shape, seed)?;
+        let trace = trace(&args, suite.as_ref(), shape, seed)?;
         let (words, tokenizer) = words(&args)?;
         let mode = mode(&args, trace.as_deref())?;
-        let bundled = args.trace.is_none() && shape.is_none();
+        let bundled = args.trace.is_none() && suite.is_none() && shape.is_none();
         let (warmup, limit, repeat) = window(&args, &mode, bundled)?;
         let price = pricing(&args)?;
         let (accelerators, declared) = system(&args)?;
@@ -192,6 +196,7 @@ impl Setup {
         };
         Ok(Self {
             trace,
+            suite,
             words,
             tokenizer,
             shape,
@@ -248,6 +253,9 @@ impl Setup {
 
     /// The schedule under `load`, fitted to what the engine can hold.
     pub fn schedule(&self, load: Load, context: Option<u32>) -> Result<(Schedule, Option<Fitted>), Failure> {
+        if let (Some(suite), Some(context), None) = (&self.suite, context, &self.args.overlong) {
+            suites::check(suite, context)?;
+        }
         let fitted = match (&self.trace, context) {
             (Some(trace), Some(context)) => Some(trace.fit(context, self.overlong).map_err(Failure::usage)?),
             (Some(trace), None) => Some(Fitted { trace: trace.clone(), clipped: 0, skipped: 0 }),
@@ -359,17 +367,18 @@ fn words(args: &RunArgs) -> Result<(Arc<[String]>, Option<Digest>), Failure> {
     Ok((tokenizer.words().map_err(Failure::usage_of)?.into(), Some(tokenizer.digest())))
 }
 
-fn trace(args: &RunArgs, shape: Option<(u32, u32)>, seed: u64) -> Result<Option<Arc<Trace>>, Failure> {
+fn trace(args: &RunArgs, suite: Option<&Suite>, shape: Option<(u32, u32)>, seed: u64) -> Result<Option<Arc<Trace>>, Failure> {
     if shape.is_some() {
         return Ok(None);
     }
-    let trace = match &args.trace {
-        Some(path) => {
+    let trace = match (&args.trace, suite) {
+        (_, Some(suite)) => suite.trace(),
+        (Some(path), None) => {
             let options =
                 ImportOptions { seed, lenient: args.lenient, gaps: replay::gaps(args.gaps.as_deref())?, ..ImportOptions::default() };
             nomoat_workloads::open(path, args.trace_format.as_deref(), &options)
         }
-        None => nomoat_workloads::bundled_chat(),
+        (None, None) => nomoat_workloads::bundled_chat(),
     };
     let trace = trace.map_err(|e| Failure::usage(e.to_string()))?;
     let policy = replay::policy(&replay::of_run(args), seed)?;
@@ -466,7 +475,7 @@ fn window(args: &RunArgs, mode: &Mode, bundled: bool) -> Result<(Warmup, Limit, 
     let warmup = match mode {
         Mode::Ladder(_) => {
             limit.duration = if unlimited { Some(RUNG) } else { limit.duration };
-            repeat |= args.trace.is_none();
+            repeat |= args.trace.is_none() && args.suite.is_none();
             warmup.unwrap_or(Warmup::Time(RUNG_WARMUP))
         }
         Mode::Probed => {
@@ -477,7 +486,7 @@ fn window(args: &RunArgs, mode: &Mode, bundled: bool) -> Result<(Warmup, Limit, 
         }
         Mode::Single(load) => {
             // A workload without an end of its own gets one, and the bundled sample goes on as long as it is asked to.
-            if unlimited && (args.trace.is_none() || load.is_closed() || repeat) {
+            if unlimited && ((args.trace.is_none() && args.suite.is_none()) || load.is_closed() || repeat) {
                 limit.duration = Some(DEFAULT_DURATION);
             }
             repeat |= bundled;

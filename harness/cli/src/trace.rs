@@ -1,4 +1,4 @@
-//! `nomoat trace`: convert, check, describe, show, cut, export, record, make.
+//! `nomoat trace`: convert, check, describe, show, cut, overlay, export, record, make.
 
 mod describe;
 mod record;
@@ -10,8 +10,8 @@ use crate::output::{line, put};
 use crate::replay::{import_options, policy};
 use nomoat_core::trace::Trace;
 use nomoat_workloads::{
-    Both, CanonicalWriter, ChatOptions, EXPORTERS, IMPORTERS, SharingOptions, Sink, StatsSink, Survey, chat, exporter, open, read,
-    write_canonical,
+    Both, CanonicalWriter, ClassShare, EXPORTERS, GENERATORS, IMPORTERS, Overlay, SharingOptions, Sink, StatsSink, Survey, exporter,
+    generate, open, read, write_canonical,
 };
 use std::fmt::Write as _;
 use std::path::Path;
@@ -70,11 +70,30 @@ pub fn trace(args: &TraceArgs) -> Result<Exit, Failure> {
             return record::record(&asked);
         }
         TraceCommand::Formats => put(&formats()),
-        TraceCommand::Make { seed, requests, output } => {
-            let mut options = ChatOptions::default();
-            options.seed = seed.unwrap_or(options.seed);
-            options.requests = requests.unwrap_or(options.requests);
-            write(&chat(&options).map_err(Failure::usage_of)?, output.as_deref())?;
+        TraceCommand::Generators => put(&generators()),
+        TraceCommand::Overlay { input, classes, adapters, zipf, cancel_hazard, cancel_share, output } => {
+            let overlay = Overlay {
+                classes: classes.iter().map(|text| class(text)).collect::<Result<_, _>>()?,
+                adapters: adapters.clone(),
+                zipf: *zipf,
+                cancel_hazard_per_s: cancel_hazard.as_deref().map(hazard).transpose()?.unwrap_or_default(),
+                cancel_share: *cancel_share,
+                seed: input.seed,
+            };
+            if overlay == (Overlay { seed: input.seed, ..Overlay::default() }) {
+                return Err(Failure::usage("nothing is put over the trace; give --classes, --adapters or --cancel-hazard"));
+            }
+            let mut trace = whole(input)?;
+            overlay.apply(&mut trace).map_err(Failure::usage)?;
+            losses(&trace);
+            write(&trace, output.as_deref())?;
+        }
+        TraceCommand::Make { name, set, seed, requests, output } => {
+            let mut set = set.clone();
+            set.extend(requests.map(|n| format!("requests={n}")));
+            let trace = generate(name, *seed, &set).map_err(Failure::usage_of)?;
+            losses(&trace);
+            write(&trace, output.as_deref())?;
         }
     }
     Ok(Exit::Ok)
@@ -123,6 +142,34 @@ fn write(trace: &Trace, output: Option<&Path>) -> Result<(), Failure> {
 fn written(trace: &Trace, mut target: Target) -> Result<(), Failure> {
     write_canonical(trace, &mut target).map_err(Failure::usage_of)?;
     target.close()
+}
+
+/// A class as it is typed: `critical:0.2:100`.
+fn class(text: &str) -> Result<ClassShare, Failure> {
+    let parsed = || {
+        let (rest, priority) = text.rsplit_once(':')?;
+        let (name, share) = rest.rsplit_once(':')?;
+        Some(ClassShare { name: name.trim().into(), share: share.trim().parse().ok()?, priority: priority.trim().parse().ok()? })
+    };
+    parsed().ok_or_else(|| Failure::usage(format!("--classes `{text}` is not NAME:SHARE:PRIORITY; write critical:0.2:100")))
+}
+
+/// A rate as it is typed: `0.01/s`.
+fn hazard(text: &str) -> Result<f64, Failure> {
+    let number = text.trim().strip_suffix("/s").and_then(|number| number.trim().parse().ok()).filter(|rate: &f64| *rate > 0.0);
+    number.ok_or_else(|| Failure::usage(format!("--cancel-hazard `{text}` is not a rate above 0 per second; write 0.01/s")))
+}
+
+fn generators() -> String {
+    let mut text = String::new();
+    for generator in GENERATORS {
+        let _ = writeln!(text, "{:<16}{}", generator.name(), generator.about());
+        for option in generator.options() {
+            let default = if option.default.is_empty() { "–" } else { option.default };
+            let _ = writeln!(text, "  {:<14}{:<18}{default:<12}{}", option.name, option.unit, option.about);
+        }
+    }
+    text
 }
 
 fn formats() -> String {

@@ -461,7 +461,7 @@ fn made_up(e: &Evidence<'_>) -> Option<RuleResult> {
     let why = e.facts.routes?.words();
     let value = format!("prompts are {}, and {why}", content.name());
     let remedy = "which experts are chosen and which guesses are accepted depends on what is said: measure with recorded text \
-                  (a trace of conversations) before speed is believed";
+                  (--suite project-text, or a trace of conversations) before speed is believed";
     Some(MADE_UP.check(false, value, "recorded text for engines whose speed depends on it", remedy))
 }
 

@@ -1,7 +1,9 @@
 //! Many users asking a few small assistants one question each: short prompts, short answers, some of them behind a shared
 //! system prompt. Small enough for an engine on two cores; made, not recorded, so that it can be shipped.
 
-use super::Generator;
+use super::law::{RATES, micros};
+use super::settings::option;
+use super::{Generator, MOST_REQUESTS, OptionDef, Settings};
 use crate::error::TraceError;
 use crate::import::MAX_REQUESTS;
 use nomoat_core::arrival::ArrivalProcess;
@@ -9,7 +11,6 @@ use nomoat_core::digest::{Digest, Digester};
 use nomoat_core::prompt::{BlockPrompt, BlockRange, Prompt};
 use nomoat_core::rng::Stream;
 use nomoat_core::trace::{Origin, Trace, TraceRequest};
-use nomoat_core::units::Nanos;
 
 /// The generator.
 pub(crate) struct Chat;
@@ -65,8 +66,16 @@ impl Generator for Chat {
         "single questions of many users: about 60 tokens in, 24 out, some behind a shared system prompt, Poisson 20/s"
     }
 
-    fn generate(&self, seed: u64) -> Result<Trace, TraceError> {
-        chat(&ChatOptions { seed, ..ChatOptions::default() })
+    fn options(&self) -> &'static [OptionDef] {
+        const OPTIONS: &[OptionDef] =
+            &[option("requests", "requests", "700", "how many"), option("rate", "requests/s", "20", "Poisson arrivals")];
+        OPTIONS
+    }
+
+    fn generate(&self, seed: u64, settings: &Settings) -> Result<Trace, TraceError> {
+        let requests = settings.whole("requests", 1..=MOST_REQUESTS)? as u32;
+        let trace = chat(&ChatOptions { seed, requests, rate_per_s: settings.number("rate", RATES)? })?;
+        Ok(Trace { name: settings.name(), ..trace })
     }
 }
 
@@ -79,7 +88,7 @@ pub fn chat(options: &ChatOptions) -> Result<Trace, TraceError> {
     if options.requests == 0 || options.requests as usize > MAX_REQUESTS {
         return Err(refuse(format!("{} requests were asked for", options.requests), "ask for at least one"));
     }
-    if !(1e-3..=1e6).contains(&options.rate_per_s) {
+    if !RATES.contains(&options.rate_per_s) {
         return Err(refuse(format!("a rate of {} per second was asked for", options.rate_per_s), "ask for one between 0.001 and 1000000"));
     }
     let stream = |name: &str| Stream::new(options.seed, name);
@@ -100,9 +109,7 @@ pub fn chat(options: &ChatOptions) -> Result<Trace, TraceError> {
             },
         };
         let output_tokens = ANSWER.draw(&mut answers);
-        // Whole microseconds, the unit of the canonical format.
-        let at = Some(Nanos::from_micros(at.0 / 1_000));
-        TraceRequest { at, ..TraceRequest::new(Prompt::Blocks(prompt), input_tokens, output_tokens) }
+        TraceRequest { at: Some(micros(at)), ..TraceRequest::new(Prompt::Blocks(prompt), input_tokens, output_tokens) }
     });
     Ok(Trace {
         name: "chat".into(),

@@ -7,6 +7,8 @@
 
 mod parameters;
 
+use super::settings::option;
+use super::{Generator, OptionDef, Settings};
 use crate::error::TraceError;
 use crate::import::MAX_TOKENS;
 use nomoat_core::digest::Digester;
@@ -16,6 +18,38 @@ use nomoat_core::trace::{Origin, Trace, TraceRequest};
 use nomoat_core::units::Nanos;
 use parameters::{Client, Law, Window, read};
 use std::path::Path;
+
+/// The generator.
+pub(crate) struct ServeGen;
+
+impl Generator for ServeGen {
+    fn name(&self) -> &'static str {
+        "servegen"
+    }
+
+    fn about(&self) -> &'static str {
+        "the clients of a platform, from a folder of ServeGen's published parameters"
+    }
+
+    fn options(&self) -> &'static [OptionDef] {
+        const OPTIONS: &[OptionDef] = &[
+            option("folder", "folder", "", "where chunk-N-trace.csv and chunk-N-dataset.json lie; must be given"),
+            option("clients", "numbers", "", "those that take part, such as 0+3+7; all without it"),
+            option("start", "time", "0s", "from where in the recorded time"),
+            option("span", "time", "1h", "how much of it"),
+            option("rate-scale", "factor", "1", "multiplies every rate"),
+        ];
+        OPTIONS
+    }
+
+    fn generate(&self, seed: u64, settings: &Settings) -> Result<Trace, TraceError> {
+        let folder = settings.text("folder").ok_or_else(|| settings.wrong("folder", "a folder of parameters"))?;
+        let numbers = settings.text("clients").map(|text| text.split('+').map(|number| number.trim().parse()).collect());
+        let clients = numbers.unwrap_or(Ok(vec![])).map_err(|_| settings.wrong("clients", "numbers with + between them"))?;
+        let (start, span) = (settings.time("start")?, settings.time("span")?);
+        servegen(Path::new(folder), &ServeGenOptions { seed, clients, start, span, rate_scale: settings.number("rate-scale", 1e-6..=1e6)? })
+    }
+}
 
 /// What a trace is made from, besides the folder of parameters.
 #[derive(Clone, PartialEq, Debug)]

@@ -42,7 +42,7 @@ fn follow(prompt: &mut Prompt, moved: &[Option<u32>]) -> bool {
 
 /// Brings requests into the order of their recorded arrivals again, children behind their parents: after edges went, or traces were
 /// merged. Those without an arrival stay behind what they follow.
-pub(super) fn order(trace: &mut Trace) {
+pub(crate) fn order(trace: &mut Trace) {
     let mut latest = nomoat_core::units::Nanos::ZERO;
     let mut sorted = true;
     for request in trace.requests.iter().filter(|r| r.after.is_empty()) {

@@ -51,7 +51,7 @@ impl Slice {
 }
 
 /// For each request the first one that it hangs together with: through its session or through edges.
-pub(super) fn groups(trace: &Trace) -> Vec<u32> {
+pub(crate) fn groups(trace: &Trace) -> Vec<u32> {
     let mut sessions: HashMap<SessionId, u32> = HashMap::new();
     let mut groups: Vec<u32> = Vec::with_capacity(trace.requests.len());
     for (index, request) in trace.requests.iter().enumerate() {

@@ -124,13 +124,44 @@ pub enum TraceCommand {
     },
     /// The formats that are read and written
     Formats,
-    /// Generate the chat trace that is bundled, or one like it
+    /// Put classes, adapters and users who go away over a trace
+    Overlay {
+        #[command(flatten)]
+        input: Input,
+        /// Classes of sessions: name, share, priority
+        #[arg(long, value_name = "NAME:SHARE:PRIORITY,…", value_delimiter = ',', allow_hyphen_values = true)]
+        classes: Vec<String>,
+        /// Names of adapters (LoRA) to ask for
+        #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+        adapters: Vec<String>,
+        /// How unequally: the k-th adapter with weight k to the power of minus this
+        #[arg(long, value_name = "EXPONENT", default_value_t = 0.0, requires = "adapters")]
+        zipf: f64,
+        /// Users go away at random while they wait, this often: 0.01/s
+        #[arg(long, value_name = "RATE/s", allow_hyphen_values = true)]
+        cancel_hazard: Option<String>,
+        /// Only this share of users would; the others stay
+        #[arg(long, value_name = "SHARE", requires = "cancel_hazard")]
+        cancel_share: Option<f64>,
+        /// Where to write; .zst compresses (default: stdout)
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+    },
+    /// The generators and their options
+    Generators,
+    /// Generate a trace: the chat trace that is bundled, or one of `nomoat trace generators`
     Make {
-        /// Seed of lengths and arrivals (default: the bundled trace's)
-        #[arg(long)]
-        seed: Option<u64>,
-        /// Number of requests
-        #[arg(long)]
+        /// The generator
+        #[arg(default_value = "chat")]
+        name: String,
+        /// An option of it; repeatable
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// Seed of everything random in it
+        #[arg(long, default_value_t = 42)]
+        seed: u64,
+        /// Number of requests: the same as --set requests=N
+        #[arg(long, value_name = "N")]
         requests: Option<u32>,
         /// Where to write; .zst compresses (default: stdout)
         #[arg(short, long)]

@@ -27,3 +27,4 @@ mod reconcile;
 mod record;
 mod replay;
 mod secrets;
+mod workloads;
