@@ -8,9 +8,10 @@ use std::ffi::OsString;
 use std::path::Path;
 
 /// Keys that say the same in other words: the one given as a flag takes the place of those in the file.
-const RIVALS: [&[&str]; 10] = [
+const RIVALS: [&[&str]; 11] = [
     &["suite", "trace"],
-    &["suite", "input-tokens", "output-tokens"],
+    &["suite", "input-tokens"],
+    &["suite", "output-tokens"],
     &["launch", "url", "exec", "exec-socket"],
     &["slo", "goodput"],
     &["cv", "burstiness"],
@@ -31,12 +32,14 @@ pub fn resolve(flags: RunArgs, file: Option<&Path>) -> Result<RunArgs, Failure> 
     // Flags that are not written to a manifest still win over a file.
     let (header, out, format, dry_run) = (flags.header.clone(), flags.out.clone(), flags.format.clone(), flags.dry_run);
     let launch_env = flags.launch_env.clone();
-    for (key, value) in to_map(&flags) {
+    let flags = to_map(&flags);
+    // All of them first: flags do not take each other's place, and what contradicts itself is told as on a command line without a file.
+    for key in flags.keys() {
         for rival in RIVALS.iter().filter(|rivals| rivals.contains(&key.as_str())).flat_map(|rivals| rivals.iter()) {
             keys.shift_remove(*rival);
         }
-        keys.insert(key, value);
     }
+    keys.extend(flags);
     for key in TIMES {
         // A bare number is what the flag takes too.
         if let Some(Value::Number(number)) = keys.get(key) {
