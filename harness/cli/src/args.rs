@@ -1,8 +1,10 @@
 //! The command line as data. The only place that knows the argument parser; every value is checked where it is used, so that a
 //! flag and a configuration file meet the same check.
 
+mod kv;
 mod trace;
 
+pub use kv::KvArgs;
 pub use trace::{Input, Replay, TraceArgs, TraceCommand};
 
 use clap::{Args, Parser, Subcommand};
@@ -44,6 +46,8 @@ pub enum Command {
     Audit(AuditArgs),
     /// Convert, check and describe traces
     Trace(TraceArgs),
+    /// What models hold in their KV caches and states, from their shapes: bytes, users on a device, hand-over
+    Kv(KvArgs),
     /// Measure single operations of a model on the devices of this host: time, GB/s, TFLOP/s, how times grow
     #[command(after_long_help = KERNELS)]
     Kernels(KernelsArgs),

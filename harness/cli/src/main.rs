@@ -19,6 +19,7 @@ mod folder;
 mod geometry;
 mod joined;
 mod kernels;
+mod kv;
 mod launch;
 mod live_line;
 mod manifest;
@@ -74,6 +75,7 @@ fn dispatch(Cli { command, file }: Cli) -> Result<Exit, Failure> {
         Command::Truth(args) => truth::truth(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Trace(args) => trace::trace(&args),
+        Command::Kv(args) => kv::kv(&args),
         Command::Kernels(args) => kernels::kernels(&args),
         Command::Engine(command) => engine::engine(command),
         Command::Devices(args) => devices::devices(&args),

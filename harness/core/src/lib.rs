@@ -13,6 +13,7 @@ pub mod digest;
 pub mod event;
 pub mod fidelity;
 pub mod fold;
+pub mod footprint;
 pub mod hist;
 pub mod kv;
 pub mod metric;
