@@ -41,11 +41,14 @@ fn mooncake() {
 
 #[test]
 fn names_are_unique_and_described() {
-    let mut names: Vec<_> =
-        IMPORTERS.iter().map(|i| (i.name(), i.about())).chain(GENERATORS.iter().map(|g| (g.name(), g.about()))).collect();
-    assert!(names.iter().all(|(name, about)| !name.is_empty() && !about.is_empty() && !about.contains('\n')));
-    let all = names.len();
-    names.sort_unstable();
-    names.dedup_by_key(|(name, _)| *name);
-    assert_eq!(names.len(), all);
+    let importers = IMPORTERS.iter().map(|i| (i.name(), i.about())).collect();
+    let generators = GENERATORS.iter().map(|g| (g.name(), g.about())).collect();
+    let lists: [Vec<(&str, &str)>; 2] = [importers, generators];
+    for mut names in lists {
+        assert!(names.iter().all(|(name, about)| !name.is_empty() && !about.is_empty() && !about.contains('\n')));
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup_by_key(|(name, _)| *name);
+        assert_eq!(names.len(), all);
+    }
 }
