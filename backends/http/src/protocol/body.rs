@@ -21,10 +21,10 @@ impl<'a> Body<'a> {
         Self { ask, own, out, names: Vec::with_capacity(8), inside: None }
     }
 
-    /// The field `prompt`: a text or token ids. A conversation is its texts, one after the other: there is no template.
-    pub fn prompt(&mut self) {
+    /// The prompt in the field `key`: a text or token ids. A conversation is its texts, one after the other: there is no template.
+    pub fn prompt(&mut self, key: &'a str) {
         let ask = self.ask;
-        self.with("prompt", |out| match ask.prompt {
+        self.with(key, |out| match ask.prompt {
             Input::Text(text) => json(out, text),
             Input::Ids(ids) => json(out, ids),
             Input::Messages(messages) => json(out, &messages.iter().map(|m| m.text).collect::<String>()),

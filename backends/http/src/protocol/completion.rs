@@ -71,7 +71,7 @@ impl Protocol for Completion {
         let mut body = Body::new(ask, &FIELDS, out);
         // Only a server that holds several models looks at it.
         body.field("model", ask.model);
-        body.prompt();
+        body.prompt("prompt");
         body.length();
         body.temperature();
         body.stream();

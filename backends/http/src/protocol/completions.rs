@@ -29,7 +29,7 @@ impl Protocol for Completions {
     fn encode(&self, ask: &Ask<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let mut body = Body::new(ask, &FIELDS, out);
         body.field("model", ask.model);
-        body.prompt();
+        body.prompt("prompt");
         body.length();
         body.temperature();
         body.stream();

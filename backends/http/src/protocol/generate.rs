@@ -3,7 +3,7 @@
 //! Its events carry the text and the token ids *so far*, each time whole, so that what is new in one is told by what came before. A
 //! server that was started to stream only what is new (`--stream-output`) is told by its ids: fewer than it counts.
 
-use super::body::{Body, json};
+use super::body::Body;
 use super::value::{Failure, Length, Text, count, keep_but, opens};
 use super::{Ask, DecodeError, EncodeError, Fields, Input, Pieces, Protocol};
 use crate::sse::Frame;
@@ -64,9 +64,8 @@ impl Protocol for Generate {
     fn encode(&self, ask: &Ask<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let mut body = Body::new(ask, &FIELDS, out);
         match ask.prompt {
-            Input::Text(text) => body.field("text", text),
-            Input::Ids(ids) => body.field("input_ids", ids),
-            Input::Messages(messages) => body.with("text", |out| json(out, &messages.iter().map(|m| m.text).collect::<String>())),
+            Input::Ids(_) => body.prompt("input_ids"),
+            Input::Text(_) | Input::Messages(_) => body.prompt("text"),
         }
         body.nested("sampling_params", |body| {
             body.length();

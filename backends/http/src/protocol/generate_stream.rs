@@ -3,7 +3,7 @@
 //! One event is one token, also where its text is empty; special tokens (the end of the text) count, and are no text. Parameters are
 //! members of an object of their own.
 
-use super::body::{Body, json};
+use super::body::Body;
 use super::value::{Failure, Text, count, opens};
 use super::{Ask, DecodeError, EncodeError, Fields, HoleKind, Input, Pieces, Protocol};
 use crate::sse::Frame;
@@ -74,11 +74,7 @@ impl Protocol for GenerateStream {
             return Err(EncodeError::Ids { protocol: self.name() });
         }
         let mut body = Body::new(ask, &FIELDS, out);
-        body.with("inputs", |out| match ask.prompt {
-            Input::Text(text) => json(out, text),
-            Input::Messages(messages) => json(out, &messages.iter().map(|m| m.text).collect::<String>()),
-            Input::Ids(_) => {}
-        });
+        body.prompt("inputs");
         body.nested("parameters", |body| {
             body.length();
             // It refuses a temperature of zero; greedy is asked for by another name.

@@ -381,7 +381,7 @@ mod tests {
         assert_eq!(route("/v2/models/{model}/generate_stream", "org/a b-1.0"), "/v2/models/org%2Fa%20b-1.0/generate_stream");
         for (path, expect) in [
             ("/v2/models/m/generate_stream", true),
-            ("/root/v2/models/m/generate_stream", true),
+            ("/behind/a/proxy/v2/models/m/generate_stream", true),
             ("/v2/models/{model}/generate_stream", true),
             ("/v2/models//generate_stream", false),
             ("/generate_stream", false),

@@ -4,7 +4,7 @@
 //! can be asked for one: the end of the body is the end of the answer. Output counts are of the event, where vLLM's
 //! backend tells them.
 
-use super::body::{Body, json};
+use super::body::Body;
 use super::value::{Failure, Text, count, opens};
 use super::{Ask, Count, DecodeError, EncodeError, Fields, HoleKind, Input, Pieces, Protocol};
 use crate::sse::Frame;
@@ -71,11 +71,7 @@ impl Protocol for Triton {
             return Err(EncodeError::Ids { protocol: self.name() });
         }
         let mut body = Body::new(ask, &FIELDS, out);
-        body.with("text_input", |out| match ask.prompt {
-            Input::Text(text) => json(out, text),
-            Input::Messages(messages) => json(out, &messages.iter().map(|m| m.text).collect::<String>()),
-            Input::Ids(_) => {}
-        });
+        body.prompt("text_input");
         body.nested("parameters", |body| {
             body.length();
             body.temperature();
