@@ -132,6 +132,11 @@ impl fmt::Display for Nanos {
     }
 }
 
+/// A number with its thousands set apart.
+pub fn grouped(n: u64) -> String {
+    if n < 1000 { n.to_string() } else { format!("{},{:03}", grouped(n / 1000), n % 1000) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use crate::conform::Repeats;
 use crate::fidelity::Content;
 use crate::report::{Counts, RunFacts, Window};
 use crate::stats::{LEVEL, binomial_cdf, min_observations};
-use crate::units::Nanos;
+use crate::units::{Nanos, grouped};
 
 pub use host::MAX_STEAL;
 
@@ -463,11 +463,6 @@ fn made_up(e: &Evidence<'_>) -> Option<RuleResult> {
     let remedy = "which experts are chosen and which guesses are accepted depends on what is said: measure with recorded text \
                   (--suite project-text, or a trace of conversations) before speed is believed";
     Some(MADE_UP.check(false, value, "recorded text for engines whose speed depends on it", remedy))
-}
-
-/// A number with its thousands set apart.
-fn grouped(n: u64) -> String {
-    if n < 1000 { n.to_string() } else { format!("{},{:03}", grouped(n / 1000), n % 1000) }
 }
 
 fn uncounted(e: &Evidence<'_>) -> Option<RuleResult> {

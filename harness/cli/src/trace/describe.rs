@@ -3,7 +3,7 @@
 use nomoat_core::prompt::Prompt;
 use nomoat_core::request::{Cancel, OutputLength};
 use nomoat_core::trace::{EdgeKind, Join, Moment, Trace, TraceRequest};
-use nomoat_core::units::Nanos;
+use nomoat_core::units::{Nanos, grouped};
 use nomoat_workloads::{LengthStats, Sharing, TraceStats};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -58,18 +58,6 @@ pub fn table(head: &Trace, s: &TraceStats) -> String {
 
 fn two(value: f64) -> String {
     format!("{value:.2}")
-}
-
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 fn percent(share: Option<f64>) -> String {
