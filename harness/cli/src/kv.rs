@@ -1,13 +1,11 @@
 //! `nomoat kv`: what models hold in their caches, from their shapes alone.
 
-mod shapes;
-
 use crate::args::KvArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{line, put};
 use nomoat_core::footprint::Packing;
+use nomoat_results::models::{Named, find, published};
 use serde_json::json;
-use shapes::{Named, find, published};
 use std::fmt::Write as _;
 
 const GIB: f64 = (1_u64 << 30) as f64;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::path::Path;
 
-const PUBLISHED: &str = include_str!("models.toml");
+const PUBLISHED: &str = include_str!("../models/models.toml");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,13 +71,20 @@ impl From<Kind> for Layer {
 }
 
 /// A model: its name, its shape, and where that is from.
+#[derive(Clone, PartialEq, Debug)]
 pub struct Named {
+    /// Its name, or the path of its configuration.
     pub name: String,
+    /// Its layers that mix tokens, and its parameters.
     pub shape: Shape,
+    /// Where the shape is from.
     pub source: String,
 }
 
 /// All published ones.
+///
+/// # Panics
+/// The shipped file does not read, which a test excludes.
 pub fn published() -> Vec<Named> {
     let file: File = toml::from_str(PUBLISHED).expect("a test reads the shipped file");
     let named = |model: Model| Named {
@@ -93,6 +100,9 @@ pub fn published() -> Vec<Named> {
 }
 
 /// A published model by its name, or the model of a `config.json`.
+///
+/// # Errors
+/// No model is called so, or its file lacks something, with what to give.
 pub fn find(what: &str) -> Result<Named, String> {
     let path = Path::new(what);
     if path.extension().is_some_and(|ending| ending == "json") || path.exists() {
@@ -114,6 +124,9 @@ pub fn find(what: &str) -> Result<Named, String> {
 }
 
 /// Reads a configuration as transformers writes it.
+///
+/// # Errors
+/// What it lacks, or which kind of layer is not known.
 pub fn of_config(config: &Value) -> Result<Shape, String> {
     let config = config.get("text_config").unwrap_or(config);
     let get = |key: &str| config.get(key).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
