@@ -19,6 +19,8 @@ pub(crate) trait Row: Sized + 'static {
     const SCHEMA: &'static str;
     /// Its columns, in file order.
     const COLUMNS: &'static [Column<Self>];
+    /// Optional columns that older files of the schema do not have.
+    const ADDED: &'static [&'static str] = &[];
     /// A row whose optional columns are absent.
     fn blank() -> Self;
     /// Entries in its lists.
@@ -136,4 +138,118 @@ impl<R> Column<R> {
 fn schema<R: Row>() -> Result<TypePtr, parquet::errors::ParquetError> {
     let columns: Result<Vec<TypePtr>, _> = R::COLUMNS.iter().map(Column::parquet_type).collect();
     Type::group_type_builder("schema").with_fields(columns?).build().map(Arc::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[derive(Clone, PartialEq, Debug, Default)]
+    struct New {
+        x: i64,
+        y: Option<i64>,
+    }
+
+    struct Old(i64);
+    struct Other(i64);
+
+    const X: Column<New> = Column::new(
+        "x",
+        Field::Int(
+            Width::I64,
+            |r| r.x,
+            |r, v| {
+                r.x = v;
+                Some(())
+            },
+        ),
+    );
+
+    impl Row for New {
+        const SCHEMA: &'static str = "row/1";
+        const COLUMNS: &'static [Column<Self>] = &[
+            X,
+            Column::new(
+                "y",
+                Field::OptInt(
+                    Width::I64,
+                    |r| r.y,
+                    |r, v| {
+                        r.y = Some(v);
+                        Some(())
+                    },
+                ),
+            ),
+        ];
+        const ADDED: &'static [&'static str] = &["y"];
+        fn blank() -> Self {
+            Self::default()
+        }
+    }
+
+    impl Row for Old {
+        const SCHEMA: &'static str = "row/1";
+        const COLUMNS: &'static [Column<Self>] = &[Column::new(
+            "x",
+            Field::Int(
+                Width::I64,
+                |r| r.0,
+                |r, v| {
+                    r.0 = v;
+                    Some(())
+                },
+            ),
+        )];
+        fn blank() -> Self {
+            Self(0)
+        }
+    }
+
+    impl Row for Other {
+        const SCHEMA: &'static str = "row/1";
+        const COLUMNS: &'static [Column<Self>] = &[Column::new(
+            "z",
+            Field::Int(
+                Width::I64,
+                |r| r.0,
+                |r, v| {
+                    r.0 = v;
+                    Some(())
+                },
+            ),
+        )];
+        fn blank() -> Self {
+            Self(0)
+        }
+    }
+
+    fn written<R: Row>(path: &Path, rows: Vec<R>) {
+        let mut writer = TableWriter::create(path, "run").unwrap();
+        rows.into_iter().for_each(|row| writer.push(row).unwrap());
+        writer.finish().unwrap();
+    }
+
+    #[test]
+    fn a_column_that_came_later_is_absent_in_older_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.parquet");
+        written(&path, vec![Old(1), Old(2)]);
+        let rows: Vec<New> = TableReader::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(rows, [New { x: 1, y: None }, New { x: 2, y: None }]);
+        written(&path, vec![New { x: 1, y: Some(5) }]);
+        assert!(TableReader::<Old>::open(&path).is_err(), "a reader that does not know a column says so");
+        written(&path, vec![Other(3)]);
+        let error = TableReader::<New>::open(&path).err().unwrap().to_string();
+        assert!(error.contains("its columns are not those of row/1"), "{error}");
+    }
+
+    #[test]
+    fn columns_nobody_wants_are_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.parquet");
+        written(&path, vec![New { x: 1, y: Some(5) }, New { x: 2, y: None }]);
+        let rows: Vec<New> = TableReader::open_columns(&path, |name| name == "y").unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(rows, [New { x: 0, y: Some(5) }, New { x: 0, y: None }]);
+    }
 }

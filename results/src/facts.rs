@@ -7,7 +7,7 @@ use crate::error::StoreError;
 use crate::json::{number, optional_number};
 use crate::words::Word;
 use nomoat_core::conform::Repeats;
-use nomoat_core::cost::Pricing;
+use nomoat_core::cost::{Pricing, TokenPrices};
 use nomoat_core::fidelity::PredictedCache;
 use nomoat_core::kv::{KvGeometry, Mixer};
 use nomoat_core::report::RunFacts;
@@ -162,9 +162,15 @@ pub enum PricingWire {
         /// Cached input; `null` when not told.
         #[serde(serialize_with = "optional_number")]
         usd_per_mtok_cached: Option<f64>,
-        /// Output, reasoning included.
+        /// Output, reasoning included unless it has a price of its own.
         #[serde(serialize_with = "number")]
         usd_per_mtok_out: f64,
+        /// Input written to a billed cache; left out when not told.
+        #[serde(default, serialize_with = "optional_number", skip_serializing_if = "Option::is_none")]
+        usd_per_mtok_cache_write: Option<f64>,
+        /// Reasoning; left out where it costs what output does.
+        #[serde(default, serialize_with = "optional_number", skip_serializing_if = "Option::is_none")]
+        usd_per_mtok_reasoning: Option<f64>,
     },
 }
 
@@ -249,9 +255,13 @@ impl From<&RunFacts> for FactsWire {
             slo: SloWire { ttft_ns: slo.ttft.map(|t| t.0), tpot_ns: slo.tpot.map(|t| t.0), e2e_ns: slo.e2e.map(|t| t.0) },
             pricing: pricing.map(|p| match p {
                 Pricing::Pool { usd_per_hour } => PricingWire::Pool { usd_per_hour },
-                Pricing::PerToken { input, cached, output } => {
-                    PricingWire::PerToken { usd_per_mtok_in: input, usd_per_mtok_cached: cached, usd_per_mtok_out: output }
-                }
+                Pricing::PerToken(TokenPrices { input, cache_read, cache_write, output, reasoning }) => PricingWire::PerToken {
+                    usd_per_mtok_in: input,
+                    usd_per_mtok_cached: cache_read,
+                    usd_per_mtok_out: output,
+                    usd_per_mtok_cache_write: cache_write,
+                    usd_per_mtok_reasoning: reasoning,
+                },
             }),
             accelerators: *accelerators,
             geometry: geometry.map(|g| GeometryWire {
@@ -318,9 +328,19 @@ impl FactsWire {
             slo: Slo { ttft: self.slo.ttft_ns.map(Nanos), tpot: self.slo.tpot_ns.map(Nanos), e2e: self.slo.e2e_ns.map(Nanos) },
             pricing: self.pricing.map(|p| match p {
                 PricingWire::Pool { usd_per_hour } => Pricing::Pool { usd_per_hour },
-                PricingWire::PerToken { usd_per_mtok_in, usd_per_mtok_cached, usd_per_mtok_out } => {
-                    Pricing::PerToken { input: usd_per_mtok_in, cached: usd_per_mtok_cached, output: usd_per_mtok_out }
-                }
+                PricingWire::PerToken {
+                    usd_per_mtok_in,
+                    usd_per_mtok_cached,
+                    usd_per_mtok_out,
+                    usd_per_mtok_cache_write,
+                    usd_per_mtok_reasoning,
+                } => Pricing::PerToken(TokenPrices {
+                    input: usd_per_mtok_in,
+                    cache_read: usd_per_mtok_cached,
+                    cache_write: usd_per_mtok_cache_write,
+                    output: usd_per_mtok_out,
+                    reasoning: usd_per_mtok_reasoning,
+                }),
             }),
             accelerators: self.accelerators,
             geometry: self.geometry.map(|g| KvGeometry {

@@ -11,7 +11,7 @@ use crate::words::Word;
 pub(crate) use cold_start::cold_start;
 pub(crate) use kernels::kernel_run;
 use nomoat_core::conform::Repeats;
-use nomoat_core::cost::Pricing;
+use nomoat_core::cost::{Pricing, TokenPrices};
 use nomoat_core::digest::OutputHash;
 use nomoat_core::fidelity::{CacheShares, Content, Fidelity, PredictedCache, Routes, Spread};
 use nomoat_core::kv::{KvGeometry, Mixer};
@@ -94,7 +94,7 @@ pub(crate) fn arbitrary_record() -> impl Strategy<Value = RequestRecord> {
         prop::option::of(member::<ErrorCode>()),
         prop::option::of(member::<FinishReason>()),
         any::<(u64, u64)>(),
-        any::<Option<u64>>(),
+        any::<(Option<u64>, Option<u32>)>(),
         prop::option::of(".{0,20}"),
     );
     (identity, moments, chunks, tokens, line, fate).prop_map(|(identity, moments, chunks, tokens, line, fate)| {
@@ -120,7 +120,7 @@ pub(crate) fn arbitrary_record() -> impl Strategy<Value = RequestRecord> {
         let ([input, cache_read, cache_write, output, reasoning], (wanted, wanted_input), [input_source, output_source, chunk_source]) =
             tokens;
         let (connection, stamp, first_coalesced, coalesced) = line;
-        let (status, http_status, error, finish, (bytes_up, bytes_down), output_hash, vendor) = fate;
+        let (status, http_status, error, finish, (bytes_up, bytes_down), (output_hash, output_chars), vendor) = fate;
         let due = Nanos(due);
         RequestRecord {
             request: RequestId(request),
@@ -175,6 +175,7 @@ pub(crate) fn arbitrary_record() -> impl Strategy<Value = RequestRecord> {
             bytes_up,
             bytes_down,
             output_hash: output_hash.map(OutputHash),
+            output_chars,
             vendor,
         }
     })
@@ -196,7 +197,15 @@ pub(crate) fn arbitrary_facts() -> impl Strategy<Value = RunFacts> {
     let finite = || any::<f64>().prop_filter("finite", |v| v.is_finite());
     let pricing = prop_oneof![
         finite().prop_map(|usd_per_hour| Pricing::Pool { usd_per_hour }),
-        (finite(), prop::option::of(finite()), finite()).prop_map(|(input, cached, output)| Pricing::PerToken { input, cached, output }),
+        (finite(), prop::option::of(finite()), prop::option::of(finite()), finite(), prop::option::of(finite())).prop_map(
+            |(input, cache_read, cache_write, output, reasoning)| Pricing::PerToken(TokenPrices {
+                input,
+                cache_read,
+                cache_write,
+                output,
+                reasoning
+            })
+        ),
     ];
     let mixer = prop_oneof![
         any::<(u32, u32, u32)>().prop_map(|(kv_heads, key_dim, value_dim)| Mixer::Grouped { kv_heads, key_dim, value_dim }),

@@ -57,6 +57,14 @@ impl RecordsReader {
         TableReader::open(path).map(Self)
     }
 
+    /// Opens a file of which only some columns are wanted: everything else in the records is as if it were absent.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn open_columns(path: &Path, wanted: &[&str]) -> Result<Self, StoreError> {
+        TableReader::open_columns(path, |name| wanted.contains(&name)).map(Self)
+    }
+
     /// Whose records they are.
     pub fn run_id(&self) -> &str {
         self.0.run_id()
@@ -164,6 +172,8 @@ fn visible(tokens: &Tokens) -> Option<i64> {
 
 impl Row for RequestRecord {
     const SCHEMA: &'static str = SCHEMA;
+    /// Characters were not counted at first.
+    const ADDED: &'static [&'static str] = &["output_chars"];
 
     #[rustfmt::skip]
     const COLUMNS: &'static [Column<Self>] = &[
@@ -225,6 +235,7 @@ impl Row for RequestRecord {
         Column::new("bytes_up", Field::Int(Width::U64, |r| r.bytes_up as i64, |r, v| { r.bytes_up = v as u64; Some(()) })),
         Column::new("bytes_down", Field::Int(Width::U64, |r| r.bytes_down as i64, |r, v| { r.bytes_down = v as u64; Some(()) })),
         Column::new("output_hash", Field::OptHash(|r| r.output_hash.map(|h| h.0), |r, v| r.output_hash = Some(OutputHash(v)))),
+        Column::new("output_chars", Field::OptInt(Width::U32, |r| r.output_chars.map(i64::from), |r, v| { r.output_chars = Some(v.try_into().ok()?); Some(()) })),
         Column::new("vendor", Field::OptText(|r| r.vendor.as_deref(), |r, v| { r.vendor = Some(v.to_owned()); Some(()) })),
     ];
 

@@ -15,7 +15,7 @@ use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// The schema this crate writes and reads.
-pub const SCHEMA: &str = "run-spool/2";
+pub const SCHEMA: &str = "run-spool/3";
 const MAGIC: &[u8; 8] = b"nmspool\n";
 /// Length and checksum before each message.
 const FRAME_HEAD: usize = 8;

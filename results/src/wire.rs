@@ -58,6 +58,7 @@ pub(crate) struct RecordWire<'a> {
     bytes_up: u64,
     bytes_down: u64,
     output_hash: Option<u64>,
+    output_chars: Option<u32>,
     #[serde(borrow)]
     vendor: Option<Cow<'a, str>>,
 }
@@ -109,6 +110,7 @@ impl<'a> From<&'a RequestRecord> for RecordWire<'a> {
             bytes_up,
             bytes_down,
             output_hash,
+            output_chars,
             vendor,
         } = record;
         Self {
@@ -157,6 +159,7 @@ impl<'a> From<&'a RequestRecord> for RecordWire<'a> {
             bytes_up: *bytes_up,
             bytes_down: *bytes_down,
             output_hash: output_hash.map(|OutputHash(h)| h),
+            output_chars: *output_chars,
             vendor: vendor.as_deref().map(Cow::Borrowed),
         }
     }
@@ -241,6 +244,7 @@ impl TryFrom<RecordWire<'_>> for RequestRecord {
             bytes_up: wire.bytes_up,
             bytes_down: wire.bytes_down,
             output_hash: wire.output_hash.map(OutputHash),
+            output_chars: wire.output_chars,
             vendor: wire.vendor.map(Cow::into_owned),
         })
     }

@@ -161,6 +161,7 @@ fn told(tokens: &Tokens, stamp: Stamp, events: &mut EventSink) -> Result<(), Fai
     let text = match (&tokens.text, &tokens.ids) {
         (Some(text), _) => text.as_bytes(),
         (None, Some(ids)) => {
+            events.ids_only();
             of_ids = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
             &of_ids
         }

@@ -56,6 +56,7 @@ impl Channel for LocalChannel {
                 let mut next = Some(first);
                 while let Some(Piece { token, finish }) = next {
                     output += 1;
+                    events.ids_only();
                     events.token(stamp, TokenEvent { kind: TokenKind::Visible, text: &token_text(token), tokens: Some(1) });
                     if finish.is_some() {
                         let usage = Usage { input: Some(input), output: Some(output), ..Usage::default() };

@@ -310,7 +310,7 @@ pub struct RunArgs {
     /// Price of the whole pool behind the endpoint, idle parts included
     #[arg(long, allow_negative_numbers = true, value_name = "USD", help_heading = "What it is worth")]
     pub usd_per_hour: Option<f64>,
-    /// Price per million tokens: in=0.15,out=0.60,cached=0.075
+    /// Price per million tokens: in=0.15,out=0.60,cached=0.075 (and write=, reasoning= where they differ)
     #[arg(long, value_name = "LIST", help_heading = "What it is worth")]
     pub price: Option<String>,
     /// What is behind the endpoint: h200:8

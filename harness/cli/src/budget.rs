@@ -4,15 +4,14 @@
 //! up and may be billed still: the bound is the budget and one answer per request in flight.
 
 use crate::exit::Failure;
-use nomoat_core::cost::Pricing;
-use nomoat_core::record::RequestRecord;
+use nomoat_core::cost::{Classes, Pricing, TokenPrices};
+use nomoat_core::record::{RequestRecord, Tokens};
 use nomoat_drive::StopHandle;
 
 /// What a command may still spend.
 pub struct Budget {
     usd: f64,
-    /// USD per million tokens of input, cached input and output.
-    prices: [f64; 3],
+    prices: TokenPrices,
     spent: f64,
     stop: StopHandle,
 }
@@ -27,10 +26,10 @@ impl Budget {
         if !(usd.is_finite() && usd > 0.0) {
             return Err(Failure::usage(format!("--budget-usd must be a positive amount in USD, not {usd}")));
         }
-        let Some(Pricing::PerToken { input, cached, output }) = pricing else {
+        let Some(Pricing::PerToken(prices)) = pricing else {
             return Err(Failure::usage("--budget-usd counts what answers cost: give --price in=…,out=… beside it"));
         };
-        Ok(Some(Self { usd, prices: [input, cached.unwrap_or(input), output], spent: 0.0, stop }))
+        Ok(Some(Self { usd, prices, spent: 0.0, stop }))
     }
 
     /// Counts an answer, and stops the run once the budget is spent. What nobody counted counts as it was asked for.
@@ -40,12 +39,11 @@ impl Budget {
         }
         let tokens = &record.tokens;
         let answered = record.at.first_token.is_some();
-        let input = tokens.input.unwrap_or(if answered { tokens.wanted_input } else { 0 });
-        let cached = tokens.cache_read.unwrap_or(0).min(input);
-        let output = tokens.output.unwrap_or(if answered { tokens.wanted } else { 0 });
-        let [uncached, read, made] = self.prices;
+        let asked = |wanted: u32| Some(if answered { wanted } else { 0 });
+        let counts =
+            Tokens { input: tokens.input.or(asked(tokens.wanted_input)), output: tokens.output.or(asked(tokens.wanted)), ..*tokens };
         let was_spent = self.is_spent();
-        self.spent += (f64::from(input - cached) * uncached + f64::from(cached) * read + f64::from(output) * made) / 1e6;
+        self.spent += self.most(&Classes::of(&counts));
         if self.is_spent() && !was_spent {
             eprintln!(
                 "nomoat: answers have cost {:.6} of --budget-usd {}: the run ends here, what was measured is kept",
@@ -53,6 +51,19 @@ impl Budget {
             );
             self.stop.stop();
         }
+    }
+
+    /// USD of tokens; a class without a price counts as the whole it is a part of, because a budget must not be passed by what is not known.
+    fn most(&self, tokens: &Classes) -> f64 {
+        let TokenPrices { input, cache_read, cache_write, output, reasoning } = self.prices;
+        let parts = [
+            (tokens.uncached, input),
+            (tokens.cache_read, cache_read.unwrap_or(input)),
+            (tokens.cache_write, cache_write.unwrap_or(input)),
+            (tokens.visible, output),
+            (tokens.reasoning, reasoning.unwrap_or(output)),
+        ];
+        parts.into_iter().map(|(tokens, price)| tokens as f64 * price).sum::<f64>() / 1e6
     }
 
     /// Whether it is spent.
@@ -64,11 +75,12 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nomoat_core::record::{Moments, Tokens};
+    use nomoat_core::record::Moments;
     use nomoat_core::units::Nanos;
     use nomoat_drive::StopHandle;
 
-    const PRICE: Option<Pricing> = Some(Pricing::PerToken { input: 1.0, cached: Some(0.5), output: 4.0 });
+    const PRICE: Option<Pricing> =
+        Some(Pricing::PerToken(TokenPrices { input: 1.0, cache_read: Some(0.5), cache_write: None, output: 4.0, reasoning: None }));
 
     fn record(input: Option<u32>, cached: Option<u32>, output: Option<u32>, answered: bool) -> RequestRecord {
         let moment = |there: bool| there.then_some(Nanos(1));

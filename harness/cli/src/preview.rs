@@ -5,7 +5,7 @@ use crate::exit::Failure;
 use crate::launch::{without_ourselves, words};
 use crate::manifest::{ASSUMED_TPOT, ASSUMED_TTFT};
 use crate::setup::{Mode, Setup};
-use nomoat_core::cost::Pricing;
+use nomoat_core::cost::{Pricing, TokenPrices};
 use nomoat_core::schedule::Load;
 use nomoat_core::units::Nanos;
 use std::fmt::Write as _;
@@ -77,7 +77,7 @@ fn describe(setup: &Setup, load: Load, text: &mut String) -> Result<(), Failure>
             put(
                 "estimated cost",
                 match setup.pricing {
-                    Some(Pricing::PerToken { input, output, .. }) => {
+                    Some(Pricing::PerToken(TokenPrices { input, output, .. })) => {
                         format!("{:.4} USD if nothing is cached", (t.input_tokens as f64 * input + t.output_tokens as f64 * output) / 1e6)
                     }
                     Some(Pricing::Pool { .. }) if load.is_closed() => "– (a closed loop takes as long as the endpoint does)".into(),

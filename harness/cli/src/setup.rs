@@ -9,7 +9,7 @@ use crate::launch::plan::Plan;
 use crate::replay;
 use crate::suites;
 use nomoat_core::arrival::ArrivalProcess;
-use nomoat_core::cost::Pricing;
+use nomoat_core::cost::{Pricing, TokenPrices};
 use nomoat_core::digest::Digest;
 use nomoat_core::kv::KvGeometry;
 use nomoat_core::request::OutputLength;
@@ -533,21 +533,27 @@ fn pricing(args: &RunArgs) -> Result<Option<Pricing>, Failure> {
         (Some(usd), None) => Ok(Some(Pricing::Pool { usd_per_hour: positive("--usd-per-hour", usd)? })),
         (None, None) => Ok(None),
         (None, Some(text)) => {
-            let (mut input, mut cached, mut output) = (None, None, None);
+            let (mut input, mut cache_read, mut cache_write, mut output, mut reasoning) = (None, None, None, None, None);
             for part in text.split(',').filter(|p| !p.trim().is_empty()) {
                 let wrong = || {
-                    Failure::usage(format!("--price `{part}` is not a price; write in=0.15,out=0.60,cached=0.075 (USD per million tokens)"))
+                    Failure::usage(format!(
+                        "--price `{part}` is not a price; write in=0.15,out=0.60,cached=0.075 (USD per million tokens); prices by name are for finished runs: nomoat cost RUN --against PROVIDER/MODEL"
+                    ))
                 };
                 let (class, usd) = part.split_once('=').ok_or_else(wrong)?;
                 let usd = Some(positive("--price", usd.trim().parse().map_err(|_| wrong())?)?);
-                match choose("--price", class.trim(), &["in", "out", "cached"])? {
+                match choose("--price", class.trim(), &["in", "out", "cached", "write", "reasoning"])? {
                     "in" => input = usd,
                     "out" => output = usd,
-                    _ => cached = usd,
+                    "write" => cache_write = usd,
+                    "reasoning" => reasoning = usd,
+                    _ => cache_read = usd,
                 }
             }
             match (input, output) {
-                (Some(input), Some(output)) => Ok(Some(Pricing::PerToken { input, cached, output })),
+                (Some(input), Some(output)) => {
+                    Ok(Some(Pricing::PerToken(TokenPrices { input, cache_read, cache_write, output, reasoning })))
+                }
                 _ => Err(Failure::usage("--price needs in= and out=; a class without a price is not free")),
             }
         }

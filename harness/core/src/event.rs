@@ -154,6 +154,8 @@ pub struct EventSink {
     first_token_seen: Arc<AtomicBool>,
     record: RequestRecord,
     hash: OutputHash,
+    chars: u32,
+    no_text: bool,
     any_output: bool,
     chunk_bytes: Vec<u32>,
     unknown_chunks: bool,
@@ -187,6 +189,8 @@ impl EventSink {
             first_token_seen: Arc::default(),
             record: RequestRecord::default(),
             hash: OutputHash::default(),
+            chars: 0,
+            no_text: false,
             any_output: false,
             chunk_bytes: vec![],
             unknown_chunks: false,
@@ -206,6 +210,8 @@ impl EventSink {
         self.record.chunk_gaps.reserve(wanted.min(1 << 16));
         self.record.chunk_tokens.reserve(wanted.min(1 << 16));
         self.hash = OutputHash::default();
+        self.chars = 0;
+        self.no_text = false;
         self.any_output = false;
         self.chunk_bytes.clear();
         self.unknown_chunks = false;
@@ -356,6 +362,7 @@ impl EventSink {
         self.record.chunk_tokens.push(event.tokens.unwrap_or(0));
         self.chunk_bytes.push(event.text.len() as u32);
         self.hash.update(event.text);
+        self.chars = self.chars.saturating_add(characters(event.text));
         self.any_output = true;
         if let Some(text) = &mut self.text {
             text.push_str(&String::from_utf8_lossy(event.text));
@@ -395,6 +402,11 @@ impl EventSink {
         }
     }
 
+    /// What is handed over are token ids, whose bytes are no text: its characters are not known.
+    pub fn ids_only(&mut self) {
+        self.no_text = true;
+    }
+
     /// Allow-listed vendor numbers, as JSON.
     pub fn vendor(&mut self, json: String) {
         self.record.vendor = Some(json);
@@ -414,6 +426,7 @@ impl EventSink {
         record.at.last_choice = record.at.last_choice.max(record.at.last_token);
         record.at.last_event = record.at.last_event.max(record.at.last_choice);
         record.output_hash = self.any_output.then_some(self.hash);
+        record.output_chars = (self.any_output && !self.no_text).then_some(self.chars);
         let share = Share { bytes: &self.chunk_bytes, all_known: !self.unknown_chunks };
         share.settle(&mut record.tokens, &mut record.chunk_tokens);
         match outcome {
@@ -520,6 +533,11 @@ pub fn unsent(mut record: RequestRecord, status: Status, code: ErrorCode, at: Na
     record
 }
 
+/// Characters that begin in a piece of UTF-8. A character that is divided between two pieces is counted once, with its first byte.
+fn characters(text: &[u8]) -> u32 {
+    text.iter().filter(|byte| **byte & 0xC0 != 0x80).count() as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -534,6 +552,23 @@ mod tests {
 
     fn token(text: &str, tokens: Option<u32>) -> TokenEvent<'_> {
         TokenEvent { kind: TokenKind::Visible, text: text.as_bytes(), tokens }
+    }
+
+    /// Pieces are bytes: a character may be divided between two of them.
+    #[test]
+    fn characters_are_counted_once() {
+        let (mut sink, _) = sink();
+        let text = "aé€🙂".as_bytes();
+        let stamp = sink.arrived(text.len(), None);
+        for piece in [&text[..2], &text[2..5], &text[5..]] {
+            sink.token(stamp, TokenEvent { kind: TokenKind::Visible, text: piece, tokens: Some(1) });
+        }
+        assert_eq!(sink.finish(Ok(Finish::default()), false).0.output_chars, Some(4));
+        let (mut sink, _) = self::sink();
+        let stamp = sink.handed_over(Nanos::ZERO);
+        sink.ids_only();
+        sink.token(stamp, token("xy", Some(1)));
+        assert_eq!(sink.finish(Ok(Finish::default()), false).0.output_chars, None, "ids are no text");
     }
 
     #[test]

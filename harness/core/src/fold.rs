@@ -155,6 +155,10 @@ impl<'a> Pass<'a> {
             tally.chunks += record.chunk_tokens.len() as u64;
             tally.coalesced += u64::from(record.coalesced);
             tally.first_coalesced += u64::from(record.first_coalesced);
+            if let (Some(chars), Some(output), true) = (record.output_chars, tokens.output, crate::cost::counted(tokens.output_source)) {
+                tally.chars += u64::from(chars);
+                tally.chars_tokens += u64::from(output);
+            }
             if let Some(held) = record.kv_token_time() {
                 tally.kv_requests += 1;
                 tally.kv_token_ns += held;

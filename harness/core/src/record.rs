@@ -370,6 +370,8 @@ pub struct RequestRecord {
     pub bytes_down: u64,
     /// Hash of the output text or token ids, where there was output.
     pub output_hash: Option<OutputHash>,
+    /// Characters of the output, as UTF-8 has them; `None` where there was none, or the engine handed over token ids.
+    pub output_chars: Option<u32>,
     /// Allow-listed numbers of the vendor, as JSON.
     pub vendor: Option<String>,
 }

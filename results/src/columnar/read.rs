@@ -6,6 +6,7 @@ use parquet::basic::Type as Physical;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_typed_column_reader};
 use parquet::data_type::{BoolType, ByteArrayType, DataType, DoubleType, FixedLenByteArrayType, Int32Type, Int64Type};
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::schema::types::TypePtr;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::marker::PhantomData;
@@ -20,6 +21,8 @@ pub(crate) struct TableReader<R: Row> {
     file: SerializedFileReader<File>,
     run_id: String,
     next_group: usize,
+    /// The columns that are read: which of ours, and which leaf of the file.
+    columns: Vec<(usize, usize)>,
     open: Vec<ColumnReader>,
     left_in_group: usize,
     batch: VecDeque<R>,
@@ -30,6 +33,11 @@ pub(crate) struct TableReader<R: Row> {
 impl<R: Row> TableReader<R> {
     /// Opens a file and checks that it is this table.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_columns(path, |_| true)
+    }
+
+    /// Opens a file of which some columns are wanted; the others stay as [`Row::blank`] has them.
+    pub(crate) fn open_columns(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Self, StoreError> {
         let file = File::open(path).map_err(StoreError::io("opening", path))?;
         let file = SerializedFileReader::new(file).map_err(StoreError::parquet("opening", path))?;
         let meta = file.metadata().file_metadata();
@@ -37,14 +45,25 @@ impl<R: Row> TableReader<R> {
         check_schema(&path.display().to_string(), value("schema").as_deref(), R::SCHEMA)?;
         let run_id = value("run_id").unwrap_or_default();
         let ours = schema::<R>().map_err(StoreError::parquet("opening", path))?;
-        if meta.schema_descr().root_schema().get_fields() != ours.get_fields() {
+        let theirs = meta.schema_descr().root_schema().get_fields();
+        // Every column here has one leaf, so a column's place is its leaf's.
+        let place = |name: &str| theirs.iter().position(|field| field.name() == name);
+        let fits = |(column, field): (&Column<R>, &TypePtr)| match place(column.name) {
+            Some(index) => theirs[index] == *field,
+            None => R::ADDED.contains(&column.name) && column.optional(),
+        };
+        let known = theirs.iter().all(|field| R::COLUMNS.iter().any(|column| column.name == field.name()));
+        if !known || !R::COLUMNS.iter().zip(ours.get_fields()).all(fits) {
             return Err(StoreError::value(path.display().to_string(), format!("its columns are not those of {}", R::SCHEMA)));
         }
+        let columns = R::COLUMNS.iter().enumerate().filter(|(_, column)| wanted(column.name));
+        let columns = columns.filter_map(|(index, column)| Some((index, place(column.name)?))).collect();
         Ok(Self {
             path: path.to_owned(),
             file,
             run_id,
             next_group: 0,
+            columns,
             open: vec![],
             left_in_group: 0,
             batch: VecDeque::new(),
@@ -73,7 +92,7 @@ impl<R: Row> TableReader<R> {
             let open = || {
                 let group = self.file.get_row_group(self.next_group)?;
                 let rows = group.metadata().num_rows();
-                let columns: Result<Vec<ColumnReader>, _> = (0..R::COLUMNS.len()).map(|i| group.get_column_reader(i)).collect();
+                let columns: Result<Vec<ColumnReader>, _> = self.columns.iter().map(|(_, leaf)| group.get_column_reader(*leaf)).collect();
                 Ok((columns?, usize::try_from(rows).unwrap_or(0)))
             };
             (self.open, self.left_in_group) = open().map_err(wrong)?;
@@ -83,8 +102,8 @@ impl<R: Row> TableReader<R> {
         let mut rows: Vec<R> = (0..n).map(|_| R::blank()).collect();
         // The typed readers take the untyped ones by value, so they are put back after use.
         let readers = std::mem::take(&mut self.open);
-        for (column, reader) in R::COLUMNS.iter().zip(readers) {
-            self.open.push(read_column(&self.path, column, reader, &mut rows)?);
+        for ((index, _), reader) in self.columns.iter().zip(readers) {
+            self.open.push(read_column(&self.path, &R::COLUMNS[*index], reader, &mut rows)?);
         }
         self.left_in_group -= n;
         self.batch = rows.into();

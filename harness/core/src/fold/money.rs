@@ -15,7 +15,7 @@ pub fn usd_total(run: &Run<'_>) -> Cell {
 
 /// Cost per million output tokens: a pool's by the tokens that arrived in the window, an API's by the tokens billed.
 pub fn usd_per_mtok_out(run: &Run<'_>) -> Cell {
-    per_million(run, if is_pool(run) { run.arrived.output } else { run.bill.output }, "no output token arrived in the window")
+    per_million(run, if is_pool(run) { run.arrived.output } else { run.bill.tokens.output() }, "no output token arrived in the window")
 }
 
 /// Cost per million tokens, prompt and output together: a pool's by the tokens of the window, an API's by the tokens billed.
@@ -24,7 +24,7 @@ pub fn usd_per_mtok_total(run: &Run<'_>) -> Cell {
         let why = format!("{} requests do not report their prompt tokens", run.arrived.input_unknown);
         return Cell::none("formula", 0, why);
     }
-    let tokens = if is_pool(run) { run.arrived.output + run.arrived.input } else { run.bill.total() };
+    let tokens = if is_pool(run) { run.arrived.output + run.arrived.input } else { run.bill.tokens.total() };
     per_million(run, tokens, "no token arrived in the window")
 }
 
@@ -37,12 +37,32 @@ pub fn usd_per_mtok_good_out(run: &Run<'_>) -> Cell {
     if is_pool(run) {
         return per_million(run, run.arrived.good_output, "no token of a request that met the service level arrived in the window");
     }
-    per_million(run, run.good_bill.output, "no request met the service level")
+    per_million(run, run.good_bill.tokens.output(), "no request met the service level")
 }
 
 /// Cost by the number of answered requests of the window.
 pub fn usd_per_request(run: &Run<'_>) -> Cell {
     divide(run, run.counts.ok, 1.0, "no request was answered")
+}
+
+/// Cost per million characters of output, as UTF-8 has them, by the characters that a token had: comparable between tokenizers.
+pub fn usd_per_mchar_out(run: &Run<'_>) -> Cell {
+    let cost = usd_per_mtok_out(run);
+    let ratio = chars_per_token(run);
+    match (cost.value, ratio.value) {
+        (Some(usd), Some(chars)) => Cell::of(usd / chars, ratio.n, "formula").note(ratio.reason),
+        (None, _) => cost,
+        (_, None) => ratio,
+    }
+}
+
+/// Characters of output, as UTF-8 has them, for each output token, over answered requests of which both are counted.
+pub fn chars_per_token(run: &Run<'_>) -> Cell {
+    let (chars, tokens) = (run.tally.chars, run.tally.chars_tokens);
+    if tokens == 0 {
+        return Cell::none("sum", 0, "no answer has both counted tokens and text: an engine that hands over token ids has no characters");
+    }
+    Cell::of(chars as f64 / tokens as f64, tokens, "sum")
 }
 
 /// What a sum of billed tokens leaves out.

@@ -11,6 +11,11 @@ pub fn output_tput(run: &Run<'_>) -> Cell {
     per_second(run, run.arrived.output).note(events_note(run))
 }
 
+/// Output tokens that arrived in the window, of requests that met every limit of the service level, by its length.
+pub fn good_output_tput(run: &Run<'_>) -> Cell {
+    if run.facts.slo.is_empty() { Cell::none("sum", 0, NO_SLO) } else { per_second(run, run.arrived.good_output) }
+}
+
 /// Prompt tokens, cached ones included, of requests whose first token arrived in the window, by its length.
 pub fn input_tput(run: &Run<'_>) -> Cell {
     input_known(run).unwrap_or_else(|| per_second(run, run.arrived.input).note(input_note(run)))

@@ -47,6 +47,10 @@ pub struct Tally {
     pub kv_requests: u64,
     /// Tokens held × ns, over these.
     pub kv_token_ns: i128,
+    /// Characters of answered requests whose tokens were counted.
+    pub chars: u64,
+    /// The tokens of those.
+    pub chars_tokens: u64,
 }
 
 impl Tally {
@@ -61,6 +65,8 @@ impl Tally {
             first_coalesced: a.first_coalesced + b.first_coalesced,
             kv_requests: a.kv_requests + b.kv_requests,
             kv_token_ns: a.kv_token_ns + b.kv_token_ns,
+            chars: a.chars + b.chars,
+            chars_tokens: a.chars_tokens + b.chars_tokens,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 mod rules;
 
-use nomoat_core::cost::Pricing;
+use nomoat_core::cost::{Pricing, TokenPrices};
 use nomoat_core::fold::fold;
 use nomoat_core::kv::{KvGeometry, Mixer};
 use nomoat_core::metric::{METRICS, MetricDef};
@@ -290,7 +290,7 @@ fn cost_by_hand() {
     check(Pricing::Pool { usd_per_hour: 12.8 }, &[big(0, half), late], [total, total / 2.4, total / 21.6, total / 1.2, total / 2.0]);
     let request = tokens(10_000, 1_000, Some(8_000));
     let broken = failed(big(1, request), Status::Truncated, ErrorCode::NoTerminator);
-    let api = Pricing::PerToken { input: 0.66, cached: Some(0.022), output: 1.98 };
+    let api = per_token(0.66, Some(0.022), 1.98);
     let usd = 0.003_476;
     check(api, &[big(0, request)], [usd, usd * 1e3, usd / 0.011, usd * 1e3, usd]);
     // What failed and was billed is paid for by what was answered.
@@ -328,16 +328,33 @@ fn events_say_why_they_are_events() {
     check(&[events(answer(0, ms(0), &[5, 6])), broken()], &both);
 }
 
+/// Characters make costs comparable between tokenizers; an answer whose tokens were only events has no ratio.
+#[test]
+fn costs_by_the_character() {
+    let source = CountSource::Usage;
+    let counted = |id, chars, output| {
+        let record = answer(id, ms(5), &[5, 6]);
+        let tokens = Tokens { output: Some(output), input_source: source, output_source: source, ..record.tokens };
+        RequestRecord { output_chars: chars, tokens, ..record }
+    };
+    let facts = RunFacts { pricing: Some(per_token(0.0, None, 2.0)), warmup: Warmup::Requests(0), ..RunFacts::default() };
+    let report = report(&facts, &[counted(0, Some(30), 10), counted(1, Some(50), 10), counted(2, None, 10)]);
+    assert_eq!(single(&report, "chars_per_token").0, Some(4.0));
+    assert_eq!(single(&report, "usd_per_mchar_out").0, Some(0.5));
+    let none = fold(&facts, &[counted(0, None, 10)], &[], &[]);
+    assert!(single(&none, "usd_per_mchar_out").1.contains("token ids"), "{:?}", single(&none, "usd_per_mchar_out"));
+}
+
 #[test]
 fn an_api_costs_the_same_whatever_the_window() {
-    let api = Pricing::PerToken { input: 1.0, cached: None, output: 2.0 };
+    let api = per_token(1.0, None, 2.0);
     let facts = RunFacts { pricing: Some(api), warmup: Warmup::Requests(0), ..RunFacts::default() };
     assert_eq!(single(&report(&facts, &[answer(0, ms(5), &[5, 6])]), "usd_total").0, Some(14e-6));
 }
 
 #[test]
 fn an_api_that_does_not_bill_its_failures_is_a_lower_bound() {
-    let api = Pricing::PerToken { input: 1.0, cached: None, output: 2.0 };
+    let api = per_token(1.0, None, 2.0);
     let facts = RunFacts { pricing: Some(api), warmup: Warmup::Requests(0), ..RunFacts::default() };
     let good = answer(0, ms(5), &[5, 6]);
     let mut broken = failed(answer(1, ms(6), &[5, 6]), Status::Truncated, ErrorCode::NoTerminator);
@@ -510,7 +527,7 @@ proptest! {
             scheduled: sorted.len() as u64,
             classes: vec!["a".into(), "b".into(), "c".into()],
             slo: Slo { ttft: Some(ms(60)), tpot: Some(ms(9)), e2e: None },
-            pricing: Some(if pool { Pricing::Pool { usd_per_hour: 8.0 } } else { Pricing::PerToken { input: 0.3, cached, output: 0.7 } }),
+            pricing: Some(if pool { Pricing::Pool { usd_per_hour: 8.0 } } else { per_token(0.3, cached, 0.7) }),
             accelerators: Some(8),
             exact_length: true,
             ..RunFacts::default()
@@ -522,6 +539,11 @@ proptest! {
             prop_assert!(good >= all, "good tokens are some of all tokens: {good} against {all}");
         }
     }
+}
+
+/// Prices of input, cached input and output.
+fn per_token(input: f64, cache_read: Option<f64>, output: f64) -> Pricing {
+    Pricing::PerToken(TokenPrices { input, cache_read, cache_write: None, output, reasoning: None })
 }
 
 /// 2,048 bytes a token: one head of 64 dimensions in each of eight layers, two bytes each.
