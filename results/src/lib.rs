@@ -9,6 +9,7 @@
 
 pub mod cold_start;
 mod columnar;
+pub mod date;
 mod error;
 pub mod events;
 pub mod facts;
