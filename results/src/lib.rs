@@ -9,6 +9,7 @@
 
 pub mod cold_start;
 mod columnar;
+pub mod cost;
 pub mod date;
 mod error;
 pub mod events;

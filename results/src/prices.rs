@@ -14,7 +14,7 @@ use nomoat_core::suggest::nearest;
 use std::collections::BTreeMap;
 
 pub use dstack::{Offers, offers};
-pub use read::BookError;
+pub use read::{BookError, clock};
 
 /// Days after which a price is old, unless the user says otherwise.
 pub const MAX_AGE_DAYS: i64 = 45;

@@ -57,12 +57,27 @@ impl RecordsReader {
         TableReader::open(path).map(Self)
     }
 
-    /// Opens a file of which only some columns are wanted: everything else in the records is as if it were absent.
+    /// Opens a file of which only what a bill needs is read: phase, due, sent, status and error, and the counts of tokens with their
+    /// sources. Everything else in the records is as if it were absent.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub(crate) fn open_columns(path: &Path, wanted: &[&str]) -> Result<Self, StoreError> {
-        TableReader::open_columns(path, |name| wanted.contains(&name)).map(Self)
+    pub fn open_billed(path: &Path) -> Result<Self, StoreError> {
+        const COLUMNS: [&str; 12] = [
+            "phase",
+            "due",
+            "sent",
+            "status",
+            "error",
+            "input",
+            "cache_read",
+            "cache_write",
+            "input_source",
+            "output",
+            "reasoning",
+            "output_source",
+        ];
+        TableReader::open_columns(path, |name| COLUMNS.contains(&name)).map(Self)
     }
 
     /// Whose records they are.

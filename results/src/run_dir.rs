@@ -204,27 +204,12 @@ impl RunDir {
         RecordsReader::open(&self.file(RECORDS))
     }
 
-    /// Reads of the records only what a bill needs: phase, due, sent, status and error, and the counts of tokens with their sources.
-    /// Everything else in them is as if it were absent.
+    /// Reads of the records only what a bill needs ([`RecordsReader::open_billed`]).
     ///
     /// # Errors
     /// They are not there or not records.
     pub fn billed_records(&self) -> Result<RecordsReader, StoreError> {
-        const COLUMNS: [&str; 12] = [
-            "phase",
-            "due",
-            "sent",
-            "status",
-            "error",
-            "input",
-            "cache_read",
-            "cache_write",
-            "input_source",
-            "output",
-            "reasoning",
-            "output_source",
-        ];
-        RecordsReader::open_columns(&self.file(RECORDS), &COLUMNS)
+        RecordsReader::open_billed(&self.file(RECORDS))
     }
 
     /// Reads the readings over time.

@@ -4,6 +4,7 @@
 //! "–" with a numbered note that says why; absolute numbers always, intervals where there are any, no winner.
 
 mod cold_start;
+mod cost;
 mod csv;
 mod fidelity;
 mod grid;
@@ -23,6 +24,7 @@ use nomoat_core::report::{MetricRow, RunReport};
 use nomoat_core::slo::Slo;
 
 pub use cold_start::render_cold_start;
+pub use cost::{CostReport, render_cost};
 pub use kernels::render_kernels;
 pub use ladder::{Rung, render_ladder};
 pub use list::List;

@@ -59,7 +59,9 @@ impl Channel for LocalChannel {
                     events.ids_only();
                     events.token(stamp, TokenEvent { kind: TokenKind::Visible, text: &token_text(token), tokens: Some(1) });
                     if finish.is_some() {
-                        let usage = Usage { input: Some(input), output: Some(output), ..Usage::default() };
+                        // It has no prefix cache and does not reason: both are known to be none.
+                        let usage =
+                            Usage { input: Some(input), cache_read: Some(0), output: Some(output), reasoning: Some(0), ..Usage::default() };
                         events.usage(usage, CountSource::Engine);
                         return Ok(Finish { reason: finish });
                     }

@@ -1,9 +1,11 @@
 //! The command line as data. The only place that knows the argument parser; every value is checked where it is used, so that a
 //! flag and a configuration file meet the same check.
 
+mod cost;
 mod kv;
 mod trace;
 
+pub use cost::{BookArgs, CostArgs, PricesArgs, PricesCommand};
 pub use kv::KvArgs;
 pub use trace::{Input, Replay, TraceArgs, TraceCommand};
 
@@ -46,6 +48,11 @@ pub enum Command {
     Audit(AuditArgs),
     /// Convert, check and describe traces
     Trace(TraceArgs),
+    /// What finished runs cost: hardware of one's own, APIs, where the two meet, the cheapest load at a service level
+    #[command(after_long_help = COST)]
+    Cost(CostArgs),
+    /// The price book: hours of devices and tokens of APIs, with sources and ages
+    Prices(PricesArgs),
     /// What models hold in their KV caches and states, from their shapes: bytes, users on a device, hand-over
     Kv(KvArgs),
     /// Measure single operations of a model on the devices of this host: time, GB/s, TFLOP/s, how times grow
@@ -63,6 +70,22 @@ pub enum Command {
     /// Print the definition of every metric
     Metrics(MetricsArgs),
 }
+
+/// What `nomoat cost --help` adds to `-h`.
+const COST: &str = "\
+How it is counted:
+  Hardware: whole pools, busy or not, for the length of the window, by the tokens that arrived in
+  it. A fleet is not always busy: the same at your own utilisation stands below. An API charges for
+  the tokens of the measured requests, each at the price of its own moment, in classes that exclude
+  each other; failed requests that were billed are in it. The band of a price and the interval over
+  repeated runs are two intervals.
+  Break-even is what one device must serve, prompt and output tokens per second, to cost what the
+  API does. Nothing is interpolated between loads, and a load counts only if enough of its requests
+  met the service level.
+Examples:
+  nomoat cost runs/ID --sku h200:8 --owner neocloud --against groq/gpt-oss-120b
+  nomoat cost runs/* --sku prefill=h200:4 --sku decode=h200:8 --slo ttft=500ms,tpot=50ms
+  nomoat cost runs/ID --usd-per-hour 0.40 --against deepseek/deepseek-v4-pro --at 2026-10-28T02:00:00Z";
 
 /// What `--help` adds to `-h`: why the choices are what they are.
 const WHY: &str = "\

@@ -10,6 +10,7 @@ mod certify;
 mod child;
 mod cold_start;
 mod config;
+mod cost;
 mod ctrl_c;
 mod devices;
 mod engine;
@@ -27,6 +28,7 @@ mod measure;
 mod metrics;
 mod output;
 mod preview;
+mod prices;
 mod processes;
 mod progress;
 mod quality;
@@ -75,6 +77,8 @@ fn dispatch(Cli { command, file }: Cli) -> Result<Exit, Failure> {
         Command::Truth(args) => truth::truth(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Trace(args) => trace::trace(&args),
+        Command::Cost(args) => cost::cost(&args),
+        Command::Prices(args) => prices::prices(args),
         Command::Kv(args) => kv::kv(&args),
         Command::Kernels(args) => kernels::kernels(&args),
         Command::Engine(command) => engine::engine(command),

@@ -35,7 +35,9 @@ impl Pricing {
     pub fn usd(&self, window_seconds: f64, bill: &Bill) -> Result<f64, String> {
         match self {
             Self::Pool { usd_per_hour } => Ok(usd_per_hour * window_seconds / 3600.0),
-            Self::PerToken(prices) => prices.usd(bill).map_err(|why| format!("{why}; --price in=…,cached=…,write=…,out=…,reasoning=…")),
+            Self::PerToken(prices) => prices.usd(bill).map_err(|why| {
+                format!("{why}: --price in=…,cached=…,write=…,out=…,reasoning=… names classes; one left out costs what its whole does where nothing tells them apart")
+            }),
         }
     }
 }

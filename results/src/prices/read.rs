@@ -266,7 +266,7 @@ fn api(row: &ApiRow, file: &str, calendars: &BTreeMap<String, Calendar>) -> Resu
 }
 
 /// From and to of hours, as they are written.
-pub(super) fn clock(hours: &Hours) -> String {
+pub fn clock(hours: &Hours) -> String {
     let of = |second: u32| format!("{:02}:{:02}", second / 3_600, second / 60 % 60);
     format!("{}–{} UTC", of(hours.from), of(hours.to))
 }

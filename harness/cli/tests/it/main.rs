@@ -10,6 +10,7 @@ mod audit;
 mod calibrate;
 mod cold_start;
 mod common;
+mod cost;
 mod dry_run;
 mod embedded;
 mod endpoint;

@@ -111,6 +111,12 @@ impl Bill {
         self.reasoning_unknown += other.reasoning_unknown;
     }
 
+    /// The prompts of the same requests.
+    #[must_use]
+    pub fn prompts(&self) -> Self {
+        Self { tokens: Classes { visible: 0, reasoning: 0, ..self.tokens }, reasoning_unknown: 0, ..*self }
+    }
+
     /// The same bill as if nothing had been found in a cache.
     #[must_use]
     pub fn without_cache_hits(&self) -> Self {
@@ -145,22 +151,16 @@ impl TokenPrices {
         }
         let cache_read = match self.cache_read {
             None if tokens.cache_read > 0 => {
-                return Err(format!("{} prompt tokens came from a cache, whose price is not known: give it (cached=…)", tokens.cache_read));
+                return Err(format!("{} prompt tokens came from a cache, whose price is not known", tokens.cache_read));
             }
             Some(price) if price != self.input && bill.cache_unknown > 0 => {
-                return Err(format!(
-                    "{} requests do not report cached tokens, whose price differs; without a price of its own the whole prompt counts as input",
-                    bill.cache_unknown
-                ));
+                return Err(format!("{} requests do not report cached tokens, whose price differs", bill.cache_unknown));
             }
             price => price.unwrap_or(self.input),
         };
         let cache_write = match self.cache_write {
             None if tokens.cache_write > 0 => {
-                return Err(format!(
-                    "{} prompt tokens were written to a billed cache, whose price is not known: give it (write=…)",
-                    tokens.cache_write
-                ));
+                return Err(format!("{} prompt tokens were written to a billed cache, whose price is not known", tokens.cache_write));
             }
             price => price.unwrap_or(self.input),
         };
@@ -225,7 +225,7 @@ mod tests {
         let cached = tokens(10_000, Some(8_000), 1_000);
         check(PRO, &[(cached, true)], Ok(0.003_476));
         check(PRO, &[(cached, true), (cached, false)], Ok(0.006_952)); // failed, but billed
-        check(no_cache, &[(cached, true)], Err("cached=…"));
+        check(no_cache, &[(cached, true)], Err("came from a cache, whose price is not known"));
         check(no_cache, &[(tokens(10_000, Some(0), 1_000), true)], Ok(0.008_58));
         check(no_cache, &[(tokens(10_000, None, 1_000), true)], Ok(0.008_58));
         check(PRO, &[(tokens(10_000, None, 1_000), true)], Err("do not report cached tokens"));

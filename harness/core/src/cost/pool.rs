@@ -40,6 +40,9 @@ impl std::ops::Add for Band {
     }
 }
 
+/// The role of what stands beside the devices and is paid for all the same: routers, frontends. It is no device that tokens are counted by.
+pub const BESIDE: &str = "beside";
+
 /// Devices of one kind that do one thing.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Pool {

@@ -163,6 +163,14 @@ impl<'a> Meter<'a> {
         self.sum(Bill::without_cache_hits)
     }
 
+    /// USD of the prompts of these requests alone.
+    ///
+    /// # Errors
+    /// As [`Self::usd`].
+    pub fn usd_of_prompts(&self) -> Result<f64, String> {
+        self.sum(Bill::prompts)
+    }
+
     fn sum(&self, of: impl Fn(&Bill) -> Bill) -> Result<f64, String> {
         match &self.failure {
             Some(why) => Err(why.clone()),
