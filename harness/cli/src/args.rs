@@ -2,10 +2,12 @@
 //! flag and a configuration file meet the same check.
 
 mod cost;
+mod export;
 mod kv;
 mod trace;
 
 pub use cost::{BookArgs, CostArgs, PricesArgs, PricesCommand};
+pub use export::ExportArgs;
 pub use kv::KvArgs;
 pub use trace::{Input, Replay, TraceArgs, TraceCommand};
 
@@ -51,6 +53,8 @@ pub enum Command {
     /// What finished runs cost: hardware of one's own, APIs, where the two meet, the cheapest load at a service level
     #[command(after_long_help = COST)]
     Cost(CostArgs),
+    /// Finished runs in the fields that others publish: MLPerf Endpoints, InferenceX
+    Export(ExportArgs),
     /// The price book: hours of devices and tokens of APIs, with sources and ages
     Prices(PricesArgs),
     /// What models hold in their KV caches and states, from their shapes: bytes, users on a device, hand-over

@@ -16,6 +16,7 @@ mod devices;
 mod engine;
 mod exec;
 mod exit;
+mod export;
 mod folder;
 mod geometry;
 mod joined;
@@ -78,6 +79,7 @@ fn dispatch(Cli { command, file }: Cli) -> Result<Exit, Failure> {
         Command::Audit(args) => audit::audit(&args),
         Command::Trace(args) => trace::trace(&args),
         Command::Cost(args) => cost::cost(&args),
+        Command::Export(args) => export::export(&args),
         Command::Prices(args) => prices::prices(args),
         Command::Kv(args) => kv::kv(&args),
         Command::Kernels(args) => kernels::kernels(&args),

@@ -33,3 +33,4 @@ pub mod trace;
 pub mod units;
 pub mod validity;
 mod words;
+pub mod yardstick;

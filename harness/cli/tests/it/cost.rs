@@ -140,3 +140,30 @@ fn offers_become_prices() {
     let shown = place.run(&["prices", "show", "l40s@on-demand", "--prices", &prices]);
     assert!(shown.stdout.contains("1…1…2 USD an hour") && shown.stdout.contains("2 offers of somebody"), "{shown:?}");
 }
+
+#[test]
+fn runs_in_the_fields_of_others() {
+    let place = Place::new();
+    for lanes in ["2", "1"] {
+        let ended = place.say(&format!("run --concurrency {lanes} --requests 6 --warmup 0s --accelerators box:2 --quiet"));
+        assert!([Some(0), Some(5)].contains(&ended.code), "{ended:?}");
+    }
+    let runs = std::fs::read_dir(place.path().join("runs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut args: Vec<String> =
+        runs.filter(|path| path.join("manifest.json").is_file()).map(|path| path.to_str().unwrap().to_owned()).collect();
+    args.splice(0..0, ["export".to_owned()]);
+    let page = |to: &str| -> serde_json::Value {
+        let ended = place.run(&[args.clone(), vec!["--to".to_owned(), to.to_owned()]].concat());
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+        serde_json::from_str(&ended.stdout).unwrap()
+    };
+    let points = page("mlperf-endpoints")["points"].clone();
+    let of = |point: &serde_json::Value, field: &str| point[field].as_f64().unwrap_or_else(|| panic!("{field}: {point:#}"));
+    assert_eq!([&points[0], &points[1]].map(|point| of(point, "concurrency")), [1.0, 2.0], "a curve goes from light to heavy");
+    assert!((of(&points[0], "tps_per_user") * of(&points[0], "tpot_p90_ms") - 1_000.0).abs() < 1e-6);
+    let row = page("inferencex")["points"][0].clone();
+    assert!((of(&row, "tput_per_gpu") - of(&row, "output_tput_per_gpu") - of(&row, "input_tput_per_gpu")).abs() < 1e-6);
+    assert_eq!((row["hw"].as_str(), row["precision"].as_str()), (Some("box"), None));
+    let wrong = place.run(&[args.clone(), vec!["--to".to_owned(), "mlperf".to_owned()]].concat());
+    assert!(wrong.code == Some(2) && wrong.stderr.contains("mlperf-endpoints"), "{wrong:?}");
+}

@@ -25,6 +25,7 @@ fn pages() {
         "trace record --help",
         "cost -h",
         "cost --help",
+        "export --help",
         "prices --help",
         "prices list --help",
         "suites --help",
