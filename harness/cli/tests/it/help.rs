@@ -29,6 +29,7 @@ fn pages() {
         "prices list --help",
         "suites --help",
         "kernels --help",
+        "kv --help",
         "devices --help",
         "study --help",
         "metrics --help",

@@ -22,6 +22,7 @@ mod help;
 mod hosted;
 mod interrupt;
 mod kernels;
+mod kv;
 mod launch;
 mod placement;
 mod reconcile;
