@@ -30,6 +30,8 @@ fn pages() {
         "suites --help",
         "kernels --help",
         "kv --help",
+        "profiles --help",
+        "profiles link-fit --help",
         "devices --help",
         "study --help",
         "metrics --help",

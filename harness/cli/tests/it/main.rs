@@ -25,6 +25,7 @@ mod kernels;
 mod kv;
 mod launch;
 mod placement;
+mod profiles;
 mod reconcile;
 mod record;
 mod replay;
