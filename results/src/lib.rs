@@ -8,6 +8,7 @@
 //! This crate reads no clock, knows no engine and prints nothing.
 
 pub mod cold_start;
+pub mod collectives;
 mod columnar;
 pub mod cost;
 pub mod date;

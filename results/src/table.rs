@@ -7,6 +7,7 @@ mod cold_start;
 mod cost;
 mod csv;
 mod fidelity;
+mod figures;
 mod grid;
 mod kernels;
 mod ladder;
@@ -25,6 +26,7 @@ use nomoat_core::slo::Slo;
 
 pub use cold_start::render_cold_start;
 pub use cost::{CostReport, render_cost};
+pub use figures::{Cell, Figure, Figures, note};
 pub use kernels::render_kernels;
 pub use ladder::{Rung, render_ladder};
 pub use list::List;

@@ -4,11 +4,13 @@
 mod cost;
 mod export;
 mod kv;
+mod profiles;
 mod trace;
 
 pub use cost::{BookArgs, CostArgs, PricesArgs, PricesCommand};
 pub use export::ExportArgs;
 pub use kv::KvArgs;
+pub use profiles::{CheckArgs, LinkFitArgs, ProfilesArgs, ProfilesCommand};
 pub use trace::{Input, Replay, TraceArgs, TraceCommand};
 
 use clap::{Args, Parser, Subcommand};
@@ -59,6 +61,8 @@ pub enum Command {
     Prices(PricesArgs),
     /// What models hold in their KV caches and states, from their shapes: bytes, users on a device, hand-over
     Kv(KvArgs),
+    /// What is known of devices, links and nodes, by whose word; check a file of your own; fit a link to measured collectives
+    Profiles(ProfilesArgs),
     /// Measure single operations of a model on the devices of this host: time, GB/s, TFLOP/s, how times grow
     #[command(after_long_help = KERNELS)]
     Kernels(KernelsArgs),

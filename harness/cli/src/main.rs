@@ -31,6 +31,7 @@ mod output;
 mod preview;
 mod prices;
 mod processes;
+mod profiles;
 mod progress;
 mod quality;
 mod reconcile;
@@ -82,6 +83,7 @@ fn dispatch(Cli { command, file }: Cli) -> Result<Exit, Failure> {
         Command::Export(args) => export::export(&args),
         Command::Prices(args) => prices::prices(args),
         Command::Kv(args) => kv::kv(&args),
+        Command::Profiles(args) => profiles::profiles(&args),
         Command::Kernels(args) => kernels::kernels(&args),
         Command::Engine(command) => engine::engine(command),
         Command::Devices(args) => devices::devices(&args),

@@ -6,6 +6,7 @@
 pub mod arrival;
 pub mod backend;
 pub mod clock;
+pub mod collective;
 pub mod compat;
 pub mod conform;
 pub mod cost;

@@ -1,0 +1,194 @@
+//! Against published and derived figures.
+
+use super::*;
+
+const GIB: f64 = (1_u64 << 30) as f64;
+
+fn attention(heads: u32, kv_heads: u32, dim: u32) -> Layer {
+    Layer::Attention { heads, kv_heads, key_dim: dim, value_dim: dim, window: None }
+}
+
+fn latent(indexer: Option<Indexer>) -> Layer {
+    Layer::Latent { heads: 128, rank: 512, rope_dim: 64, indexer }
+}
+
+fn v4(heads: u32, ratio: u32, top_k: u32) -> Layer {
+    let indexer = (ratio == 4).then_some(Indexer { heads: 64, dim: 128, top_k });
+    Layer::Compressed { heads, dim: 512, rope_dim: 64, window: 128, ratio, indexer }
+}
+
+fn state(heads: u32, value_dim: u32, state_dim: u32, conv_channels: u32) -> Layer {
+    Layer::State { heads, value_dim, state_dim, conv_channels, conv_width: 4, operations: 5 }
+}
+
+fn shape(layers: &[(u32, Layer)]) -> Shape {
+    Shape { layers: layers.to_vec(), ..Shape::default() }
+}
+
+#[test]
+fn published_and_derived_models() {
+    let dsa = Some(Indexer { heads: 64, dim: 128, top_k: 2_048 });
+    let half_window = Layer::Attention { heads: 64, kv_heads: 8, key_dim: 64, value_dim: 64, window: Some(128) };
+    let wide = Layer::Attention { heads: 128, kv_heads: 128, key_dim: 192, value_dim: 128, window: None };
+    // Bytes a token in bf16 and fp8 at 1 Mi tokens, then GiB: 4 Ki, 128 Ki and 1 Mi in bf16, 128 Ki and 1 Mi in fp8.
+    let table: [(&str, Shape, [f64; 2], [f64; 5]); 16] = [
+        ("Llama-3.1-8B", shape(&[(32, attention(32, 8, 128))]), [131_072.0, 65_536.0], [0.5, 16.0, 128.0, 8.0, 64.0]),
+        ("Llama-3.1-70B", shape(&[(80, attention(64, 8, 128))]), [327_680.0, 163_840.0], [1.25, 40.0, 320.0, 20.0, 160.0]),
+        ("Llama-3.1-405B", shape(&[(126, attention(128, 8, 128))]), [516_096.0, 258_048.0], [1.969, 63.0, 504.0, 31.5, 252.0]),
+        ("405B as MHA", shape(&[(126, attention(128, 128, 128))]), [8_257_536.0, 4_128_768.0], [31.5, 1_008.0, 8_064.0, 504.0, 4_032.0]),
+        ("Qwen3-32B", shape(&[(64, attention(64, 8, 128))]), [262_144.0, 131_072.0], [1.0, 32.0, 256.0, 16.0, 128.0]),
+        ("Qwen3-235B-A22B", shape(&[(94, attention(64, 4, 128))]), [192_512.0, 96_256.0], [0.734, 23.5, 188.0, 11.75, 94.0]),
+        (
+            "gpt-oss-120b",
+            shape(&[(18, attention(64, 8, 64)), (18, half_window)]),
+            [36_864.0, 18_432.0],
+            [0.145, 4.504, 36.004, 2.252, 18.002],
+        ),
+        ("DeepSeek-V3", shape(&[(61, latent(None))]), [70_272.0, 40_016.0], [0.268, 8.578, 68.625, 4.885, 39.078]),
+        ("V3 as MHA", shape(&[(61, wide)]), [4_997_120.0, 2_498_560.0], [19.062, 610.0, 4_880.0, 305.0, 2_440.0]),
+        ("DeepSeek-V3.2", shape(&[(61, latent(dsa))]), [85_888.0, 48_068.0], [0.328, 10.484, 83.875, 5.868, 46.941]),
+        (
+            "DeepSeek-V4-Pro",
+            shape(&[(31, v4(128, 128, 0)), (30, v4(128, 4, 1_024))]),
+            [9_848.0, 5_031.0],
+            [46.09 / 1024.0, 1.21, 9.625, 0.618, 4.918],
+        ),
+        (
+            "DeepSeek-V4-Flash",
+            shape(&[(2, v4(64, 0, 0)), (21, v4(64, 4, 512)), (20, v4(64, 128, 0))]),
+            [6_880.0, 3_514.0],
+            [32.25 / 1024.0, 0.845, 6.724, 0.432, 3.435],
+        ),
+        ("Mamba2-2.7B", shape(&[(64, state(80, 64, 128, 5_376))]), [0.0, 0.0], [0.158, 0.158, 0.158, 81.97 / 1024.0, 81.97 / 1024.0]),
+        (
+            "Qwen3-Next-80B-A3B",
+            shape(&[(36, state(32, 128, 128, 8_192)), (12, attention(16, 2, 256))]),
+            [24_576.0, 12_288.0],
+            [0.166, 3.072, 24.072, 1.537, 12.037],
+        ),
+        (
+            "Nemotron-3-Nano-30B",
+            shape(&[(23, state(64, 64, 128, 6_144)), (6, attention(32, 2, 128))]),
+            [6_144.0, 3_072.0],
+            [70.81 / 1024.0, 0.796, 6.046, 0.398, 3.023],
+        ),
+        (
+            "Jamba-1.5-Large",
+            shape(&[(63, state(16_384, 1, 16, 16_384)), (9, attention(64, 8, 128))]),
+            [36_864.0, 18_432.0],
+            [0.208, 4.567, 36.067, 2.287, 18.037],
+        ),
+    ];
+    let near = |value: f64, expect: f64| (value - expect).abs() <= 0.004 * expect + 1e-9;
+    for (name, shape, slopes, sizes) in &table {
+        for (packing, slope) in [Packing::Bf16, Packing::Fp8].into_iter().zip(slopes) {
+            assert!((shape.per_token(1 << 20, packing) - slope).abs() <= 0.5, "{name}: {}", shape.per_token(1 << 20, packing));
+        }
+        let cases =
+            [(4_096, Packing::Bf16), (131_072, Packing::Bf16), (1 << 20, Packing::Bf16), (131_072, Packing::Fp8), (1 << 20, Packing::Fp8)];
+        for ((tokens, packing), size) in cases.into_iter().zip(sizes) {
+            let held = shape.held(tokens, packing) as f64 / GIB;
+            assert!(near(held, *size), "{name} at {tokens}: {held} GiB, not {size}");
+        }
+    }
+    // The claim of a tenth of the memory holds for long contexts only.
+    let of = |name: &str| table.iter().find(|row| row.0 == name).map(|row| row.1.clone()).unwrap();
+    let share = |tokens| of("DeepSeek-V4-Pro").held(tokens, Packing::Fp8) as f64 / of("DeepSeek-V3.2").held(tokens, Packing::Fp8) as f64;
+    assert!((share(1 << 20) - 0.105).abs() < 0.0005, "{}", share(1 << 20));
+    assert!((share(1 << 10) - 0.197).abs() < 0.0005, "{}", share(1 << 10));
+    assert_eq!(of("Llama-3.1-8B").held(1, Packing::Bf16), 131_072);
+}
+
+#[test]
+fn what_a_decoded_token_moves_and_computes() {
+    // Absorbed latent attention: about 2h operations for each byte of a bf16 cache.
+    let mla = latent(None);
+    let intensity = mla.work(4_096).total() as f64 / mla.moved(4_096, Packing::Bf16) as f64;
+    assert!((intensity / 256.0 - 1.0).abs() < 0.06, "{intensity}");
+    // Sparse attention by loops: five of nine tokens are read, all nine are indexed.
+    let small = Layer::Latent { heads: 4, rank: 8, rope_dim: 4, indexer: Some(Indexer { heads: 2, dim: 3, top_k: 5 }) };
+    let read: u64 = (0..5).map(|_| 4 * (2 * (8 + 4) + 2 * 8)).sum();
+    let indexed: u64 = (0..9).map(|_| 2 * 2 * 3).sum();
+    assert_eq!(small.work(9).total(), read + indexed);
+    assert_eq!(latent(None).held(1, Packing::Fp8), 656);
+    assert_eq!(v4(64, 0, 0).held(1, Packing::Fp8), 584);
+    // A state is read and written, and does not grow.
+    let ssm = state(80, 64, 128, 5_376);
+    assert_eq!(ssm.held(1, Packing::Bf16), ssm.held(1 << 20, Packing::Bf16));
+    assert_eq!(ssm.moved(9, Packing::Bf16), 2 * ssm.held(9, Packing::Bf16));
+    let llama = Shape { total: Some(8e9), ..shape(&[(32, attention(32, 8, 128))]) };
+    assert_eq!(llama.users(80e9, 2.0, 8_192, Packing::Bf16), Some(59));
+    assert_eq!(llama.users(8e9, 2.0, 8_192, Packing::Bf16), Some(0));
+}
+
+#[test]
+fn states_of_h3_and_linear_attention() {
+    // A layer of 2,560 with 320 heads of 8: 1.32 million reals with a shift of 4, four bytes each beside bf16.
+    let h3 = |shift| Layer::Shift { width: 2_560, heads: 320, state_dim: 64, shift };
+    let reals = |shift: u64| 2_560 * shift + 320 * 8 * 8 * 64;
+    for (layer, shift) in [(h3(4), 4), (h3(64), 64)] {
+        for (packing, bytes) in [(Packing::Bf16, 4), (Packing::Fp8, 2)] {
+            assert_eq!(layer.held(7, packing), bytes * reals(shift));
+            assert_eq!(layer.moved(7, packing), 2 * layer.held(1 << 20, packing));
+        }
+        assert_eq!(layer.tail(), 0);
+    }
+    assert_eq!(reals(4), 1_320_960);
+    // Operations of a step, by loops over a small layer: one head of two dimensions, a state of four reals, a shift of three.
+    let mut operations = 2 * 2 * 3;
+    for _pair in 0..2 * 2 {
+        operations += 1 + 2 + 2;
+        operations += (0..4 / 2).map(|_complex| 6 + 4 + 4).sum::<u64>();
+    }
+    assert_eq!(Layer::Shift { width: 2, heads: 1, state_dim: 4, shift: 3 }.work(9).total(), operations);
+    // Linear attention has a matrix a head and no convolution.
+    let linear = Layer::State { heads: 8, value_dim: 64, state_dim: 64, conv_channels: 0, conv_width: 0, operations: 5 };
+    assert_eq!(linear.held(1, Packing::Bf16), 8 * 64 * 64 * 4);
+    assert_eq!(linear.work(1).total(), 5 * 8 * 64 * 64);
+}
+
+#[test]
+fn tails_of_compressors() {
+    let pro = shape(&[(31, v4(128, 128, 0)), (30, v4(128, 4, 1_024))]);
+    assert!((pro.tail() as f64 / f64::from(1 << 20) - 17.84).abs() < 0.005, "{}", pro.tail());
+    assert_eq!(v4(64, 0, 0).tail(), 0);
+    assert_eq!(latent(None).tail(), 0);
+}
+
+#[test]
+fn weights_that_a_step_reads() {
+    let experts = Experts { layers: 2, count: 8, chosen: 2, parameters: 10.0, rest: None };
+    let sparse = Shape { active: Some(140.0), total: Some(260.0), experts: Some(experts), ..Shape::default() };
+    // One token touches what it chooses; many touch all.
+    assert!((sparse.read(1.0).unwrap() - 140.0).abs() < 1e-9);
+    assert!((sparse.read(1e6).unwrap() - 260.0).abs() < 1e-9);
+    // Two tokens of eight experts, two each: 8·(1 − (6/8)²) = 3.5 of a layer.
+    assert!((sparse.read(2.0).unwrap() - 170.0).abs() < 1e-9);
+    let rounded = Shape { total: Some(300.0), experts: Some(Experts { rest: Some(100.0), ..experts }), ..sparse };
+    assert!((rounded.read(1.0).unwrap() - 140.0).abs() < 1e-9);
+    let dense = Shape { active: Some(100.0), total: Some(100.0), ..Shape::default() };
+    assert_eq!(dense.read(7.0), Some(100.0));
+    // A part of the model is used, and nobody says which: unknown, not all.
+    assert_eq!(Shape { active: Some(1.0), ..dense }.read(7.0), None);
+}
+
+#[test]
+fn a_step_names_only_what_is_known() {
+    let llama = Shape { active: Some(8e9), total: Some(8e9), ..shape(&[(32, attention(32, 8, 128))]) };
+    let chip = Chip { bandwidth: Some(4e12), bf16: Some(800e12), fp8: None, fp4: None };
+    let step = Step::new(&llama, 32, 4_096, Packing::Bf16, Precision::Bf16, &chip);
+    assert_eq!(step.limit(), Some(Limit::Memory));
+    assert_eq!(step.floor_s(), step.memory_s);
+    assert_eq!(step.memory_s, Some((16e9 + 32.0 * 131_072.0 * 4_096.0) / 4e12));
+    assert_eq!(chip.ridge(Precision::Bf16), Some(200.0));
+    // Without a peak for the weights there is a floor by bytes, and no limit.
+    let step = Step::new(&llama, 32, 4_096, Packing::Fp8, Precision::Fp8, &chip);
+    assert_eq!((step.compute_s, step.limit()), (None, None));
+    assert_eq!(step.floor_s(), Some((8e9 + 32.0 * 65_536.0 * 4_096.0) / 4e12));
+    // Without parameters there is none.
+    let step = Step::new(&Shape { active: None, total: None, ..llama.clone() }, 1, 1, Packing::Bf16, Precision::Bf16, &chip);
+    assert_eq!((step.floor_s(), step.intensity()), (None, None));
+    // A large batch of short contexts computes.
+    let step = Step::new(&llama, 4_096, 1, Packing::Bf16, Precision::Bf16, &chip);
+    assert_eq!(step.limit(), Some(Limit::Compute));
+}

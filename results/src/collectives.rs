@@ -1,0 +1,322 @@
+//! Times of collectives as nccl-tests and rccl-tests print them: which operation, over how many ranks, how long for how many bytes.
+//!
+//! The columns are what the line that names them says, since versions differ in them (`root` came, `error` became `#wrong`). Lines of
+//! launchers and libraries between the rows are passed over; a row that does not read, one whose bandwidth is not its bytes over its time,
+//! and one with wrong values are refused with their number.
+
+use nomoat_core::collective::Collective;
+
+/// One table of a file.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Table {
+    /// The operation; `None` where the file does not tell it, as before nccl-tests 2.17.
+    pub collective: Option<Collective>,
+    /// The version of the tests.
+    pub version: Option<String>,
+    /// Ranks that took part; `None` where they are not listed.
+    pub ranks: Option<u32>,
+    /// The devices, each kind once.
+    pub devices: Vec<String>,
+    /// The rows, as they stand.
+    pub rows: Vec<Row>,
+}
+
+/// One size.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Row {
+    /// Its line, from 1.
+    pub line: usize,
+    /// Bytes of the operation.
+    pub bytes: u64,
+    /// Type of an element.
+    pub element: String,
+    /// Out of place and in place; `None` where that was not measured.
+    pub timings: [Option<Timing>; 2],
+}
+
+/// One time.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Timing {
+    /// Seconds of one operation.
+    pub seconds: f64,
+    /// Bus bandwidth as it is printed, GB/s.
+    pub bus_gb_s: f64,
+    /// Whether values were compared, and all were right.
+    pub checked: bool,
+}
+
+/// Where the columns are, by the line that names them.
+struct Columns {
+    before: Vec<String>,
+    /// Names of one group: time, algbw, busbw, and what was wrong.
+    group: Vec<String>,
+    groups: usize,
+}
+
+impl Columns {
+    fn of(words: &[&str]) -> Option<Self> {
+        let starts: Vec<usize> = words.iter().enumerate().filter(|(_, word)| **word == "time").map(|(index, _)| index).collect();
+        let first = *starts.first().filter(|_| words.contains(&"size") && words.contains(&"algbw"))?;
+        let end = starts.get(1).copied().unwrap_or(words.len());
+        let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Some(Self { before: own(&words[..first]), group: own(&words[first..end]), groups: starts.len().min(2) })
+    }
+
+    fn width(&self) -> usize {
+        self.before.len() + self.groups * self.group.len()
+    }
+}
+
+/// Reads all tables of a text.
+///
+/// # Errors
+/// What is wrong with which line, or that there is no table.
+pub fn read(text: &str) -> Result<Vec<Table>, String> {
+    let mut reader = Reader { tables: vec![], current: Table::default(), listed: vec![], columns: None, scale: 1e-6 };
+    for (index, line) in text.lines().enumerate() {
+        reader.line(index + 1, line).map_err(|what| format!("line {}: {what}", index + 1))?;
+    }
+    reader.close();
+    if reader.tables.is_empty() {
+        return Err("holds no table of nccl-tests or rccl-tests: no line names `size`, `time` and `algbw` before rows of numbers".into());
+    }
+    Ok(reader.tables)
+}
+
+struct Reader {
+    tables: Vec<Table>,
+    current: Table,
+    /// Ranks as they are listed.
+    listed: Vec<u32>,
+    columns: Option<Columns>,
+    /// Seconds of the unit of times.
+    scale: f64,
+}
+
+impl Reader {
+    fn line(&mut self, number: usize, line: &str) -> Result<(), String> {
+        // Launchers put a rank before each line, as `[1,0]<stdout>:`.
+        let line = line.trim_start();
+        let line = line.split_once("<stdout>:").filter(|(tag, _)| tag.starts_with('[')).map_or(line, |(_, rest)| rest.trim_start());
+        if let Some(comment) = line.strip_prefix('#') {
+            return self.comment(comment.trim());
+        }
+        // Old versions write this one without a sign of a comment.
+        if line.starts_with("Out of bounds values") {
+            return self.comment(line);
+        }
+        if line.contains("Test NCCL failure") || line.contains("Test CUDA failure") || line.contains("Test failure") {
+            return Err(format!("the test failed there: {}; rows before it are no whole measurement", line.trim_end()));
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let Some(columns) = self.columns.as_ref().filter(|_| line.starts_with(|c: char| c.is_ascii_digit())) else { return Ok(()) };
+        if words.len() != columns.width() {
+            return Err(format!("has {} fields where its columns are {}", words.len(), columns.width()));
+        }
+        let row = row(number, columns, &words, self.scale)?;
+        self.current.rows.push(row);
+        Ok(())
+    }
+
+    fn comment(&mut self, text: &str) -> Result<(), String> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        if let Some(columns) = Columns::of(&words) {
+            // A second table begins where a second line names columns.
+            if !self.current.rows.is_empty() {
+                self.close();
+            }
+            self.columns = Some(columns);
+            self.scale = 1e-6;
+        } else if text.contains("(ms)") && words.first() == Some(&"(B)") {
+            self.scale = 1e-3;
+        } else if let Some(program) = text.strip_prefix("Collective test starting:") {
+            self.close();
+            let name = program.trim().split('/').next_back().unwrap_or_default();
+            let name = name.split("_perf").next().unwrap_or_default();
+            let known = Collective::ALL.iter().find(|(_, known)| *known == name).map(|(collective, _)| *collective);
+            let names = || Collective::ALL.map(|(_, name)| name).join(", ");
+            self.current.collective = Some(known.ok_or_else(|| format!("`{name}` is no known collective; known are {}", names()))?);
+        } else if let [tests, "version", version, ..] = words[..]
+            && (tests == "nccl-tests" || tests == "rccl-tests")
+        {
+            self.close();
+            self.current.version = Some(format!("{tests} {version}"));
+        } else if let ["Rank", rank, "Group", ..] = words[..] {
+            let rank = rank.parse::<u32>().map_err(|_| format!("`{rank}` is no rank"))?;
+            self.listed.push(rank);
+            // After the bus address there is the device's name.
+            let device = text.split_once(']').map_or("", |(_, device)| device.trim()).to_owned();
+            if !device.is_empty() && !self.current.devices.contains(&device) {
+                self.current.devices.push(device);
+            }
+        } else if let Some(count) = text.strip_prefix("Out of bounds values :") {
+            let count = count.split_whitespace().next().unwrap_or_default();
+            if count != "0" {
+                return Err(format!("the test says that {count} values were wrong: times of wrong results are not used"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the table that is being read, where it has rows.
+    fn close(&mut self) {
+        if self.current.rows.is_empty() {
+            return;
+        }
+        let mut table = std::mem::take(&mut self.current);
+        let mut ranks = std::mem::take(&mut self.listed);
+        ranks.sort_unstable();
+        // Shortened lists, as pages of documentation have, would give a wrong number.
+        let whole = !ranks.is_empty() && ranks.iter().enumerate().all(|(index, rank)| *rank as usize == index);
+        table.ranks = if whole { u32::try_from(ranks.len()).ok() } else { None };
+        self.columns = None;
+        self.tables.push(table);
+    }
+}
+
+fn row(line: usize, columns: &Columns, words: &[&str], scale: f64) -> Result<Row, String> {
+    let at = |name: &str| columns.before.iter().position(|column| column == name).map(|index| words[index]);
+    let size = at("size").unwrap_or_default();
+    let bytes = size.parse::<u64>().map_err(|_| format!("`{size}` is no number of bytes"))?;
+    let mut timings = [None, None];
+    for (index, timing) in timings.iter_mut().enumerate().take(columns.groups) {
+        let start = columns.before.len() + index * columns.group.len();
+        *timing = timed(bytes, &columns.group, &words[start..start + columns.group.len()], scale)?;
+    }
+    Ok(Row { line, bytes, element: at("type").unwrap_or_default().to_owned(), timings })
+}
+
+fn timed(bytes: u64, names: &[String], words: &[&str], scale: f64) -> Result<Option<Timing>, String> {
+    let at = |name: &str| names.iter().position(|column| column == name).map(|index| words[index]);
+    let number = |name: &str| {
+        let word = at(name).unwrap_or_default();
+        word.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0).ok_or_else(|| format!("`{word}` is no {name}"))
+    };
+    if at("time") == Some("N/A") {
+        return Ok(None);
+    }
+    let (seconds, alg, bus) = (number("time")? * scale, number("algbw")?, number("busbw")?);
+    if seconds <= 0.0 {
+        return Err("a time of nothing".into());
+    }
+    let wrong = at("#wrong").unwrap_or("N/A");
+    if wrong != "N/A" && wrong.parse::<f64>().map_err(|_| format!("`{wrong}` is no number of wrong values"))? > 0.0 {
+        return Err(format!("{wrong} values were wrong: times of wrong results are not used"));
+    }
+    // Times have at least three digits, bandwidths two after the point.
+    let own = bytes as f64 / seconds / 1e9;
+    if (own - alg).abs() > 0.011 + 0.02 * own {
+        return Err(format!("its algbw is {alg} GB/s, but {bytes} bytes in its time are {own:.2}"));
+    }
+    Ok(Some(Timing { seconds, bus_gb_s: bus, checked: wrong != "N/A" || at("error").is_some_and(|error| error != "N/A") }))
+}
+
+impl Table {
+    /// (bytes, seconds) of the rows out of place or in place; sizes of no bytes are left out, for they are no operation.
+    pub fn points(&self, in_place: bool) -> Vec<(f64, f64)> {
+        let of = |row: &Row| Some((row.bytes as f64, row.timings[usize::from(in_place)]?.seconds));
+        self.rows.iter().filter(|row| row.bytes > 0).filter_map(of).collect()
+    }
+
+    /// Whether the printed bus bandwidths are those of `collective` over `ranks`: a wrong number of ranks shows at the largest size.
+    ///
+    /// # Errors
+    /// They are not, with the factor that they have.
+    pub fn agrees(&self, collective: Collective, ranks: u32) -> Result<(), String> {
+        let timed = self.rows.iter().rev().filter_map(|row| Some((row, row.timings.into_iter().flatten().next()?)));
+        let Some((row, timing)) = { timed }.find(|(row, t)| row.bytes as f64 / t.seconds > 1e9) else {
+            // Too slow for two digits after the point to tell.
+            return Ok(());
+        };
+        let seen = timing.bus_gb_s * 1e9 * timing.seconds / row.bytes as f64;
+        let expect = collective.bus_factor(ranks);
+        if (seen - expect).abs() <= 0.03 * expect.max(0.1) {
+            return Ok(());
+        }
+        Err(format!(
+            "line {}: its busbw is {seen:.3} of its algbw, but {} over {ranks} ranks has {expect:.3}; give --ranks and --collective as they were",
+            row.line,
+            collective.name()
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEW: &str = include_str!("../fixtures/collectives/nccl-2.17.txt");
+    const OLD: &str = include_str!("../fixtures/collectives/nccl-2.0.txt");
+    const ROCM: &str = include_str!("../fixtures/collectives/rccl.txt");
+
+    #[test]
+    fn versions() {
+        for (text, collective, version, ranks, devices, rows, first, last) in [
+            (NEW, Some(Collective::AllReduce), Some("nccl-tests 2.17.9"), Some(8), 1, 19, [21.02e-6, 20.93e-6], [1.4921e-3, 1.4917e-3]),
+            (OLD, None, None, None, 0, 4, [163.4e-6, 164.4e-6], [174.9e-6, 178.6e-6]),
+            (ROCM, Some(Collective::AllGather), Some("rccl-tests 2.18.3"), Some(4), 1, 5, [14.2e-6, 13.9e-6], [69.1e-6, 68.4e-6]),
+        ] {
+            let tables = read(text).unwrap();
+            assert_eq!(tables.len(), 1);
+            let table = &tables[0];
+            assert_eq!((table.collective, table.version.as_deref(), table.ranks), (collective, version, ranks));
+            assert_eq!((table.devices.len(), table.rows.len()), (devices, rows));
+            for (row, expect) in [(&table.rows[0], first), (&table.rows[rows - 1], last)] {
+                assert_eq!(row.timings.map(|timing| (timing.unwrap().seconds * 1e9).round()), expect.map(|s: f64| (s * 1e9).round()));
+            }
+            if let (Some(collective), Some(ranks)) = (collective, ranks) {
+                table.agrees(collective, ranks).unwrap();
+                assert!(table.agrees(collective, 2).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn several_tables_in_a_file() {
+        let tables = read(&format!("{NEW}{ROCM}{OLD}")).unwrap();
+        assert_eq!(
+            tables.iter().map(|table| (table.rows.len(), table.ranks)).collect::<Vec<_>>(),
+            [(19, Some(8)), (5, Some(4)), (4, None)]
+        );
+        let tagged: Vec<String> = ROCM.lines().map(|line| format!("[1,0]<stdout>:{line}")).collect();
+        assert_eq!(read(&tagged.join("\n")).unwrap()[0].rows.len(), 5);
+    }
+
+    /// The made-up page of a newer version with one thing changed.
+    #[test]
+    fn bad_lines_are_named() {
+        let swap = |from: &str, to: &str| {
+            assert!(NEW.contains(from), "{from}");
+            read(&NEW.replacen(from, to, 1))
+        };
+        let row = "1024           256     float     sum      -1    21.02    0.05    0.09       0";
+        let at = NEW.lines().position(|line| line.contains(row)).unwrap() + 1;
+        for (to, says) in [
+            ("1024           256     float     sum      -1    21.02    0.05    0.09       3", "3 values were wrong"),
+            ("1024           256     float     sum      -1    21.02    0.05    0.09", "fields"),
+            ("1O24           256     float     sum      -1    21.02    0.05    0.09       0", "no number of bytes"),
+            ("1024           256     float     sum      -1    fast     0.05    0.09       0", "`fast` is no time"),
+            ("1024           256     float     sum      -1    -21.02    0.05    0.09       0", "is no time"),
+            ("1024           256     float     sum      -1    21.02    5.05    0.09       0", "its algbw is 5.05"),
+            ("1024           256     float     sum      -1    0.00    0.05    0.09       0", "time of nothing"),
+        ] {
+            let error = swap(row, to).unwrap_err();
+            assert!(error.starts_with(&format!("line {at}: ")) && error.contains(says), "{error}");
+        }
+        assert!(swap("values : 0 OK", "values : 7 FAILED").unwrap_err().contains("7 values were wrong"));
+        assert!(swap("all_reduce_perf", "all_hands_perf").unwrap_err().contains("known are all_reduce"));
+        assert!(swap("# Out of", "host: Test NCCL failure common.cu:303\n# Out of").unwrap_err().contains("the test failed"));
+        assert_eq!(swap("#  Rank  3", "#  Rank  9").unwrap()[0].ranks, None);
+        assert!(read("hello\n").unwrap_err().contains("no table"));
+        assert!(read("").unwrap_err().contains("no table"));
+    }
+
+    #[test]
+    fn nothing_panics_wherever_a_file_ends() {
+        for text in [NEW, OLD, ROCM] {
+            for end in 0..text.len() {
+                let _ = read(&text[..end]);
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Configurations as their families write them, and what is refused.
+
+use super::*;
+use nomoat_core::footprint::Packing;
+use serde_json::json;
+
+#[test]
+fn names_and_files() {
+    assert_eq!(find("llama-3.1-8b").unwrap().shape.held(131_072, Packing::Bf16), 16 << 30);
+    assert_eq!(find("DeepSeek-V3").unwrap().shape.held(131_072, Packing::Bf16), 70_272 * 131_072);
+    let error = find("llama-3.1-8").err().unwrap();
+    assert!(error.contains("`llama-3.1-8b` is the nearest"), "{error}");
+    assert!(find("none.json").err().unwrap().contains("config.json"));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("config.json"), "{\"num_attention_heads\": 8}").unwrap();
+    let error = find(&folder.path().display().to_string()).err().unwrap();
+    assert!(error.contains("config.json lacks `num_hidden_layers`"), "{error}");
+}
+
+/// Bytes of one more token at 1 Mi in bf16, and bytes at 4 Ki.
+#[test]
+fn layers_of_configurations() {
+    let gemma = |kind: &str| {
+        json!({"model_type": kind, "num_hidden_layers": 12, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+               "hidden_size": 2304, "sliding_window": 512})
+    };
+    let mut patterned = gemma("cohere2");
+    patterned["sliding_window_pattern"] = json!(4);
+    let row = 4 * 512 * 2;
+    let mamba2 = 80 * 64 * 128 * 4 + 5_376 * 3 * 2;
+    let mamba1 = 5_120 * 16 * 4 + 5_120 * 3 * 2;
+    let hybrid = json!({"mamba_n_heads": 24, "mamba_d_head": 128, "mamba_d_state": 256, "mamba_n_groups": 1, "mamba_d_conv": 4,
+        "num_attention_heads": 12, "num_key_value_heads": 2, "head_dim": 128, "hidden_size": 3072, "num_hidden_layers": 4});
+    let hybrid_state = 24 * 128 * 256 * 4 + (24 * 128 + 2 * 256) * 3 * 2;
+    let with = |mut base: Value, key: &str, value: Value| {
+        base[key] = value;
+        base
+    };
+    let gqa = json!({"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096});
+    let windowed = with(gqa.clone(), "sliding_window", json!(4096));
+    let mla = json!({"num_hidden_layers": 61, "num_attention_heads": 128, "kv_lora_rank": 512, "qk_rope_head_dim": 64});
+    let indexed = with(with(with(mla.clone(), "index_topk", json!(2048)), "index_n_heads", json!(64)), "index_head_dim", json!(128));
+    let qwen_next = json!({"full_attention_interval": 4, "num_hidden_layers": 48, "num_attention_heads": 16, "num_key_value_heads": 2,
+        "head_dim": 256, "linear_num_value_heads": 32, "linear_value_head_dim": 128, "linear_num_key_heads": 16, "linear_key_head_dim": 128,
+        "linear_conv_kernel_dim": 4});
+    let jamba = json!({"attn_layer_period": 8, "attn_layer_offset": 4, "num_hidden_layers": 72, "num_attention_heads": 64,
+        "num_key_value_heads": 8, "hidden_size": 8192, "mamba_d_state": 16, "mamba_d_conv": 4, "mamba_expand": 2});
+    let cases: Vec<(&str, Value, u64, u64)> = vec![
+        ("GQA", gqa.clone(), 131_072, 131_072 << 12),
+        ("in a model for several media", json!({"text_config": gqa}), 131_072, 131_072 << 12),
+        ("a window everywhere", windowed.clone(), 0, 131_072 << 12),
+        ("a window that is off", with(windowed.clone(), "use_sliding_window", json!(false)), 131_072, 131_072 << 12),
+        (
+            "a window after 28 layers",
+            with(with(windowed, "use_sliding_window", json!(true)), "max_window_layers", json!(28)),
+            28 * 4_096,
+            131_072 << 12,
+        ),
+        ("MLA", mla, 70_272, 70_272 << 12),
+        ("MLA with an indexer", indexed.clone(), 85_888, 85_888 << 12),
+        ("every sixth of Gemma 3", gemma("gemma3_text"), 2 * row, 2 * (row << 12) + 10 * (row << 9)),
+        ("every second of Gemma 2", gemma("gemma2"), 6 * row, 6 * (row << 12) + 6 * (row << 9)),
+        ("a written pattern", patterned, 3 * row, 3 * (row << 12) + 9 * (row << 9)),
+        (
+            "listed types",
+            json!({"num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "sliding_window": 128,
+                   "layer_types": ["full_attention", "sliding_attention"]}),
+            2_048,
+            (2_048 << 12) + (2_048 << 7),
+        ),
+        (
+            "letters",
+            json!({"hybrid_override_pattern": "M-*E", "mamba_num_heads": 64, "mamba_head_dim": 64, "ssm_state_size": 128, "n_groups": 8,
+                   "conv_kernel": 4, "num_attention_heads": 32, "num_key_value_heads": 2, "head_dim": 128}),
+            1_024,
+            (1_024 << 12) + 64 * 64 * 128 * 4 + 6_144 * 3 * 2,
+        ),
+        (
+            "Mamba-2 of transformers",
+            json!({"model_type": "mamba2", "num_hidden_layers": 64, "num_heads": 80, "head_dim": 64, "state_size": 128, "n_groups": 1,
+                   "conv_kernel": 4, "hidden_size": 2560}),
+            0,
+            64 * mamba2,
+        ),
+        (
+            "Mamba-2 of its first code",
+            json!({"d_model": 2560, "n_layer": 64, "ssm_cfg": {"layer": "Mamba2"}, "attn_layer_idx": []}),
+            0,
+            64 * mamba2,
+        ),
+        (
+            "Mamba of transformers",
+            json!({"model_type": "mamba", "num_hidden_layers": 64, "state_size": 16, "conv_kernel": 4, "expand": 2, "hidden_size": 2560}),
+            0,
+            64 * mamba1,
+        ),
+        ("Mamba of its first code", json!({"d_model": 2560, "n_layer": 64, "ssm_cfg": {}}), 0, 64 * mamba1),
+        ("Jamba", jamba, 36_864, find("jamba-1.5-large").unwrap().shape.held(1 << 12, Packing::Bf16)),
+        ("Qwen3-Next", qwen_next, 24_576, find("qwen3-next-80b-a3b").unwrap().shape.held(1 << 12, Packing::Bf16)),
+        ("both in every layer", with(hybrid.clone(), "model_type", json!("falcon_h1")), 4 * 1_024, 4 * (1_024 << 12) + 4 * hybrid_state),
+        (
+            "listed types with a state",
+            with(hybrid, "layer_types", json!(["mamba", "mamba", "attention"])),
+            1_024,
+            (1_024 << 12) + 2 * hybrid_state,
+        ),
+        (
+            "compressed",
+            with(with(with(indexed, "compress_ratios", json!([0, 4, 128])), "head_dim", json!(512)), "sliding_window", json!(128)),
+            1_024 / 4 + 256 / 4 + 1_024 / 128,
+            3 * 1_024 * 128 + 1_024 * (1_280 + 32),
+        ),
+    ];
+    for (what, config, per_token, at_4k) in cases {
+        let shape = of_config(&config).unwrap_or_else(|e| panic!("{what}: {e}")).shape;
+        assert_eq!(shape.per_token(1 << 20, Packing::Bf16).to_bits(), (per_token as f64).to_bits(), "{what}");
+        assert_eq!(shape.held(1 << 12, Packing::Bf16), at_4k, "{what}");
+    }
+}
+
+#[test]
+fn what_is_not_known_is_named() {
+    let cases = [
+        (json!({"num_attention_heads": 8}), "lacks `num_hidden_layers`"),
+        (json!({"num_hidden_layers": 4, "head_dim": 8}), "lacks `num_attention_heads`"),
+        (json!({"num_hidden_layers": -4, "num_attention_heads": 8}), "`num_hidden_layers` = -4"),
+        (json!({"num_hidden_layers": 4_000_000_000_u64, "num_attention_heads": 8, "head_dim": 8}), "no model"),
+        (json!({"layer_types": ["chunked_attention"]}), "`chunked_attention`; known are full_attention"),
+        (json!({"layer_types": [3]}), "no list of names"),
+        (json!({"layer_types": []}), "no layer with a cache"),
+        (
+            json!({"num_hidden_layers": 4, "attention_chunk_size": 8192}),
+            "has `attention_chunk_size`, which is not read; known are attention",
+        ),
+        (json!({"num_hidden_layers": 4, "block_types": ["recurrent"]}), "`block_types`"),
+        (json!({"num_hidden_layers": 4, "attn_layer_period": 8}), "lacks `attn_layer_offset`"),
+        (json!({"num_hidden_layers": 4, "attn_layer_period": 0, "attn_layer_offset": 0}), "of 0"),
+        (json!({"ssm_cfg": {"layer": "Mamba3"}, "d_model": 8, "n_layer": 1}), "`Mamba3` in `ssm_cfg`"),
+        (json!({"ssm_cfg": {"layer": "Mamba2", "headdim": 0}, "d_model": 8, "n_layer": 1}), "`headdim` of 0"),
+        (json!({"ssm_cfg": {}, "d_model": 8, "n_layer": 2, "attn_layer_idx": [1]}), "`attn_layer_idx`"),
+        (json!({"hybrid_override_pattern": "MX"}), "lacks `mamba_num_heads`"),
+        (json!({"hybrid_override_pattern": "X"}), "`X` in `hybrid_override_pattern`"),
+        (json!({"compress_ratios": [2.5]}), "no list of whole numbers"),
+        (
+            json!({"compress_ratios": [0], "num_attention_heads": 1, "head_dim": 8, "qk_rope_head_dim": 64, "sliding_window": 1}),
+            "more than `head_dim`",
+        ),
+        (json!([]), "lacks `num_hidden_layers`"),
+    ];
+    for (config, expect) in cases {
+        let error = of_config(&config).unwrap_err();
+        assert!(error.contains(expect), "{config}: {error}");
+    }
+}
+
+fn llama() -> Value {
+    json!({"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096, "intermediate_size": 14336,
+           "vocab_size": 128256, "hidden_act": "silu", "tie_word_embeddings": false, "torch_dtype": "bfloat16"})
+}
+
+#[test]
+fn parameters_of_configurations() {
+    let deepseek = json!({"num_hidden_layers": 61, "num_attention_heads": 128, "kv_lora_rank": 512, "qk_rope_head_dim": 64,
+        "qk_nope_head_dim": 128, "v_head_dim": 128, "q_lora_rank": 1536, "hidden_size": 7168, "intermediate_size": 18432,
+        "moe_intermediate_size": 2048, "n_routed_experts": 256, "num_experts_per_tok": 8, "n_shared_experts": 1,
+        "first_k_dense_replace": 3, "moe_layer_freq": 1, "vocab_size": 129280, "hidden_act": "silu", "tie_word_embeddings": false,
+        "num_nextn_predict_layers": 1, "torch_dtype": "bfloat16",
+        "quantization_config": {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}});
+    let qwen = json!({"num_hidden_layers": 94, "num_attention_heads": 64, "num_key_value_heads": 4, "head_dim": 128, "hidden_size": 4096,
+        "intermediate_size": 12288, "moe_intermediate_size": 1536, "num_experts": 128, "num_experts_per_tok": 8, "decoder_sparse_step": 1,
+        "mlp_only_layers": [], "vocab_size": 151936, "hidden_act": "silu", "tie_word_embeddings": false});
+    let oss = json!({"num_hidden_layers": 36, "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "hidden_size": 2880,
+        "intermediate_size": 2880, "num_local_experts": 128, "experts_per_token": 4, "vocab_size": 201088, "hidden_act": "silu",
+        "tie_word_embeddings": false, "sliding_window": 128,
+        "layer_types": (0..36).map(|i| if i % 2 == 0 { "sliding_attention" } else { "full_attention" }).collect::<Vec<_>>()});
+    // The card of gpt-oss leaves the input embedding out of what is active: 0.58e9.
+    for (what, config, total, active) in [
+        ("Llama", llama(), 8.03e9, 8.03e9),
+        ("DeepSeek-V3", deepseek.clone(), 671e9, 37.5e9),
+        ("Qwen3-235B", qwen, 235.09e9, 22.19e9),
+        ("gpt-oss", oss, 116.83e9, 5.13e9 + 0.58e9),
+    ] {
+        let read = of_config(&config).unwrap();
+        assert_eq!(read.uncounted, None, "{what}");
+        let (all, some) = (read.shape.total.unwrap(), read.shape.active.unwrap());
+        assert!((all / total - 1.0).abs() < 0.01 && (some / active - 1.0).abs() < 0.01, "{what}: {all} {some}");
+        assert_eq!(read.shape.read(1.0).map(|n| (n / some * 1e6).round()), Some(1e6), "{what}");
+    }
+    let read = of_config(&deepseek).unwrap();
+    let notes = read.notes().join("; ");
+    assert!(notes.contains("quantised (fp8, e4m3), else bfloat16") && notes.contains("1 more layer(s) for speculative"), "{notes}");
+    assert_eq!(of_config(&llama()).unwrap().notes(), ["its own type is bfloat16"]);
+}
+
+#[test]
+fn parameters_that_are_not_counted_say_why() {
+    for (key, value, why) in [
+        ("vocab_size", Value::Null, "lacks `vocab_size`"),
+        ("intermediate_size", Value::Null, "lacks `intermediate_size`"),
+        ("tie_word_embeddings", Value::Null, "lacks `tie_word_embeddings`"),
+        ("hidden_act", json!("gelu_new"), "`hidden_act`"),
+        ("num_local_experts", json!(8), "lacks `num_experts_per_tok`"),
+        ("layer_types", json!(["mamba"]), "state layers"),
+    ] {
+        let mut config = llama();
+        for (key, value) in [("mamba_n_heads", 2), ("mamba_d_head", 2), ("mamba_d_state", 2), ("mamba_n_groups", 1), ("mamba_d_conv", 4)] {
+            config[key] = json!(value);
+        }
+        config[key] = value;
+        let read = of_config(&config).unwrap();
+        assert_eq!((read.shape.total, read.shape.active), (None, None));
+        assert!(read.uncounted.as_ref().unwrap().contains(why), "{:?}", read.uncounted);
+        assert!(read.notes().iter().any(|note| note.contains(why)));
+        // A footprint needs no parameters.
+        assert!(read.shape.held(1, Packing::Bf16) > 0);
+    }
+}
+
+#[test]
+fn uniform_caches_only() {
+    let of = |config: &Value| of_config(config).and_then(|read| uniform(&read, 2.0));
+    assert_eq!(of(&llama()).unwrap().bytes_per_token(), 131_072.0);
+    let with = |key: &str, value: Value| {
+        let mut config = llama();
+        config[key] = value;
+        of(&config).unwrap_err()
+    };
+    assert!(with("sliding_window", json!(4096)).contains("sliding window"));
+    assert!(with("layer_types", json!(["mamba", "full_attention"])).contains("mamba_n_heads"));
+    let mut mixed = llama();
+    mixed["layer_types"] = json!(["sliding_attention", "full_attention"]);
+    mixed["sliding_window"] = json!(128);
+    assert!(of(&mixed).unwrap_err().contains("layer_types"));
+}
