@@ -19,13 +19,14 @@ pub(super) fn judge(fixed: &Fixed, _: &Inputs) -> Result<Vec<Finding>, StudyErro
         }
     }
     let table = |keep: &dyn Fn(f64) -> bool| {
-        let mut numbers = Numbers::new([("d_model", "plain"), ("α", "µs"), ("β", "GB/s"), ("B*", "requests")]);
+        let mut numbers = Numbers::new(3, [("d_model", "plain"), ("α", "µs"), ("β", "GB/s"), ("B*", "requests")]);
         for (at, requests) in points.iter().filter(|(_, requests)| keep(*requests)) {
             numbers.push(at.iter().map(|value| Cell::from(*value)).chain([Cell::from(*requests)]).collect());
         }
         numbers
     };
-    let (least, most) = points.iter().fold((f64::INFINITY, 0.0_f64), |(least, most), (_, requests)| (least.min(*requests), most.max(*requests)));
+    let (least, most) =
+        points.iter().fold((f64::INFINITY, 0.0_f64), |(least, most), (_, requests)| (least.min(*requests), most.max(*requests)));
     let mut findings = vec![Finding::new(
         format!("{claimed} requests per GPU are a constant"),
         format!("largest ÷ smallest B* of the sweep ≤ 1 + {tolerance}"),
@@ -43,7 +44,11 @@ pub(super) fn judge(fixed: &Fixed, _: &Inputs) -> Result<Vec<Finding>, StudyErro
             findings.push(Finding::new(claim, &rule, "", Verdict::exact(holds), Evidence::Exact).numbers(numbers));
         }
     }
-    findings.push(Finding::untested("the crossover that a measurement shows is the same", "B* of fitted α and β, with interval", &fixed.definition.needs));
+    findings.push(Finding::untested(
+        "the crossover that a measurement shows is the same",
+        "B* of fitted α and β, with interval",
+        &fixed.definition.needs,
+    ));
     Ok(findings)
 }
 
@@ -53,7 +58,9 @@ mod tests {
 
     #[test]
     fn known_crossovers() {
-        for (d_model, alpha_us, expect) in [(7_168.0, 10.0, 255.0), (7_168.0, 20.0, 511.0), (16_384.0, 10.0, 112.0), (16_384.0, 20.0, 223.0)] {
+        for (d_model, alpha_us, expect) in
+            [(7_168.0, 10.0, 255.0), (7_168.0, 20.0, 511.0), (16_384.0, 10.0, 112.0), (16_384.0, 20.0, 223.0)]
+        {
             let found = crossover(alpha_us * 1e-6, 366e9, d_model);
             assert!((found - expect).abs() < 0.5, "{d_model} {alpha_us}: {found}");
         }

@@ -1,7 +1,6 @@
 //! A study as data: a TOML file that fixes claim, rule, thresholds and sweep before anything is measured.
 
 use super::StudyError;
-use super::history::PricePoint;
 use nomoat_core::digest::Digest;
 use nomoat_core::suggest::nearest;
 use serde::Deserialize;
@@ -38,9 +37,6 @@ pub struct Definition {
     /// Figures of others that the study computes with.
     #[serde(default)]
     pub given: BTreeMap<String, Given>,
-    /// Prices, for a study of prices.
-    #[serde(default)]
-    pub history: Vec<PricePoint>,
 }
 
 /// What a verdict rests on.
@@ -125,19 +121,22 @@ impl Fixed {
     /// Reads the text of a file.
     ///
     /// # Errors
-    /// It is no study: a key is missing, unknown or of another kind, or a number is not finite.
+    /// It is no study: a key is missing, unknown or of another kind, or a number is none that a rule can use.
     pub fn read(file: &str, text: &str) -> Result<Self, StudyError> {
         let definition: Definition =
             toml::from_str(text).map_err(|source| StudyError::Toml { file: file.to_owned(), source: Box::new(source) })?;
-        let odd = |what: &str, name: &str| StudyError::Value { file: file.to_owned(), why: format!("{what} `{name}` is not a finite number") };
+        let odd = |what: &str, name: &str, least: &str| StudyError::Value {
+            file: file.to_owned(),
+            why: format!("{what} `{name}` must be a number that is {least}"),
+        };
         for (name, threshold) in &definition.thresholds {
-            if !threshold.value.is_finite() {
-                return Err(odd("the threshold", name));
+            if !(threshold.value >= 0.0 && threshold.value.is_finite()) {
+                return Err(odd("the threshold", name, "not negative"));
             }
         }
         for (name, given) in &definition.given {
-            if !given.value.is_finite() {
-                return Err(odd("the given figure", name));
+            if !(given.value > 0.0 && given.value.is_finite()) {
+                return Err(odd("the given figure", name, "above zero"));
             }
         }
         for (name, sweep) in &definition.sweep {
@@ -186,7 +185,7 @@ impl Fixed {
     /// # Errors
     /// The file has none of that name, or it is no such number.
     pub fn whole(&self, name: &str) -> Result<u64, StudyError> {
-        whole(self.threshold(name)?).ok_or_else(|| self.value(format!("the threshold `{name}` must be a whole number of at least 1")))
+        whole(self.threshold(name)?).ok_or_else(|| self.value(format!("the threshold `{name}` must be a whole number between 1 and 2³²")))
     }
 
     /// A figure of somebody else's.
@@ -214,7 +213,7 @@ impl Fixed {
     /// # Errors
     /// The file has none of that name, or something else in its place.
     pub fn wholes(&self, name: &str) -> Result<Vec<u64>, StudyError> {
-        let need = || self.value(format!("the sweep `{name}` needs whole numbers of at least 1"));
+        let need = || self.value(format!("the sweep `{name}` needs whole numbers between 1 and 2³²"));
         let mut values = self.numbers(name)?.iter().map(|value| whole(*value).ok_or_else(need)).collect::<Result<Vec<u64>, _>>()?;
         values.sort_unstable();
         Ok(values)
@@ -247,9 +246,9 @@ impl Fixed {
     }
 }
 
-/// 2⁵³ is the last up to which every whole number is a double.
+/// Bounded by 2³², so that bytes of so many tokens are a number too.
 fn whole(value: f64) -> Option<u64> {
-    (value >= 1.0 && value.fract() == 0.0 && value <= 9_007_199_254_740_992.0).then_some(value as u64)
+    (value >= 1.0 && value.fract() == 0.0 && value <= 4_294_967_296.0).then_some(value as u64)
 }
 
 fn known<'a>(

@@ -1,5 +1,6 @@
 //! `edge-fit`: whether caches are what keeps models from nodes at the edge, or weights.
 
+use super::finding::context as words;
 use super::{Cell, Evidence, Finding, Fixed, Inputs, Numbers, StudyError, Verdict};
 use crate::models;
 use nomoat_core::footprint::{Packing, Shape};
@@ -24,16 +25,16 @@ fn packing(bits: f64) -> Packing {
 }
 
 fn one(name: &str, shape: &Shape, total: f64, memories: &[f64], bits: &[f64], context: u64) -> Finding {
-    let mut columns = vec![("weights".to_owned(), "plain"), ("size".to_owned(), "bytes"), (format!("cache of {context}"), "bytes")];
+    let mut columns = vec![("bits".to_owned(), ""), ("weights".to_owned(), "bytes"), ("cache".to_owned(), "bytes")];
     for memory in memories {
         columns.push((format!("{memory:.0} GiB"), "tokens"));
-        columns.push(("cache".to_owned(), "share"));
+        columns.push((format!("of {memory:.0}"), "share"));
     }
-    let mut numbers = Numbers::new(columns);
+    let mut numbers = Numbers::new(1, columns);
     let (mut fit, mut decided) = (0, 0);
     for bits in bits {
         let (weights, packing) = (total * bits / 8.0, packing(*bits));
-        let mut cells: Vec<Cell> = vec![format!("{bits} bit").into(), weights.into(), (shape.held(context, packing) as f64).into()];
+        let mut cells: Vec<Cell> = vec![bits.to_string().into(), weights.into(), (shape.held(context, packing) as f64).into()];
         for memory in memories {
             let left = memory * GIB - weights;
             let longest = longest(shape, packing, left, context);
@@ -46,11 +47,13 @@ fn one(name: &str, shape: &Shape, total: f64, memories: &[f64], bits: &[f64], co
         numbers.push(cells);
     }
     let cases = memories.len() * bits.len();
-    let seen = format!(
-        "the weights fit in {fit} of {cases} cases, and in {decided} of these the cache is what does not; under each memory the longest context that fits, {context} at most, and its cache's share of the memory"
-    );
-    let claim = format!("{name}: a smaller cache is what a node at the edge lacks");
-    let rule = format!("in some case the weights fit and the cache of {context} tokens beside them does not");
+    let seen = match (fit, decided) {
+        (0, _) => format!("the weights alone fit in none of {cases} cases"),
+        (fit, 0) => format!("the weights fit in {fit} of {cases} cases, and so does the cache beside them"),
+        (fit, decided) => format!("the weights fit in {fit} of {cases} cases; in {decided} of these the cache beside them does not"),
+    };
+    let claim = format!("{name}: the cache is what keeps it from nodes at the edge");
+    let rule = format!("in some case the weights fit and the cache of {} tokens beside them does not", words(context));
     Finding::new(claim, rule, seen, Verdict::exact(decided > 0), Evidence::Exact).numbers(numbers)
 }
 

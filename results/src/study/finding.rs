@@ -3,6 +3,7 @@
 use super::StudyError;
 use super::definition::Fixed;
 use nomoat_core::report::Interval;
+use nomoat_core::units::grouped;
 
 /// What became of a claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,9 +103,11 @@ pub enum Cell {
     Absent,
 }
 
-/// The numbers behind a verdict. The first columns name a row.
+/// The numbers behind a verdict.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Numbers {
+    /// How many of the first columns name a row.
+    pub keys: usize,
     /// The columns.
     pub columns: Vec<Column>,
     /// The rows, as many cells as columns.
@@ -112,9 +115,9 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    /// No rows yet.
-    pub fn new<N: Into<String>>(columns: impl IntoIterator<Item = (N, &'static str)>) -> Self {
-        Self { columns: columns.into_iter().map(|(name, unit)| Column { name: name.into(), unit }).collect(), rows: vec![] }
+    /// No rows yet; the first `keys` columns name a row.
+    pub fn new<N: Into<String>>(keys: usize, columns: impl IntoIterator<Item = (N, &'static str)>) -> Self {
+        Self { keys, columns: columns.into_iter().map(|(name, unit)| Column { name: name.into(), unit }).collect(), rows: vec![] }
     }
 
     /// One more row.
@@ -208,7 +211,8 @@ impl Finding {
         if holdout_error.abs() <= limit {
             return Ok(finding);
         }
-        let reason = format!("model invalid: {:.1} % off on held-out points, at most {:.1} % allowed", holdout_error * 100.0, limit * 100.0);
+        let reason =
+            format!("model invalid: {:.1} % off on held-out points, at most {:.1} % allowed", holdout_error * 100.0, limit * 100.0);
         Ok(Self { verdict: Verdict::Inconclusive, reason: Some(reason), ..finding })
     }
 
@@ -228,5 +232,14 @@ impl Finding {
     pub fn because(mut self, reason: impl Into<String>) -> Self {
         self.reason = Some(reason.into());
         self
+    }
+}
+
+/// A number of tokens as people say it: `8k` and `1M` in 1,024s where it is a multiple of them, else with its thousands set apart.
+pub(crate) fn context(tokens: u64) -> String {
+    match tokens {
+        n if n >= 1 << 20 && n.is_multiple_of(1 << 20) => format!("{}M", n >> 20),
+        n if n >= 1 << 10 && n.is_multiple_of(1 << 10) => format!("{}k", n >> 10),
+        n => grouped(n),
     }
 }

@@ -11,7 +11,7 @@ pub(super) fn grown<'a>(run: Option<&'a KernelRun>, kernel: &str) -> Option<&'a 
 
 /// Words for an exponent that may not be further from a whole number than a tolerance.
 pub(super) fn rule(whole: f64, tolerance: f64) -> String {
-    format!("exponent of L between {} and {}", whole - tolerance, whole + tolerance)
+    format!("exponent of L between {} and {}", whole - tolerance, whole + tolerance).replace('-', "−")
 }
 
 /// The finding that a kernel's time grows with the context to a power: 0, not at all, or 1, in proportion. The file's `exponent_tolerance`

@@ -1,16 +1,15 @@
 //! Prices over time, and scores of what was priced.
 
 use super::StudyError;
-use serde::{Deserialize, Deserializer};
+use crate::prices::Book;
+use nomoat_core::cost::tariff::DAY;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A list price that was in force on a day.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct PricePoint {
-    /// The day, counted from 1970-01-01.
-    #[serde(rename = "date", deserialize_with = "day")]
+    /// The day since 1970.
     pub date_days: i64,
     /// The model, with the provider before a slash where others serve it too.
     pub model: String,
@@ -18,6 +17,28 @@ pub struct PricePoint {
     pub usd_per_mtok: f64,
     /// Where it was read.
     pub source: String,
+}
+
+impl PricePoint {
+    /// Every output price of a book: on the first day of each of its spans, and once more on the day it was read where it still holds. At other
+    /// hours it may be higher; the lowest is what is followed here.
+    pub fn of(book: &Book) -> Vec<Self> {
+        let mut points = vec![];
+        for (id, api) in book.apis() {
+            for (period, row) in api.tariff.periods.iter().zip(&api.rows) {
+                let usd_per_mtok = period.hours.iter().map(|hours| hours.prices.output).fold(period.prices.output, f64::min);
+                let first = row.from.div_euclid(DAY);
+                let again = Some(row.retrieved).filter(|day| row.to.is_none() && *day > first);
+                points.extend([first].into_iter().chain(again).map(|date_days| Self {
+                    date_days,
+                    model: id.to_owned(),
+                    usd_per_mtok,
+                    source: row.source.clone(),
+                }));
+            }
+        }
+        points
+    }
 }
 
 /// What somebody says a model can do.
@@ -84,64 +105,23 @@ impl Scores {
     }
 }
 
-fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    days(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no date; write it as 2026-04-24")))
-}
-
-/// The day of a date `YYYY-MM-DD`, counted from 1970-01-01 in the proleptic Gregorian calendar; `None` where it is no date.
-pub fn days(text: &str) -> Option<i64> {
-    let bytes = text.as_bytes();
-    let shaped = bytes.len() == 10
-        && bytes.iter().enumerate().all(|(at, byte)| if at == 4 || at == 7 { *byte == b'-' } else { byte.is_ascii_digit() });
-    if !shaped {
-        return None;
-    }
-    let (year, month, day): (i64, i64, i64) = (text[..4].parse().ok()?, text[5..7].parse().ok()?, text[8..].parse().ok()?);
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let longest = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 => 28 + i64::from(leap),
-        _ => return None,
-    };
-    if !(1..=longest).contains(&day) {
-        return None;
-    }
-    // Years are counted from March, so that the day that leap years have more is the last of a year.
-    let shifted = if month > 2 { year } else { year - 1 };
-    let (era, of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
-}
-
-/// The date of a day.
-pub fn date(days: i64) -> String {
-    crate::rfc3339_utc(days.saturating_mul(86_400_000_000_000))[..10].to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::date::date;
 
     #[test]
-    fn dates() {
-        for (text, expect) in [
-            ("1970-01-01", Some(0)),
-            ("2000-02-29", Some(11_016)),
-            ("2026-04-24", Some(20_567)),
-            ("2026-12-31", Some(20_818)),
-            ("1900-02-29", None),
-            ("2026-02-29", None),
-            ("2026-13-01", None),
-            ("2026-4-24", None),
-            ("2026-04", None),
-            ("2026-04-24T", None),
-            ("２026-04-2", None),
-        ] {
-            assert_eq!(days(text), expect, "{text}");
-            assert!(expect.is_none_or(|days| date(days) == text), "{text}");
-        }
+    fn the_shipped_book_as_points() {
+        let points = PricePoint::of(&Book::shipped());
+        let of = |model: &str| -> Vec<(String, f64)> {
+            points.iter().filter(|point| point.model == model).map(|point| (date(point.date_days), point.usd_per_mtok)).collect()
+        };
+        let pro = of("deepseek/deepseek-v4-pro");
+        let usd: Vec<f64> = pro.iter().map(|(_, usd)| *usd).collect();
+        // Three periods, the last of which was seen again later, off the peak.
+        assert_eq!(usd, [3.48, 0.87, 1.98, 1.98], "{pro:?}");
+        assert_eq!((pro[2].0.as_str(), pro[3].0.as_str()), ("2026-08-16", "2026-10-27"));
+        assert!(points.iter().all(|point| !point.source.is_empty() && point.usd_per_mtok > 0.0));
     }
 
     #[test]

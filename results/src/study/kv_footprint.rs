@@ -3,11 +3,18 @@
 use super::{Cell, Evidence, Finding, Fixed, Inputs, Numbers, StudyError, Verdict};
 use crate::models;
 use nomoat_core::footprint::{Layer, Packing, Shape};
+use nomoat_core::units::grouped;
+
+/// Longest context of a sweep, because every context up to it is tried.
+const CONTEXT_MAX: u64 = 1 << 24;
 
 /// One figure of a model as a share of the older one's, over the context.
 struct Share<'a> {
     model: &'a str,
+    /// What is cut, with its verb.
     what: &'a str,
+    /// How it is measured.
+    measure: &'a str,
     from: Limit,
     of: &'a dyn Fn(u64) -> f64,
 }
@@ -21,6 +28,9 @@ struct Limit {
 
 pub(super) fn judge(fixed: &Fixed, _: &Inputs) -> Result<Vec<Finding>, StudyError> {
     let contexts = fixed.wholes("context")?;
+    if contexts.iter().any(|tokens| *tokens > CONTEXT_MAX) {
+        return Err(fixed.value(format!("the sweep `context` goes up to {} tokens here, all of which are tried", grouped(CONTEXT_MAX))));
+    }
     let tolerance = fixed.threshold("tolerance")?;
     let old = shape(fixed, "deepseek-v3.2")?;
     let mut findings = vec![];
@@ -30,10 +40,28 @@ pub(super) fn judge(fixed: &Fixed, _: &Inputs) -> Result<Vec<Finding>, StudyErro
         let flops = |tokens: u64| Some(equivalent(&new, tokens)? / equivalent(&old, tokens)?);
         let key = model.trim_start_matches("deepseek-").replace('-', "_");
         let share = fixed.threshold(&format!("{key}_cache_share"))?;
-        findings.extend(from_where(&Share { model, what: "cache", from: Limit { share, tolerance }, of: &cache }, &contexts));
+        findings.extend(from_where(
+            &Share {
+                model,
+                what: "the cache is",
+                measure: "bytes of a context in the rows that engines deploy",
+                from: Limit { share, tolerance },
+                of: &cache,
+            },
+            &contexts,
+        ));
         let share = fixed.threshold(&format!("{key}_operations_share"))?;
         let flops = |tokens: u64| flops(tokens).unwrap_or(f64::NAN);
-        findings.extend(from_where(&Share { model, what: "operations", from: Limit { share, tolerance }, of: &flops }, &contexts));
+        findings.extend(from_where(
+            &Share {
+                model,
+                what: "operations are",
+                measure: "operations of one token in units of fp8",
+                from: Limit { share, tolerance },
+                of: &flops,
+            },
+            &contexts,
+        ));
     }
     findings.push(mechanism(fixed, &old)?);
     findings.push(Finding::untested(
@@ -76,27 +104,23 @@ fn from_where(share: &Share, contexts: &[u64]) -> Vec<Finding> {
     // From the longest context down, token by token, because compressed layers grow in steps: the claim holds from here on.
     let holds = |tokens: u64| (share.of)(tokens) <= limit;
     let from = if holds(last) { Some((first..=last).rev().take_while(|tokens| holds(*tokens)).last().unwrap_or(last)) } else { None };
-    let rule = format!("{} of one token of {} ÷ deepseek-v3.2 ≤ {published} + {tolerance}", subject(share.what), share.model);
-    let claim = |where_: &str| format!("{}: {} is cut to {:.0} % {where_}", share.model, share.what, published * 100.0);
-    let finding = |where_: String, holds: bool, some: &dyn Fn(u64) -> bool| {
-        let mut numbers = Numbers::new([("context", "tokens"), ("share of deepseek-v3.2", "share")]);
+    let rule = format!("{}: {} ÷ deepseek-v3.2 ≤ {published} + {tolerance}", share.measure, share.model);
+    let finding = |context: String, holds: bool, some: &dyn Fn(u64) -> bool| {
+        let mut numbers = Numbers::new(1, [("context", "tokens"), ("share of deepseek-v3.2", "share")]);
         for tokens in contexts.iter().filter(|tokens| some(**tokens)) {
             numbers.push(vec![Cell::from(*tokens as f64), (share.of)(*tokens).into()]);
         }
-        Finding::new(claim(&where_), &rule, "", Verdict::exact(holds), Evidence::Exact).numbers(numbers)
+        let claim = format!("{}: {} cut to {:.0} % {context}", share.model, share.what, published * 100.0);
+        Finding::new(claim, &rule, "", Verdict::exact(holds), Evidence::Exact).numbers(numbers)
     };
     match from {
-        None => vec![finding(format!("at no context of {first} … {last} tokens"), false, &|_| true)],
-        Some(from) if from <= first => vec![finding(format!("from {first} tokens on"), true, &|_| true)],
+        None => vec![finding(format!("at {} … {} tokens", grouped(first), grouped(last)), false, &|_| true)],
+        Some(from) if from <= first => vec![finding(format!("from {} tokens on", grouped(first)), true, &|_| true)],
         Some(from) => vec![
-            finding(format!("from {from} tokens on"), true, &move |tokens| tokens >= from),
-            finding(format!("at {first} … {} tokens", from - 1), false, &move |tokens| tokens < from),
+            finding(format!("from {} tokens on", grouped(from)), true, &move |tokens| tokens >= from),
+            finding(format!("at {} … {} tokens", grouped(first), grouped(from - 1)), false, &move |tokens| tokens < from),
         ],
     }
-}
-
-fn subject(what: &str) -> &'static str {
-    if what == "cache" { "bytes held by a context, in the rows that engines deploy," } else { "fp8-equivalent operations" }
 }
 
 /// The indexer that V4 inherits was in V3.2 already: what it did to the cache there.
@@ -107,7 +131,9 @@ fn mechanism(fixed: &Fixed, with: &Shape) -> Result<Finding, StudyError> {
     Ok(Finding::new(
         "the cut is the work of sparse attention with an indexer (DSA)",
         format!("bytes per token of deepseek-v3.2 ÷ deepseek-v3, which differ in the indexer alone, < {limit}"),
-        format!("{ratio:.2}: the indexer's own keys make the cache larger; what V4 adds are entries for 4 and for 128 tokens. See dsa-alone"),
+        format!(
+            "{ratio:.2}: the indexer's own keys make the cache larger; what V4 adds are entries for 4 and for 128 tokens. See dsa-alone"
+        ),
         Verdict::exact(ratio < limit),
         Evidence::Exact,
     ))
