@@ -65,7 +65,7 @@ pub enum Command {
     Devices(DevicesArgs),
     /// The suites: a workload, a load, service levels and what an engine needs, under one name
     Suites(SuitesArgs),
-    /// Hold a claim about inference against a measurement: its verdict, by rules fixed before
+    /// Hold a claim about inference against measurements, formulas and prices: its verdict, by rules fixed before
     Study(StudyArgs),
     /// Print the definition of every metric
     Metrics(MetricsArgs),
