@@ -31,7 +31,7 @@ pub use kernels::render_kernels;
 pub use ladder::{Rung, render_ladder};
 pub use list::List;
 pub use reconcile::render_reconciliation;
-pub(crate) use study::study_text;
+pub use study::{study_list, study_report, study_verdicts};
 
 /// How a report is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

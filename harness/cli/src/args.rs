@@ -73,7 +73,7 @@ pub enum Command {
     Devices(DevicesArgs),
     /// The suites: a workload, a load, service levels and what an engine needs, under one name
     Suites(SuitesArgs),
-    /// Hold a claim about inference against a measurement: its verdict, by rules fixed before
+    /// Hold a claim about inference against measurements, formulas and prices: its verdict, by rules fixed before
     Study(StudyArgs),
     /// Print the definition of every metric
     Metrics(MetricsArgs),
@@ -677,11 +677,20 @@ pub struct KernelsArgs {
 
 #[derive(Args, Debug)]
 pub struct StudyArgs {
-    /// dsa-alone, ssm-state or phase-roofline (default: list them)
+    /// Which study (default: list them)
     pub name: Option<String>,
     /// Measurements by `nomoat kernels`: their directories
     #[arg(value_name = "RUN")]
     pub runs: Vec<PathBuf>,
+    /// Judge every study and print the verdicts; RUNs go to those that judge measurements
+    #[arg(long)]
+    pub all: bool,
+    /// Judge by the thresholds and sweeps of this file, which has the form of results/studies/NAME.toml
+    #[arg(long, value_name = "FILE")]
+    pub thresholds: Option<PathBuf>,
+    /// What models can do, for cost-decline: a CSV file with model,score,source
+    #[arg(long, value_name = "FILE")]
+    pub scores: Option<PathBuf>,
     /// table, markdown, csv or json
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: String,

@@ -5,6 +5,7 @@
 
 pub mod arrival;
 pub mod backend;
+pub mod bootstrap;
 pub mod clock;
 pub mod collective;
 pub mod compat;
@@ -13,6 +14,7 @@ pub mod cost;
 pub mod digest;
 pub mod event;
 pub mod fidelity;
+pub mod fit;
 pub mod fold;
 pub mod footprint;
 pub mod hist;

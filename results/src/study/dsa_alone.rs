@@ -1,56 +1,42 @@
 //! `dsa-alone`: whether sparse attention with an indexer, by itself, shrinks the cache and makes attention independent of the context.
 
-use super::{Finding, Study, Verdict, exponent, grown};
+use super::growth::{exponent, grown};
+use super::{Evidence, Finding, Fixed, Inputs, Numbers, StudyError, Verdict};
 use crate::kernels::{GrowthWire, KernelRun};
 
-pub(super) const STUDY: Study = Study {
-    name: "dsa-alone",
-    about: "DeepSeek sparse attention (indexer, top-k, attention over the chosen tokens) shrinks the cache and turns O(L²) into O(L·k)",
-    needs: &["decode-mla", "indexer", "top-k", "sparse-attention"],
-    judge,
-};
+const PARTS: [&str; 4] = ["decode-mla", "indexer", "top-k", "sparse-attention"];
 
-/// Bytes of a cached token and layer as deployed: 512 fp8 values, 16 of scales and 128 of bf16 rotary key for MLA; 128 fp8 values and a
-/// scale of 4 for the indexer's key (FlashMLA's and DeepGEMM's layouts).
-const MLA_BYTES: f64 = 656.0;
-const INDEXER_BYTES: f64 = 132.0;
+pub(super) fn judge(fixed: &Fixed, inputs: &Inputs) -> Result<Vec<Finding>, StudyError> {
+    let run = inputs.kernels;
+    Ok(vec![
+        smaller(fixed)?,
+        exponent(fixed, run, "decode-mla", "dense attention of one token grows with the context", 1.0)?,
+        exponent(fixed, run, "sparse-attention", "attention over the chosen tokens does not grow with the context", 0.0)?,
+        exponent(fixed, run, "indexer", "choosing them does not grow with the context either, so that a sequence costs O(L·k)", 0.0)?,
+        faster(fixed, run)?,
+    ])
+}
 
-fn judge(run: &KernelRun) -> Vec<Finding> {
-    let ratio = (MLA_BYTES + INDEXER_BYTES) / MLA_BYTES;
-    vec![
-        Finding::new(
-            "it makes the cache smaller",
-            "bytes per cached token with the indexer ÷ without < 1",
-            format!("formula: ({MLA_BYTES} + {INDEXER_BYTES}) ÷ {MLA_BYTES} = {ratio:.2}"),
-            if ratio < 1.0 { Verdict::Supported } else { Verdict::Contradicted },
-        ),
-        exponent(run, "decode-mla", "dense attention of one token grows with the context", "exponent of L between 0.9 and 1.1", (0.9, 1.1)),
-        exponent(
-            run,
-            "sparse-attention",
-            "attention over the chosen tokens does not grow with the context",
-            "exponent of L between −0.1 and 0.1",
-            (-0.1, 0.1),
-        ),
-        exponent(
-            run,
-            "indexer",
-            "choosing them does not grow with the context either, so that a sequence costs O(L·k)",
-            "exponent of L of the indexer between −0.1 and 0.1",
-            (-0.1, 0.1),
-        ),
-        faster(run),
-    ]
+/// Bytes of a cached token and layer as deployed: with the indexer's key over without.
+fn smaller(fixed: &Fixed) -> Result<Finding, StudyError> {
+    let (limit, row, key) = (fixed.threshold("bytes_ratio")?, fixed.given("latent_row_bytes")?, fixed.given("indexer_key_bytes")?);
+    let ratio = (row + key) / row;
+    Ok(Finding::new(
+        "it makes the cache smaller",
+        format!("bytes per cached token with the indexer ÷ without < {limit}"),
+        format!("({row} + {key}) ÷ {row} = {ratio:.2}"),
+        Verdict::exact(ratio < limit),
+        Evidence::Exact,
+    ))
 }
 
 /// Dense time over the sum of the three sparse ones, at every length that all have.
-fn faster(run: &KernelRun) -> Finding {
-    const CLAIM: &str = "it is faster than dense attention";
-    const RULE: &str = "dense ÷ (indexer + top-k + sparse) > 1 at every measured length of at least 32,768";
-    let parts: Vec<Option<&GrowthWire>> =
-        ["decode-mla", "indexer", "top-k", "sparse-attention"].into_iter().map(|kernel| grown(run, kernel)).collect();
-    let [Some(dense), Some(indexer), Some(top), Some(sparse)] = parts[..] else {
-        return Finding::untested(CLAIM, RULE, "the sweeps of decode-mla, indexer, top-k and sparse-attention");
+fn faster(fixed: &Fixed, run: Option<&KernelRun>) -> Result<Finding, StudyError> {
+    let (least, from) = (fixed.threshold("speedup")?, fixed.threshold("context_tokens_min")?);
+    let claim = "it is faster than dense attention";
+    let rule = format!("dense ÷ (indexer + top-k + sparse) > {least} at every measured length of at least {from} tokens");
+    let [Some(dense), Some(indexer), Some(top), Some(sparse)] = PARTS.map(|kernel| grown(run, kernel)) else {
+        return Ok(Finding::untested(claim, rule, &format!("the sweeps of all four: nomoat kernels {}", PARTS.join(" "))));
     };
     let at = |growth: &GrowthWire, size: f64| growth.points.iter().find(|point| point.0 == size).map(|point| point.1);
     let ratios: Vec<(f64, f64)> = dense
@@ -58,13 +44,14 @@ fn faster(run: &KernelRun) -> Finding {
         .iter()
         .filter_map(|(size, dense)| Some((*size, dense / (at(indexer, *size)? + at(top, *size)? + at(sparse, *size)?))))
         .collect();
-    let said: Vec<String> = ratios.iter().map(|(size, ratio)| format!("{size:.0}: {ratio:.2}")).collect();
-    let long: Vec<f64> = ratios.iter().filter(|(size, _)| *size >= 32_768.0).map(|(_, ratio)| *ratio).collect();
+    let mut numbers = Numbers::new(1, [("context", "tokens"), ("dense ÷ sparse", "ratio")]);
+    ratios.iter().for_each(|(size, ratio)| numbers.push(vec![(*size).into(), (*ratio).into()]));
+    let long: Vec<f64> = ratios.iter().filter(|(size, _)| *size >= from).map(|(_, ratio)| *ratio).collect();
     let verdict = match &long[..] {
-        [] => Verdict::Untested,
-        long if long.iter().all(|ratio| *ratio > 1.0) => Verdict::Supported,
-        long if long.iter().all(|ratio| *ratio < 1.0) => Verdict::Contradicted,
+        [] => return Ok(Finding::untested(claim, rule, "a sweep that reaches this length").numbers(numbers)),
+        long if long.iter().all(|ratio| *ratio > least) => Verdict::Supported,
+        long if long.iter().all(|ratio| *ratio <= least) => Verdict::Contradicted,
         _ => Verdict::Inconclusive,
     };
-    Finding::new(CLAIM, RULE, format!("measured, one layer: {}", said.join(", ")), verdict)
+    Ok(Finding::new(claim, rule, "one layer", verdict, Evidence::Measured).numbers(numbers))
 }

@@ -52,9 +52,6 @@ fn what_there_is_not_is_named_with_what_there_is() {
         ("kernels copy --device cuda:99", ["cuda:99", "nomoat devices"]),
         ("kernels copy --device tpu", ["tpu", "cpu"]),
         ("kernels copy --device cpu --variant fast", ["no variant", "native"]),
-        ("study dsa-alon", ["did you mean dsa-alone?", "ssm-state"]),
-        ("study dsa-alone", ["nomoat kernels decode-mla", "directory"]),
-        ("study dsa-alone nowhere", ["nowhere", "kernels.json"]),
     ] {
         let ended = place.say(line);
         assert_eq!(ended.code, Some(2), "{line}: {}", ended.stderr);

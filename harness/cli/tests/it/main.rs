@@ -30,4 +30,5 @@ mod reconcile;
 mod record;
 mod replay;
 mod secrets;
+mod study;
 mod workloads;
