@@ -1,12 +1,10 @@
 //! `collective-crossover`: from how many requests per device on a collective is bound by bandwidth and no longer by latency.
 
 use super::{Cell, Evidence, Finding, Fixed, Inputs, Numbers, StudyError, Verdict};
+use nomoat_core::collective::crossover;
 
-/// Tokens of one step at which the bytes of an all-reduce of activations in bf16 take as long as its latency: α·β / (2·d). Fewer are bound
-/// by latency, more by bandwidth. `alpha_s` in s, `beta_bytes_per_s` in bytes/s; every request decodes one token a step.
-fn crossover(alpha_s: f64, beta_bytes_per_s: f64, d_model: f64) -> f64 {
-    alpha_s * beta_bytes_per_s / (2.0 * d_model)
-}
+/// Bytes of an element of what is reduced.
+const BF16: f64 = 2.0;
 
 pub(super) fn judge(fixed: &Fixed, _: &Inputs) -> Result<Vec<Finding>, StudyError> {
     let (claimed, tolerance) = (fixed.threshold("claimed_requests")?, fixed.threshold("tolerance")?);
@@ -14,7 +12,7 @@ pub(super) fn judge(fixed: &Fixed, _: &Inputs) -> Result<Vec<Finding>, StudyErro
     for beta in fixed.numbers("beta")? {
         for d_model in fixed.numbers("d_model")? {
             for alpha in fixed.numbers("alpha")? {
-                points.push(([*d_model, *alpha, *beta], crossover(alpha * 1e-6, beta * 1e9, *d_model)));
+                points.push(([*d_model, *alpha, *beta], crossover(alpha * 1e-6, beta * 1e9, *d_model as u32, BF16)));
             }
         }
     }
@@ -50,19 +48,4 @@ pub(super) fn judge(fixed: &Fixed, _: &Inputs) -> Result<Vec<Finding>, StudyErro
         &fixed.definition.needs,
     ));
     Ok(findings)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn known_crossovers() {
-        for (d_model, alpha_us, expect) in
-            [(7_168.0, 10.0, 255.0), (7_168.0, 20.0, 511.0), (16_384.0, 10.0, 112.0), (16_384.0, 20.0, 223.0)]
-        {
-            let found = crossover(alpha_us * 1e-6, 366e9, d_model);
-            assert!((found - expect).abs() < 0.5, "{d_model} {alpha_us}: {found}");
-        }
-    }
 }

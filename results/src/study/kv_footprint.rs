@@ -2,7 +2,7 @@
 
 use super::{Cell, Evidence, Finding, Fixed, Inputs, Numbers, StudyError, Verdict};
 use crate::models;
-use nomoat_core::footprint::{Layer, Packing, Shape};
+use nomoat_core::footprint::{Packing, Shape};
 use nomoat_core::units::grouped;
 
 /// Longest context of a sweep, because every context up to it is tried.
@@ -76,24 +76,10 @@ fn shape(fixed: &Fixed, name: &str) -> Result<Shape, StudyError> {
     models::find(name).map(|model| model.shape).map_err(|why| fixed.value(format!("the sweep `model`: {why}")))
 }
 
-/// Operations of one decoded token as if all were in fp8: two of four bits or one of eight count one, one of sixteen counts two. Matrices
-/// of the model are in fp8, attention in bf16, the indexer of V3.2 in fp8 and that of V4 in fp4. This weighting is inferred from the figures
-/// that DeepSeek publishes, which it gives back within 3 %; plain operations do not.
+/// Operations of one decoded token as if all were in fp8 ([`nomoat_core::footprint::Work::fp8_equivalent`]), the model's matrices once. This weighting is inferred
+/// from the figures that DeepSeek publishes, which it gives back within 3 %; plain operations do not.
 fn equivalent(shape: &Shape, tokens: u64) -> Option<f64> {
-    let mut sum = 2.0 * shape.active?;
-    for (n, layer) in &shape.layers {
-        let (index, weight) = match *layer {
-            Layer::Latent { indexer: Some(indexer), .. } => (2 * u64::from(indexer.heads) * u64::from(indexer.dim) * tokens, 1.0),
-            Layer::Compressed { indexer: Some(indexer), ratio, .. } => {
-                let entries = tokens.checked_div(ratio.into()).unwrap_or(0);
-                (2 * u64::from(indexer.heads) * u64::from(indexer.dim) * entries, 0.5)
-            }
-            _ => (0, 1.0),
-        };
-        let attention = layer.operations(tokens) - index;
-        sum += f64::from(*n) * (2.0 * attention as f64 + weight * index as f64);
-    }
-    Some(sum)
+    Some(shape.matrices()? + shape.work(tokens).fp8_equivalent())
 }
 
 /// What is claimed of a share is one finding where it holds and another where it does not.
