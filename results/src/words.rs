@@ -2,6 +2,7 @@
 //!
 //! A name once written is never given another meaning. The position in `ALL` is the code in the spool, which outlives no version.
 
+use nomoat_core::energy::Scope as EnergyScope;
 use nomoat_core::fidelity::{Content, Routes};
 use nomoat_core::record::{Connection, CountSource, ErrorCode, FinishReason, Phase, StampSource, Status};
 use nomoat_core::report::{Population, Stat};
@@ -61,9 +62,17 @@ words!(
 );
 words!(Severity, "severity", Flag => "flag", BlocksPublication => "blocks_publication", Invalid => "invalid");
 words!(Finding, "finding", Pass => "pass", Fail => "fail", NotChecked => "not_checked");
-words!(SampleSource, "sample source", Host => "host", Harness => "harness", Engine => "engine");
+words!(SampleSource, "sample source", Host => "host", Harness => "harness", Engine => "engine", Power => "power");
 
-// These four have their names in `nomoat-core`.
+// These five have their names in `nomoat-core`.
+
+impl Word for EnergyScope {
+    const WHAT: &'static str = "scope of energy";
+    const ALL: &'static [Self] = &EnergyScope::ALL;
+    fn word(self) -> &'static str {
+        self.name()
+    }
+}
 
 impl Word for Content {
     const WHAT: &'static str = "content of prompts";
@@ -139,6 +148,7 @@ mod tests {
         check::<Severity>();
         check::<Finding>();
         check::<SampleSource>();
+        check::<EnergyScope>();
         check::<Status>();
         check::<ErrorCode>();
         check::<Stat>();

@@ -12,6 +12,7 @@ pub mod compat;
 pub mod conform;
 pub mod cost;
 pub mod digest;
+pub mod energy;
 pub mod event;
 pub mod fidelity;
 pub mod fit;

@@ -11,12 +11,14 @@ pub enum SampleSource {
     Harness,
     /// The engine under test.
     Engine,
+    /// What draws power, by a meter's word.
+    Power,
 }
 
 impl SampleSource {
     /// Its name in files.
     pub fn name(self) -> &'static str {
-        ["host", "harness", "engine"][self as usize]
+        ["host", "harness", "engine", "power"][self as usize]
     }
 }
 
@@ -127,6 +129,11 @@ pub mod names {
     /// Time requests were prefilled, a histogram.
     pub const PREFILL: &str = "engine.prefill_seconds";
 
+    /// Power of one device in watts, labelled with [`POWER_SCOPE`], [`POWER_METER`] and [`POWER_DEVICE`].
+    pub const POWER_WATTS: &str = "power.watts";
+    /// Energy counter of one device in joules, labelled alike; a [`POWER_RANGE`] says after how many joules it starts again at zero.
+    pub const POWER_ENERGY: &str = "power.energy_joules_total";
+
     /// What follows a histogram's name: the count of one bucket, labelled `le=BOUND` with its upper bound. Counts include those of
     /// the buckets before it.
     pub const BUCKET: &str = "_bucket";
@@ -140,6 +147,14 @@ pub mod names {
     pub const ENDPOINT: &str = "endpoint";
     /// The label of one of several pages of metrics, with its index.
     pub const PAGE: &str = "page";
+    /// The label of a power reading: what is behind the meter, an [`energy::Scope`](crate::energy::Scope).
+    pub const POWER_SCOPE: &str = "scope";
+    /// The label of a power reading: who read it, an [`energy::Meter`](crate::energy::Meter).
+    pub const POWER_METER: &str = "meter";
+    /// The label of a power reading: of which device.
+    pub const POWER_DEVICE: &str = "device";
+    /// The label of an energy counter: the joules after which it starts again at zero.
+    pub const POWER_RANGE: &str = "range";
     /// The label of readings that are not the engine's own word: [`Layer::name`](super::Layer::name).
     pub const LAYER: &str = "layer";
 }

@@ -1,0 +1,155 @@
+//! From the readings of a run to the energy of its window, scope by scope.
+
+use super::series::{Series, by_counter, by_power};
+use super::{EnergyFacts, Fault, Job, MAX_DISAGREEMENT, MAX_GAP, Meter, Scope};
+use crate::report::Window;
+use crate::sample::{Sample, SampleSource, names};
+use std::collections::BTreeMap;
+
+/// How joules were found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Method {
+    /// The growth of energy counters.
+    Counter,
+    /// Power, integrated by trapezoids.
+    Trapezoid,
+    /// The energy of a job that is the window but for [`MAX_GAP`] at either edge.
+    Job,
+    /// Provisioned power times time: nothing was measured.
+    Formula,
+}
+
+impl Method {
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        ["counter", "trapezoid", "job", "formula"][self as usize]
+    }
+}
+
+/// The energy of a window.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Measured {
+    /// Joules of all devices.
+    pub joules: f64,
+    /// Of how many devices; none where nothing was measured.
+    pub devices: u32,
+    /// From how many readings, over all of them.
+    pub readings: u64,
+    /// How.
+    pub method: Method,
+    /// By whom; `None` for a batch system's and the user's word.
+    pub meter: Option<Meter>,
+    /// Whether it was held against how many devices there are.
+    pub counted: bool,
+}
+
+/// Readings of one device.
+#[derive(Default)]
+struct Device {
+    watts: Series,
+    joules: Series,
+    /// The largest value of the counter.
+    range: Option<f64>,
+}
+
+/// The energy of `window` in every scope that was read or told, or why there is none. The scope the user named comes first, whether it
+/// was read or not; the others follow in the order of [`Scope::ALL`]. `boards` is how many accelerators the engine has, where known.
+pub fn measured(facts: &EnergyFacts, boards: Option<u32>, window: Window, samples: &[Sample]) -> Vec<(Scope, Result<Measured, Fault>)> {
+    let mut read: BTreeMap<(Scope, Meter), BTreeMap<&str, Device>> = BTreeMap::new();
+    for sample in samples.iter().filter(|s| s.source == SampleSource::Power && s.value.is_finite()) {
+        let scope = sample.label(names::POWER_SCOPE).and_then(Scope::find);
+        let meter = sample.label(names::POWER_METER).and_then(Meter::find);
+        let (Some(scope), Some(meter)) = (scope, meter) else { continue };
+        let device = read.entry((scope, meter)).or_default().entry(sample.label(names::POWER_DEVICE).unwrap_or_default()).or_default();
+        match sample.metric.as_str() {
+            names::POWER_WATTS => device.watts.push((sample.at, sample.value)),
+            names::POWER_ENERGY => {
+                device.joules.push((sample.at, sample.value));
+                device.range = sample.label(names::POWER_RANGE).and_then(|range| range.parse().ok());
+            }
+            _ => {}
+        }
+    }
+    let mut found: Vec<(Scope, Result<Measured, Fault>)> = vec![];
+    for ((scope, meter), devices) in read {
+        // The map is in order of scope and then of belief: the first of a scope is the one.
+        if found.last().is_none_or(|(last, _)| *last != scope) {
+            let expected = match scope {
+                Scope::Board => boards,
+                Scope::Package => facts.packages,
+                Scope::Node | Scope::Wall | Scope::Provisioned => None,
+            };
+            found.push((scope, of_devices(scope, meter, devices, expected, window)));
+        }
+    }
+    if let Some(job) = facts.job.as_ref().filter(|_| found.iter().all(|(scope, _)| *scope != Scope::Node)) {
+        found.push((Scope::Node, of_job(job, window)));
+    }
+    if let Some(watts) = facts.provisioned_w {
+        found.push((Scope::Provisioned, provisioned(watts, window)));
+    }
+    found.sort_by_key(|(scope, _)| (facts.scope != Some(*scope), *scope));
+    found
+}
+
+fn of_devices(
+    scope: Scope,
+    meter: Meter,
+    devices: BTreeMap<&str, Device>,
+    expected: Option<u32>,
+    window: Window,
+) -> Result<Measured, Fault> {
+    if window.seconds() <= 0.0 {
+        return Err(Fault::NoWindow);
+    }
+    let found = devices.len() as u32;
+    if let Some(expected) = expected.filter(|expected| *expected != found) {
+        return Err(Fault::Devices { found, expected, scope });
+    }
+    let mut sum =
+        Measured { joules: 0.0, devices: found, readings: 0, method: Method::Counter, meter: Some(meter), counted: expected.is_some() };
+    for (name, mut device) in devices {
+        let name = if name.is_empty() { "the meter" } else { name };
+        for series in [&mut device.watts, &mut device.joules] {
+            series.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        }
+        let counter = (!device.joules.is_empty()).then(|| by_counter(name, &device.joules, device.range, window)).transpose()?;
+        let power = (!device.watts.is_empty()).then(|| by_power(name, &device.watts, window)).transpose()?;
+        if let (Some((counter, _)), Some((power, _))) = (counter, power)
+            && (power - counter).abs() > MAX_DISAGREEMENT * counter.abs()
+        {
+            return Err(Fault::Disagree { device: name.to_owned(), counter, power });
+        }
+        if counter.is_none() {
+            sum.method = Method::Trapezoid;
+        }
+        // A device has at least one reading, so one of the two is there.
+        let (joules, readings) = counter.or(power).unwrap_or_default();
+        sum.joules += joules;
+        sum.readings += readings;
+    }
+    Ok(sum)
+}
+
+/// A job is one number: it is the window's where both its edges are next to the window's.
+fn of_job(job: &Job, window: Window) -> Result<Measured, Fault> {
+    let before = window.start - job.start;
+    let after = job.end - window.end;
+    let near = |part: crate::units::Nanos| part.0 >= 0 && part <= MAX_GAP;
+    let lasted = job.end - job.start;
+    if near(before) && near(after) && window.seconds() > 0.0 {
+        let joules = job.joules * window.seconds() / lasted.as_secs_f64();
+        let devices = job.nodes.unwrap_or(1);
+        return Ok(Measured { joules, devices, readings: 2, method: Method::Job, meter: None, counted: false });
+    }
+    let holds = before.0 >= 0 && after.0 >= 0;
+    Err(Fault::WholeJob { job: job.id.clone(), lasted, watts: job.joules / lasted.as_secs_f64(), holds })
+}
+
+fn provisioned(watts: f64, window: Window) -> Result<Measured, Fault> {
+    if window.seconds() <= 0.0 {
+        return Err(Fault::NoWindow);
+    }
+    let joules = watts * window.seconds();
+    Ok(Measured { joules, devices: 0, readings: 0, method: Method::Formula, meter: None, counted: false })
+}

@@ -1,0 +1,193 @@
+//! Energies computed by hand, and every rule broken once.
+
+use super::*;
+use crate::report::Window;
+use crate::sample::{Sample, SampleSource, names};
+
+fn s(seconds: f64) -> Nanos {
+    Nanos::from_secs_f64(seconds)
+}
+
+const WINDOW: (f64, f64) = (10.0, 20.0);
+
+fn window() -> Window {
+    Window { start: s(WINDOW.0), end: s(WINDOW.1) }
+}
+
+/// Readings of a device; each `(seconds, value)`.
+fn readings(metric: &str, labels: &str, values: &[(f64, f64)]) -> Vec<Sample> {
+    let sample = |(at, value): &(f64, f64)| Sample {
+        at: s(*at),
+        source: SampleSource::Power,
+        metric: metric.into(),
+        labels: labels.into(),
+        value: *value,
+    };
+    values.iter().map(sample).collect()
+}
+
+/// One reading a second of a constant power, over the window and a second on either side.
+fn steady(scope: &str, meter: &str, device: u32, watts: f64) -> Vec<Sample> {
+    let values: Vec<_> = (9..=21).map(|at| (f64::from(at), watts)).collect();
+    readings(names::POWER_WATTS, &format!("scope={scope},meter={meter},device={device}"), &values)
+}
+
+fn one(facts: &EnergyFacts, boards: Option<u32>, samples: &[Sample]) -> Result<Measured, Fault> {
+    let found = measured(facts, boards, window(), samples);
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.into_iter().next().unwrap().1
+}
+
+#[test]
+fn power_is_integrated_by_trapezoids_and_interpolated_at_the_edges() {
+    let check = |values: &[(f64, f64)], joules: f64| {
+        let got = one(&EnergyFacts::default(), None, &readings(names::POWER_WATTS, "scope=wall,meter=csv,device=pdu", values)).unwrap();
+        assert!((got.joules - joules).abs() < 1e-9, "{values:?}: {got:?}");
+        assert_eq!((got.method, got.devices), (Method::Trapezoid, 1));
+    };
+    let every = |step: f64, watts: fn(f64) -> f64| -> Vec<(f64, f64)> {
+        (0..20).map(|i| 9.0 + f64::from(i) * step).take_while(|at| *at <= 21.5).map(|at| (at, watts(at))).collect()
+    };
+    check(&every(1.0, |_| 100.0), 1000.0);
+    // A straight line is exact wherever its readings are: its mean over the window is its value in the middle.
+    check(&every(1.0, |at| 20.0 * at), 3000.0);
+    check(&every(0.7, |at| 20.0 * at), 3000.0);
+    check(&every(2.5, |at| 20.0 * at), 3000.0);
+    // Readings exactly at the edges bracket it, and those outside count for nothing.
+    check(&[(0.0, 9e9), (10.0, 50.0), (12.0, 50.0), (14.0, 50.0), (17.0, 50.0), (20.0, 50.0), (30.0, 9e9)], 500.0);
+    // 0 W at 9 s and 200 W at 11 s: 100 W at the edge, so 150 J in the first second and 200 W after it.
+    check(&[(9.0, 0.0), (11.0, 200.0), (14.0, 200.0), (17.0, 200.0), (20.0, 200.0)], 150.0 + 1800.0);
+}
+
+#[test]
+fn counters_are_differences_interpolated_at_the_edges() {
+    let check = |values: &[(f64, f64)], range: &str, expect: Result<f64, &str>| {
+        let labels = format!("scope=package,meter=rapl,device=package-0{range}");
+        match (one(&EnergyFacts::default(), None, &readings(names::POWER_ENERGY, &labels, values)), expect) {
+            (Ok(got), Ok(joules)) => assert!((got.joules - joules).abs() < 1e-6 && got.method == Method::Counter, "{values:?}: {got:?}"),
+            (Err(fault), Err(says)) => assert!(fault.to_string().contains(says), "{fault}"),
+            (got, _) => panic!("{values:?}: {got:?}"),
+        }
+    };
+    // 100 W, read at half seconds.
+    let at_100_w: Vec<_> = (0..14).map(|i| (8.5 + f64::from(i), 5000.0 + 100.0 * f64::from(i))).collect();
+    check(&at_100_w, "", Ok(1000.0));
+    // The same with a counter that starts again at 2^32 units of 61 µJ, once, in the window.
+    let range = 4_294_967_296.0 * 61e-6;
+    let wrapped: Vec<_> = at_100_w.iter().map(|(at, joules)| (*at, (joules + range - 5450.0) % range)).collect();
+    assert!(wrapped.windows(2).filter(|pair| pair[1].1 < pair[0].1).count() == 1, "it wraps once");
+    check(&wrapped, &format!(",range={range}"), Ok(1000.0));
+    check(&wrapped, "", Err("fell: the energy counter of package-0 fell"));
+    check(&wrapped, ",range=1", Err("fell: "));
+    // A wrap between the reading before the window and the first in it.
+    let early: Vec<_> = at_100_w.iter().map(|(at, joules)| (*at, (joules + range - 5120.0) % range)).collect();
+    check(&early, &format!(",range={range}"), Ok(1000.0));
+}
+
+#[test]
+fn every_rule_has_a_reason_and_a_remedy() {
+    let board = |values: &[(f64, f64)]| readings(names::POWER_WATTS, "scope=board,meter=nvml,device=0", values);
+    let check = |samples: Vec<Sample>, boards: Option<u32>, code: &str, says: &str| {
+        let fault = one(&EnergyFacts::default(), boards, &samples).unwrap_err();
+        assert_eq!(fault.code(), code);
+        let text = fault.to_string();
+        assert!(text.contains(says) && text.ends_with(fault.remedy()) && !fault.remedy().is_empty(), "{text}");
+    };
+    let every_second = |from: i32, to: i32| (from..=to).map(|at| (f64::from(at), 100.0)).collect::<Vec<_>>();
+    check(board(&every_second(12, 21)), None, "not_bracketed", "of 0 begin 2.00 s after the window's start");
+    check(board(&every_second(9, 19)), None, "not_bracketed", "of 0 end 1.00 s before the window's end");
+    check(board(&every_second(0, 5)), None, "not_bracketed", "none is in it");
+    check(board(&every_second(25, 30)), None, "not_bracketed", "none is in it");
+    let gap = |gap: f64| board(&[(9.0, 1.0), (11.0, 1.0), (11.0 + gap, 1.0), (17.0, 1.0), (20.0, 1.0)]);
+    check(gap(3.1), None, "gap", "are 3.1 s apart, at most 3 s");
+    assert!(one(&EnergyFacts::default(), None, &gap(3.0)).is_ok(), "three seconds are allowed");
+    let boards = |n: u32| (0..n).flat_map(|device| steady("board", "nvml", device, 100.0)).collect::<Vec<_>>();
+    check(boards(7), Some(8), "devices", "readings of 7 of 8 accelerators");
+    check(boards(8), Some(4), "devices", "readings of 8 of 4 accelerators");
+    let all = one(&EnergyFacts::default(), Some(8), &boards(8)).unwrap();
+    assert_eq!((all.joules, all.devices, all.counted), (8000.0, 8, true));
+    let packages = EnergyFacts { packages: Some(2), ..EnergyFacts::default() };
+    let fault = one(&packages, Some(8), &steady("package", "rapl", 0, 1.0)).unwrap_err();
+    assert!(fault.to_string().contains("1 of 2 packages"), "{fault}");
+    check(board(&[(9.0, 1.0), (12.0, -1.0), (15.0, 1.0), (18.0, 1.0), (21.0, 1.0)]), None, "not_power", "-1 W");
+    let nothing = Window { start: s(10.0), end: s(10.0) };
+    let found = measured(&EnergyFacts { provisioned_w: Some(5.0), ..EnergyFacts::default() }, None, nothing, &boards(1));
+    assert!(found.iter().all(|(_, e)| e == &Err(Fault::NoWindow)) && found.len() == 2, "{found:?}");
+}
+
+#[test]
+fn power_and_counter_of_a_device_agree_or_there_is_no_number() {
+    let labels = "scope=board,meter=nvml,device=0";
+    let with_power = |watts: f64| {
+        let counter: Vec<_> = (9..=21).map(|at| (f64::from(at), 100.0 * f64::from(at))).collect();
+        [readings(names::POWER_ENERGY, labels, &counter), steady("board", "nvml", 0, watts)].concat()
+    };
+    let got = one(&EnergyFacts::default(), Some(1), &with_power(104.9)).unwrap();
+    assert!((got.joules - 1000.0).abs() < 1e-9 && got.method == Method::Counter, "the counter is told: {got:?}");
+    let fault = one(&EnergyFacts::default(), Some(1), &with_power(94.0)).unwrap_err();
+    assert!(fault.to_string().starts_with("disagree: 0 drew 1000.0 J by its counter and 940.0 J by its power"), "{fault}");
+}
+
+#[test]
+fn scopes_are_never_added_and_the_named_one_comes_first() {
+    let samples = [
+        steady("package", "rapl", 0, 50.0),
+        steady("board", "exporter", 0, 300.0),
+        steady("board", "exporter", 1, 300.0),
+        steady("board", "nvml", 0, 700.0),
+        steady("wall", "csv", 0, 900.0),
+    ]
+    .concat();
+    let found = |facts: &EnergyFacts| -> Vec<(&str, f64)> {
+        measured(facts, None, window(), &samples).into_iter().map(|(scope, e)| (scope.name(), e.unwrap().joules)).collect()
+    };
+    let default = [("board", 6000.0), ("package", 500.0), ("wall", 9000.0)];
+    assert_eq!(found(&EnergyFacts::default()), default, "one meter a scope: the user's exporter goes before NVML");
+    let named = EnergyFacts { scope: Some(Scope::Wall), provisioned_w: Some(1000.0), ..EnergyFacts::default() };
+    assert_eq!(found(&named), [("wall", 9000.0), ("board", 6000.0), ("package", 500.0), ("provisioned", 10_000.0)]);
+    assert!(measured(&EnergyFacts::default(), Some(8), window(), &[]).is_empty());
+    let others = Sample { source: SampleSource::Engine, ..steady("board", "nvml", 0, 1.0)[0].clone() };
+    assert!(measured(&EnergyFacts::default(), None, window(), &[others]).is_empty(), "what an engine says is not a meter's word");
+}
+
+#[test]
+fn a_job_is_the_window_or_no_number() {
+    let check = |start: f64, end: f64, expect: Result<f64, &str>| {
+        let job = Job { id: "42".into(), start: s(start), end: s(end), joules: 300.0 * (end - start), nodes: Some(2) };
+        let facts = EnergyFacts { job: Some(job), ..EnergyFacts::default() };
+        match (one(&facts, None, &[]), expect) {
+            (Ok(got), Ok(joules)) => assert!((got.joules - joules).abs() < 1e-9 && got.method == Method::Job, "{got:?}"),
+            (Err(fault), Err(says)) => assert!(fault.to_string().contains(says), "{fault}"),
+            (got, _) => panic!("{start} to {end}: {got:?}"),
+        }
+    };
+    check(10.0, 20.0, Ok(3000.0));
+    check(8.0, 22.0, Ok(3000.0));
+    check(8.0, 23.1, Err("whole_job: the batch system tells 300 W, the mean of job 42 over 15 s, and the window is a part of it"));
+    check(11.0, 20.0, Err("does not lie in it"));
+}
+
+#[test]
+fn the_method_in_words_has_the_limits_of_the_code() {
+    let words = include_str!("../../../../METHODOLOGY.md");
+    let gap = MAX_GAP.as_secs_f64();
+    for part in [
+        format!("neighbouring readings at most {gap:.0} s apart"),
+        format!("the window but for {gap:.0} s at either edge"),
+        format!("integrated power and counter at most {:.0} % apart", MAX_DISAGREEMENT * 100.0),
+    ] {
+        assert!(words.contains(&part), "METHODOLOGY.md does not say: {part}");
+    }
+    let row = |fault: &Fault| format!("| `{}` |", fault.code());
+    let device = String::new;
+    let faults = [
+        Fault::NotBracketed { device: device(), edge: Edge::Start, by: None },
+        Fault::Gap { device: device(), gap: MAX_GAP },
+        Fault::Devices { found: 1, expected: 2, scope: Scope::Board },
+        Fault::Disagree { device: device(), counter: 1.0, power: 2.0 },
+        Fault::Fell { device: device(), from: 1.0, to: 0.0 },
+        Fault::NotPower { device: device(), watts: -1.0 },
+        Fault::WholeJob { job: device(), lasted: MAX_GAP, watts: 1.0, holds: true },
+    ];
+    assert!(faults.iter().all(|fault| words.contains(&row(fault))), "a reason is not in the table");
+}
