@@ -17,6 +17,7 @@ mod control;
 mod encoder;
 mod http2;
 mod lent;
+mod power;
 mod preflight;
 mod retry;
 mod said;
@@ -29,4 +30,5 @@ mod version;
 
 pub use backend::{HttpBackend, HttpConfig, OneToken, Reply};
 pub use encoder::Secret;
+pub use power::PowerPage;
 pub use version::HttpVersion;

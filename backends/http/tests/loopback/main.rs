@@ -4,6 +4,7 @@
 
 mod aside;
 mod http2;
+mod power;
 mod raw;
 mod relay;
 mod suite;
