@@ -20,6 +20,7 @@ pub mod kernels;
 pub mod manifest;
 pub mod models;
 pub mod placement;
+pub mod power;
 pub mod prices;
 pub mod profiles;
 pub mod records;
