@@ -3,6 +3,8 @@
 //! A run that has not ended does not know when it stopped nor how many requests its schedule handed out; those two are `null`
 //! until then, and [`FactsWire::facts`] refuses to guess them.
 
+mod energy;
+
 use crate::error::StoreError;
 use crate::json::{number, optional_number};
 use crate::words::Word;
@@ -15,6 +17,8 @@ use nomoat_core::schedule::{Limit, Warmup};
 use nomoat_core::slo::Slo;
 use nomoat_core::units::Nanos;
 use serde::{Deserialize, Serialize};
+
+pub use energy::EnergyWire;
 
 /// Stored form of [`RunFacts`]. Times are ns on the run's clock.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -77,6 +81,9 @@ pub struct FactsWire {
     /// What a prefix cache without bounds finds of the run's prompts; left out where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_cache: Option<PredictedCacheWire>,
+    /// What is known of energy beside the readings; left out where that is nothing.
+    #[serde(default, skip_serializing_if = "EnergyWire::is_nothing")]
+    pub energy: EnergyWire,
 }
 
 /// Stored form of [`PredictedCache`].
@@ -238,6 +245,7 @@ impl From<&RunFacts> for FactsWire {
             content,
             routes,
             predicted_cache,
+            energy,
         } = facts;
         Self {
             start_ns: start.0,
@@ -294,6 +302,7 @@ impl From<&RunFacts> for FactsWire {
                 cached,
                 tokens,
             }),
+            energy: energy.into(),
         }
     }
 }
@@ -373,6 +382,7 @@ impl FactsWire {
                 cached,
                 tokens,
             }),
+            energy: self.energy.facts()?,
         })
     }
 }

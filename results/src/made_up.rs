@@ -13,6 +13,7 @@ pub(crate) use kernels::kernel_run;
 use nomoat_core::conform::Repeats;
 use nomoat_core::cost::{Pricing, TokenPrices};
 use nomoat_core::digest::OutputHash;
+use nomoat_core::energy::{self, Absent, EnergyFacts, Job};
 use nomoat_core::fidelity::{CacheShares, Content, Fidelity, PredictedCache, Routes, Spread};
 use nomoat_core::kv::{KvGeometry, Mixer};
 use nomoat_core::record::{Connection, ErrorCode, FinishReason, Moments, Phase, RequestRecord, StampSource, Status, Tokens};
@@ -249,9 +250,25 @@ pub(crate) fn arbitrary_facts() -> impl Strategy<Value = RunFacts> {
                 content: error.map(|ns| Content::ALL[ns.rem_euclid(5) as usize]),
                 routes: error.map(|ns| Routes::ALL[ns.rem_euclid(2) as usize]),
                 predicted_cache: error.map(|ns| PredictedCache { block_tokens: 16, cached: ns.unsigned_abs(), tokens: 4_000_000_000 }),
+                energy: error.map(energy_facts).unwrap_or_default(),
             }
         },
     )
+}
+
+/// Facts of energy that differ with a number.
+fn energy_facts(n: i64) -> EnergyFacts {
+    let watts = n as f64 / 7e9;
+    EnergyFacts {
+        asked: n % 2 == 0,
+        scope: Some(energy::Scope::ALL[n.rem_euclid(5) as usize]),
+        packages: Some(n as u32),
+        provisioned_w: Some(watts),
+        usd_per_kwh: Some(watts / 3.0),
+        pue: (n % 3 == 0).then_some(1.25),
+        job: Some(Job { id: n.to_string(), start: Nanos(n), end: Nanos::MAX, joules: watts * 1e3, nodes: (n % 2 == 0).then_some(2) }),
+        absent: vec![Absent { what: "rapl".into(), why: format!("why {n}") }],
+    }
 }
 
 pub(crate) fn facts() -> RunFacts {
@@ -285,6 +302,7 @@ pub(crate) fn facts() -> RunFacts {
         content: Some(Content::SyntheticIds),
         routes: None,
         predicted_cache: None,
+        energy: EnergyFacts::default(),
     }
 }
 

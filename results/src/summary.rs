@@ -178,6 +178,9 @@ pub struct ScopeWire {
     /// One of several endpoints by its index; left out for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<u16>,
+    /// Of an energy: what drew it; left out for everything else and where nothing was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy: Option<String>,
     /// The phase.
     pub phase: String,
 }
@@ -335,6 +338,7 @@ impl From<&MetricRow> for MetricWire {
                 class: scope.class.clone(),
                 connection: scope.connection.map(|c| c.word().to_owned()),
                 endpoint: scope.endpoint,
+                energy: scope.energy.map(|e| e.word().to_owned()),
                 phase: scope.phase.word().to_owned(),
             },
             value: finite,

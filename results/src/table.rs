@@ -6,6 +6,7 @@
 mod cold_start;
 mod cost;
 mod csv;
+mod energy;
 mod fidelity;
 mod figures;
 mod grid;
@@ -81,6 +82,8 @@ pub struct TableContext {
     pub accelerators: Option<String>,
     /// The service level.
     pub slo: Slo,
+    /// Whether the user asked for energy: then its absence has a place in the tables.
+    pub energy_asked: bool,
     /// Addresses of the endpoints, where there are several, in the order of their indices.
     pub endpoints: Vec<String>,
     /// Lines under the table: host, digests, where the files are.
@@ -133,8 +136,9 @@ fn scope_words(row: &MetricRow) -> String {
     let class = row.scope.class.as_ref().map(|c| format!("class {c}"));
     let connection = row.scope.connection.map(|c| format!("connection {}", c.word()));
     let endpoint = row.scope.endpoint.map(|e| format!("endpoint {e}"));
+    let energy = row.scope.energy.map(|e| format!("{} scope", e.word()));
     let phase = (row.scope.phase != Phase::default()).then(|| row.scope.phase.word().to_owned());
-    [class, connection, endpoint, phase].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    [class, connection, endpoint, energy, phase].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

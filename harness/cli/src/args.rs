@@ -2,12 +2,14 @@
 //! flag and a configuration file meet the same check.
 
 mod cost;
+mod energy;
 mod export;
 mod kv;
 mod profiles;
 mod trace;
 
 pub use cost::{BookArgs, CostArgs, PricesArgs, PricesCommand};
+pub use energy::EnergyArgs;
 pub use export::ExportArgs;
 pub use kv::KvArgs;
 pub use profiles::{CheckArgs, LinkFitArgs, ProfilesArgs, ProfilesCommand};
@@ -69,7 +71,7 @@ pub enum Command {
     /// The engines that are known, and what an endpoint is and can do
     #[command(subcommand)]
     Engine(EngineCommand),
-    /// List the devices that kernels can run on, and what is missing for the others
+    /// List the devices that kernels can run on and the power meters that can be read, and why not the others
     Devices(DevicesArgs),
     /// The suites: a workload, a load, service levels and what an engine needs, under one name
     Suites(SuitesArgs),
@@ -359,6 +361,10 @@ pub struct RunArgs {
     /// Type of the KV cache, where it is not the model's own: bf16, fp16, fp8, f32
     #[arg(long, value_name = "TYPE", help_heading = "What it is worth")]
     pub kv_dtype: Option<String>,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub energy: EnergyArgs,
 
     /// Note on this run, kept in its manifest
     #[arg(long, value_name = "K=V", help_heading = "Output")]

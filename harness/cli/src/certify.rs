@@ -1,7 +1,7 @@
 //! One calibration: the instrument against the scripted server, as a process of its own on this host, under one load. What it gives is
 //! the certificate of that load: how far off every kind of number was.
 
-use crate::args::RunArgs;
+use crate::args::{EnergyArgs, RunArgs};
 use crate::exit::{Exit, Failure};
 use crate::folder::Folder;
 use crate::joined::Joined;
@@ -217,6 +217,8 @@ pub fn load(case: &Case, whom: Whom<'_>, out: &Path, stopping: (&StopHandle, &St
         http: case.way.http.clone(),
         connections: case.way.connections.clone(),
         ca_file: case.way.tls.then(|| out.join(CERTIFICATE)),
+        // The instrument alone is measured here.
+        energy: EnergyArgs { energy: Some("off".into()), ..EnergyArgs::default() },
         ..RunArgs::default()
     };
     let mut setup = Setup::new(args)?;

@@ -5,6 +5,8 @@ use crate::exit::{Exit, Failure};
 use crate::kernels::{SEED, options};
 use crate::output::{line, put};
 use crate::setup::format;
+use nomoat_core::energy::Meter;
+use nomoat_drive::power::{self, HOST_METERS, NoMeter, PowerMeter, PowerPlaces};
 use nomoat_kernels::device::DeviceInfo;
 use nomoat_kernels::device::find::{FindOptions, Found, Missing, find, open};
 use nomoat_kernels::selftest::{Outcome, selftest};
@@ -25,7 +27,9 @@ pub fn devices(args: &DevicesArgs) -> Result<Exit, Failure> {
             let missing: Vec<_> =
                 found.missing.iter().map(|missing| json!({"what": missing.what, "why": missing.why, "remedy": missing.remedy})).collect();
             let devices: Vec<_> = found.devices.iter().map(to_json).collect();
-            line(&serde_json::to_string_pretty(&json!({"devices": devices, "missing": missing})).map_err(Failure::internal)?);
+            let energy = meters_json(&meters());
+            let all = json!({"devices": devices, "missing": missing, "energy": energy});
+            line(&serde_json::to_string_pretty(&all).map_err(Failure::internal)?);
         }
         Format::Csv => {
             line("id,name,arch,units,warp,cache_bytes,memory_bytes,shared_bytes,driver,compiler");
@@ -45,7 +49,7 @@ pub fn devices(args: &DevicesArgs) -> Result<Exit, Failure> {
                 ));
             }
         }
-        Format::Table | Format::Markdown => put(&text(&found.devices, &found.missing)),
+        Format::Table | Format::Markdown => put(&format!("{}\n{}", text(&found.devices, &found.missing), meters_text(&meters()))),
     }
     Ok(Exit::Ok)
 }
@@ -81,6 +85,46 @@ fn text(devices: &[DeviceInfo], missing: &[Missing]) -> String {
             let _ = writeln!(text, "            {}", missing.remedy);
         }
     }
+    text
+}
+
+/// A power meter of this host, or why it is not there.
+type Metered = (Meter, Result<PowerMeter, NoMeter>);
+
+/// Every meter that `nomoat run` can read here.
+fn meters() -> Vec<Metered> {
+    HOST_METERS.into_iter().map(|meter| (meter, power::find(meter, &PowerPlaces::default()))).collect()
+}
+
+fn meters_json(meters: &[Metered]) -> serde_json::Value {
+    let found = meters.iter().filter_map(|(meter, found)| {
+        let found = found.as_ref().ok()?;
+        Some(json!({"meter": meter.name(), "scope": found.scope.name(), "devices": found.devices}))
+    });
+    let missing = meters.iter().filter_map(|(meter, found)| {
+        let none = found.as_ref().err()?;
+        Some(json!({"what": meter.name(), "why": none.why, "remedy": none.remedy}))
+    });
+    json!({"meters": found.collect::<Vec<_>>(), "missing": missing.collect::<Vec<_>>()})
+}
+
+fn meters_text(meters: &[Metered]) -> String {
+    let mut text = String::from("Energy meters\n");
+    for (meter, found) in meters {
+        let name = meter.name();
+        match found {
+            Ok(found) => {
+                let _ = writeln!(text, "  {name:<9} {} scope: {}", found.scope.name(), found.devices.join(", "));
+            }
+            Err(none) => {
+                let _ = writeln!(text, "  {name:<9} not there: {}", none.why);
+                if !none.remedy.is_empty() {
+                    let _ = writeln!(text, "            {}", none.remedy);
+                }
+            }
+        }
+    }
+    text.push_str("  Others by flags of `nomoat run`: --power FILE.csv, --power-url URL, --power-slurm FILE, --provisioned-watts W\n");
     text
 }
 

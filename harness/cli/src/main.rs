@@ -13,6 +13,7 @@ mod config;
 mod cost;
 mod ctrl_c;
 mod devices;
+mod energy;
 mod engine;
 mod exec;
 mod exit;

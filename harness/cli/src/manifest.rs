@@ -239,6 +239,7 @@ pub fn context(manifest: &Manifest, dir: &Path, next: &str) -> TableContext {
         accelerators: (!manifest.system.accelerators.is_empty())
             .then(|| manifest.system.accelerators.iter().map(|a| format!("{} × {}", a.count, a.name)).collect::<Vec<_>>().join(", ")),
         slo: manifest.facts().map(|f| f.slo).unwrap_or_default(),
+        energy_asked: manifest.facts.energy.asked,
         endpoints: engine.endpoints.clone(),
         below,
         calibration: manifest.calibration.as_ref().and_then(calibration),

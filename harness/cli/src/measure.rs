@@ -2,6 +2,7 @@
 
 use crate::budget::Budget;
 use crate::certify::{Case, Certificate, Way, certify};
+use crate::energy::{Watch, longest};
 use crate::exit::Failure;
 use crate::manifest;
 use crate::progress;
@@ -59,6 +60,8 @@ pub struct Bench<'a> {
     budget: Arc<Mutex<Option<Budget>>>,
     /// How answers repeated before the first run.
     repeats: Option<Repeats>,
+    /// Power meters of all runs.
+    watch: Watch,
 }
 
 /// A finished run.
@@ -80,7 +83,8 @@ impl<'a> Bench<'a> {
     /// A budget that cannot be counted.
     pub fn new(setup: &'a Setup, engine: &'a Engine, stop_handle: StopHandle, stop: Stop) -> Result<Self, Failure> {
         let budget = Arc::new(Mutex::new(Budget::new(setup.args.budget_usd, setup.pricing, stop_handle.clone())?));
-        Ok(Self { setup, engine, group: uuid::Uuid::now_v7().to_string(), stop_handle, stop, budget, repeats: None })
+        let watch = setup.energy.find(setup, engine)?;
+        Ok(Self { setup, engine, group: uuid::Uuid::now_v7().to_string(), stop_handle, stop, budget, repeats: None, watch })
     }
 
     /// The same, with how answers repeated before its first run.
@@ -123,7 +127,7 @@ impl<'a> Bench<'a> {
         }
         dir.write_manifest(&manifest).map_err(Failure::internal)?;
         let sink = Spool { writer: dir.spool().map_err(Failure::internal)?, budget: self.budget.clone() };
-        let (outcome, seen) = self.drive(&schedule, sink, &words, offer, |start| {
+        let (mut outcome, seen) = self.drive(&schedule, sink, &words, offer, |start| {
             // A run that is killed is folded from this. If it cannot be written now, the end will say so.
             let _ =
                 dir.write_manifest(&Manifest { facts: FactsWire::unfinished(&RunFacts { start, ..facts.clone() }), ..manifest.clone() });
@@ -136,9 +140,10 @@ impl<'a> Bench<'a> {
         let instrument_error = certificates.as_ref().and_then(|both| both.iter().filter_map(Certificate::ttft_error).max());
         manifest.calibration = certificates.map(|[before, after]| serde_json::json!({"before": before.json(), "after": after.json()}));
         let (start, stop, scheduled, interrupted) = (outcome.start, outcome.stop, outcome.scheduled, outcome.interrupted);
+        let energy = self.watch.after(&mut outcome, longest(start, stop, facts.warmup, facts.limit.duration), setup.args.quiet);
         let shared_prefix = schedule.shared_prefix(scheduled);
         let predicted_cache = schedule.predicted_cache(scheduled, BLOCK_TOKENS);
-        let facts = RunFacts { start, stop, scheduled, interrupted, instrument_error, shared_prefix, predicted_cache, ..facts };
+        let facts = RunFacts { start, stop, scheduled, interrupted, instrument_error, shared_prefix, predicted_cache, energy, ..facts };
         manifest::end(&mut manifest, &outcome, &facts);
         let finished = dir.finish(manifest, &outcome.samples, &outcome.events, fold).map_err(Failure::internal)?;
         Ok(Measured { dir, report: finished.report, manifest: finished.manifest, cpu: outcome.cpu })
@@ -161,6 +166,7 @@ impl<'a> Bench<'a> {
             timeouts: setup.timeouts,
             sample_every: if self.engine.local.is_some() { SAMPLE_EVERY } else { SCRAPE_EVERY },
             offer,
+            meters: self.watch.meters.clone(),
         };
         let live = Arc::new(Live::default());
         let distributions: Arc<Mutex<Progress>> = Arc::default();
@@ -261,6 +267,7 @@ impl<'a> Bench<'a> {
             content: Some(content(schedule, engine.can.token_ids || engine.local.is_some())),
             routes: routes(engine),
             predicted_cache: None,
+            energy: self.watch.facts.clone(),
         }
     }
 }

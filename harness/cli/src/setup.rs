@@ -2,6 +2,7 @@
 
 use crate::args::RunArgs;
 use crate::config::choose;
+use crate::energy::EnergyPlan;
 use crate::exec;
 use crate::exit::{Exit, Failure};
 use crate::geometry;
@@ -97,6 +98,8 @@ pub struct Setup {
     /// Where a scheduler put what is behind the endpoint.
     pub placement: Vec<Placement>,
     pub geometry: Option<KvGeometry>,
+    /// How energy is read.
+    pub energy: EnergyPlan,
     pub extra_body: Map<String, Value>,
     pub headers: Vec<(String, String)>,
     pub api_key: Option<String>,
@@ -240,6 +243,7 @@ impl Setup {
             declared,
             placement,
             geometry: config.map(|path| geometry::read(path, kv_dtype)).transpose()?,
+            energy: EnergyPlan::new(&args.energy)?,
             extra_body: extra_body(&args)?,
             headers: headers(&args)?,
             api_key: api_key(&args)?,

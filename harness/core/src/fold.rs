@@ -4,6 +4,7 @@
 //! records give the same bits however they arrive. One pass over the records; of each request a row of durations is kept, of
 //! its chunks only what may still matter. It reads no clock and no file, and compares no runs.
 
+pub(crate) mod energy;
 pub(crate) mod engine;
 pub(crate) mod gaps;
 pub(crate) mod gauges;
@@ -187,6 +188,7 @@ impl<'a> Pass<'a> {
             gauges: Gauges::new(self.facts, window, samples, &readings, events),
             server: Server::new(window, &readings),
             host: HostUse::new(window, samples),
+            energy: energy::Told::all(self.facts, window, samples),
         };
         let validity = validity::judge(&rules::evidence(&run, &self.columns, self.account, events));
         let metrics = rows(&run, &self.columns, [&self.itl, &self.icl], &self.tallies);
@@ -217,7 +219,7 @@ fn rows(run: &Run<'_>, columns: &Columns, gaps: [&Gaps; 2], tallies: &[Tally]) -
             let requests = columns.of_class(&in_order, class, tallies.len());
             let scope = Scope { class: Some(name.clone()), ..Scope::default() };
             add(
-                |m| !matches!(m.compute, Compute::Whole(..) | Compute::Engine(_)),
+                |m| !matches!(m.compute, Compute::Whole(..) | Compute::Energy(..) | Compute::Engine(_)),
                 Part { scope, class: Some(class), requests: &requests, tally },
             );
         }
@@ -276,6 +278,12 @@ impl Part<'_> {
             }
             Compute::Part(stat, population, of) => rows.push(row(of(run, self.tally), stat, population)),
             Compute::Whole(stat, population, of) => rows.push(row(of(run), stat, population)),
+            Compute::Energy(stat, population, of) => {
+                for told in &run.energy {
+                    let scope = Scope { energy: told.scope, ..self.scope.clone() };
+                    rows.push(of(run, told).row(metric.name, metric.unit, stat, population, &scope));
+                }
+            }
         }
     }
 }

@@ -4,8 +4,9 @@
 //! The definition of each is the doc comment of its function. The entry repeats it for printing, and a test holds the two
 //! against each other.
 
+use crate::fold::energy::Told;
 use crate::fold::row::{Cell, Run, Tally};
-use crate::fold::{gauges, host, money, rates, server};
+use crate::fold::{energy, gauges, host, money, rates, server};
 use crate::record::RequestRecord;
 use crate::report::{Population, Stat};
 use crate::units::Nanos;
@@ -26,7 +27,7 @@ pub enum Better {
 pub struct MetricDef {
     /// Its name in files and tables.
     pub name: &'static str,
-    /// Its unit: `ns`, `tokens/s`, `1/s`, `tokens/s/user`, `share`, `USD`, `bytes`, `bytes·s`, `cores`, `requests`, `tokens`, `segments` or `s`.
+    /// Its unit: `ns`, `tokens/s`, `1/s`, `tokens/s/user`, `share`, `USD`, `bytes`, `bytes·s`, `cores`, `requests`, `tokens`, `segments`, `J`, `W` or `s`.
     pub unit: &'static str,
     /// Which direction is an improvement.
     pub better: Better,
@@ -51,7 +52,9 @@ impl MetricDef {
             Compute::Itl | Compute::Icl => both(Population::Ok).to_vec(),
             Compute::Engine(_) => vec![(Stat::P50, Population::All), (Stat::P99, Population::All)],
             Compute::Interactivity => vec![(Stat::P50, Population::Ok), (Stat::P99, Population::Ok)],
-            Compute::Part(stat, population, _) | Compute::Whole(stat, population, _) => vec![(stat, population)],
+            Compute::Part(stat, population, _) | Compute::Whole(stat, population, _) | Compute::Energy(stat, population, _) => {
+                vec![(stat, population)]
+            }
         }
     }
 }
@@ -75,6 +78,8 @@ pub(crate) enum Compute {
     Part(Stat, Population, fn(&Run<'_>, &Tally) -> Cell),
     /// One number of the whole run.
     Whole(Stat, Population, fn(&Run<'_>) -> Cell),
+    /// One number of the whole run and each scope of energy.
+    Energy(Stat, Population, fn(&Run<'_>, &Told) -> Cell),
 }
 
 /// An entry for a method of [`RequestRecord`].
@@ -151,6 +156,13 @@ pub const METRICS: &[MetricDef] = &[
     number!(money::usd_per_request, Whole, Value, Ok, "USD", Lower, "Cost by the number of answered requests of the window."),
     number!(money::usd_per_mchar_out, Whole, Value, All, "USD", Lower, "Cost per million characters of output, as UTF-8 has them, by the characters that a token had: comparable between tokenizers."),
     number!(money::chars_per_token, Whole, Value, Ok, "characters", Neither, "Characters of output, as UTF-8 has them, for each output token, over answered requests of which both are counted."),
+    number!(energy::energy_joules, Energy, Total, All, "J", Lower, "Joules drawn in the window, by the scope in the row's key: the growth of energy counters, or the area under readings of power."),
+    number!(energy::avg_power_w, Energy, Value, All, "W", Neither, "Mean power of the window: its joules by its length."),
+    number!(energy::j_per_output_token, Energy, Value, All, "J", Lower, "Joules of the window by the output tokens that arrived in it."),
+    number!(energy::j_per_total_token, Energy, Value, All, "J", Lower, "Joules of the window by the tokens of the window, prompt and output together."),
+    number!(energy::j_per_request, Energy, Value, Ok, "J", Lower, "Joules of the window by the number of its answered requests."),
+    number!(energy::energy_usd, Energy, Total, All, "USD", Lower, "What the joules of the window cost by the user's tariff, with the building's share where its effectiveness is told. Beside the cost of the pool, never added to it: an hourly price holds its power already."),
+    number!(energy::energy_usd_per_mtok_out, Energy, Value, All, "USD", Lower, "The same per million output tokens that arrived in the window."),
     number!(gauges::kv_bytes_per_token, Whole, Value, All, "bytes", Lower, "Theoretical bytes of KV cache per token, from the model's shape."),
     number!(gauges::kv_allocated_bytes, Whole, Value, All, "bytes", Neither, "Bytes of KV cache the engine has allocated: its capacity, the latest reading up to the end of the window."),
     number!(gauges::kv_occupied_mean_bytes, Whole, Value, All, "bytes", Neither, "Bytes of KV cache in use, mean over the window; each reading holds until the next."),
@@ -193,6 +205,7 @@ mod tests {
         let (module, function) = path.rsplit_once("::").expect("a path");
         let source = match module {
             "record::RequestRecord" => include_str!("record.rs"),
+            "fold::energy" => include_str!("fold/energy.rs"),
             "fold::gaps" => include_str!("fold/gaps.rs"),
             "fold::gauges" => include_str!("fold/gauges.rs"),
             "fold::host" => include_str!("fold/host.rs"),

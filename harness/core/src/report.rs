@@ -2,6 +2,7 @@
 
 use crate::conform::Repeats;
 use crate::cost::Pricing;
+use crate::energy::{self, EnergyFacts};
 use crate::fidelity::{Content, Fidelity, PredictedCache, Routes};
 use crate::kv::KvGeometry;
 use crate::record::{Connection, ErrorCode, Phase, Status};
@@ -65,6 +66,8 @@ pub struct RunFacts {
     pub routes: Option<Routes>,
     /// What a prefix cache without bounds finds of the run's prompts; `None` where that is not known.
     pub predicted_cache: Option<PredictedCache>,
+    /// What is known of energy beside the readings.
+    pub energy: EnergyFacts,
 }
 
 impl Default for RunFacts {
@@ -96,6 +99,7 @@ impl Default for RunFacts {
             content: None,
             routes: None,
             predicted_cache: None,
+            energy: EnergyFacts::default(),
         }
     }
 }
@@ -169,6 +173,8 @@ pub struct Scope {
     pub connection: Option<Connection>,
     /// Requests to one of several endpoints, by its index.
     pub endpoint: Option<u16>,
+    /// Of an energy: what drew it; `None` where nothing was read.
+    pub energy: Option<energy::Scope>,
     /// The phase; the measured window unless said otherwise.
     pub phase: Phase,
 }
@@ -205,7 +211,7 @@ pub struct MetricRow {
     pub n_eff: Option<f64>,
     /// The interval, where there is one.
     pub ci: Option<Interval>,
-    /// How it was computed: `exact`, `hist`, `sum`, `formula`, `gauge`.
+    /// How it was computed: `exact`, `hist`, `sum`, `formula`, `gauge`; of energies `counter`, `trapezoid`, `job`.
     pub method: &'static str,
     /// Why there is no number, or what to know about it; names the flag or the n it needs.
     pub reason: Option<String>,
@@ -304,6 +310,12 @@ impl RunReport {
     /// A number over the whole run, by its name, statistic and population.
     pub fn get(&self, name: &str, stat: Stat, population: Population) -> Option<&MetricRow> {
         self.metrics.iter().find(|r| r.name == name && r.stat == stat && r.population == population && r.scope == Scope::default())
+    }
+
+    /// A number about energy over the whole run, of the scope that is the headline: the one the user named, else the first that was read.
+    pub fn energy(&self, name: &str) -> Option<&MetricRow> {
+        let whole = |r: &&MetricRow| Scope { energy: None, ..r.scope.clone() } == Scope::default();
+        self.metrics.iter().filter(whole).find(|r| r.name == name)
     }
 
     /// The number over the whole run of a metric that has only one: rates, shares, sums and gauges.

@@ -10,6 +10,7 @@ mod endpoints;
 mod flight;
 mod host;
 mod pacer;
+pub mod power;
 mod priority;
 mod run;
 mod sampler;

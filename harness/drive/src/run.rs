@@ -5,6 +5,7 @@ use crate::collect::{Collector, Progress, RecordSink, SPARE_RECORDS};
 use crate::endpoints::Endpoints;
 use crate::flight::Timeouts;
 use crate::pacer::Pacer;
+use crate::power::Meters;
 use crate::priority;
 use crate::sampler::Sampler;
 use crate::shard::{Opening, Shard, ShardConfig, ShardEnd, waits_for_first_tokens};
@@ -13,6 +14,7 @@ use crate::supply::{Maker, Supply, is_small};
 use crate::window::WindowState;
 use nomoat_core::backend::{Backend, Offer};
 use nomoat_core::clock::Clock;
+use nomoat_core::energy::MAX_GAP;
 use nomoat_core::event::Live;
 use nomoat_core::request::ShardId;
 use nomoat_core::sample::{RunEvent, Sample};
@@ -43,6 +45,8 @@ pub struct Plan {
     pub sample_every: Nanos,
     /// What tells this run's requests from another's.
     pub offer: Offer,
+    /// Power meters that are read beside it.
+    pub meters: Meters,
 }
 
 impl Plan {
@@ -119,8 +123,9 @@ pub fn run(
     let shards = plan.used_shards();
     let (returns, spare): (Vec<_>, Vec<_>) = (0..shards).map(|_| sync_channel(SPARE_RECORDS)).unzip();
     let (collector, records) = Collector::start(sink, progress, stopper.clone(), returns).map_err(failed("the collector"))?;
-    let sampler = Sampler::start(endpoints.telemetry(), backends.len() > 1, clock.clone(), plan.sample_every, records.clone())
-        .map_err(failed("the sampler"))?;
+    let sampler =
+        Sampler::start(endpoints.telemetry(), plan.meters.clone(), backends.len() > 1, clock.clone(), plan.sample_every, records.clone())
+            .map_err(failed("the sampler"))?;
     let before = WallAnchor::now();
     let rule = plan.schedule.rule();
     let gate = Arc::new(Gate {
@@ -165,7 +170,7 @@ pub fn run(
     let start = clock.now() + LEAD;
     let window = Arc::new(WindowState::new(start, rule.warmup, rule.limit, rule.load.is_closed()));
     // Only this thread sets it, once.
-    let _ = gate.opening.set(Opening { start, window });
+    let _ = gate.opening.set(Opening { start, window: window.clone() });
     let cpu_before = process_cpu();
     gate.open.wait();
     opened(start);
@@ -185,6 +190,13 @@ pub fn run(
     }
     let stop_at = clock.now();
     let cpu = process_cpu() - cpu_before;
+    if !interrupted && !plan.meters.is_empty() {
+        // The last answer may come before the window's end. Power must be read after it, or there is no energy.
+        let rest = window.ends().map_or(Nanos::ZERO, |end| end - clock.now());
+        if rest <= MAX_GAP {
+            std::thread::sleep(rest.to_std());
+        }
+    }
     let (samples, mut events) = sampler.finish();
     let recorded = collector.finish().map_err(DriveError::Records)?;
     if let Some(error) = broken {
@@ -263,6 +275,7 @@ mod tests {
                 timeouts,
                 sample_every: Nanos::from_secs(1),
                 offer: Offer::default(),
+                meters: Meters::default(),
             };
             plan.used_shards()
         };

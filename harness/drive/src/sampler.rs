@@ -4,6 +4,7 @@
 use crate::clock::{CLOCK_STEP, MonotonicClock};
 use crate::collect::Kept;
 use crate::host::HostSampler;
+use crate::power::{Meters, watch};
 use nomoat_core::backend::{BackendError, Telemetry};
 use nomoat_core::clock::Clock;
 use nomoat_core::sample::{RunEvent, Sample};
@@ -31,6 +32,7 @@ impl Sampler {
     /// Readings of an endpoint are labelled with its index where there are `several`.
     pub fn start(
         telemetry: Vec<(u16, Box<dyn Telemetry>)>,
+        meters: Meters,
         several: bool,
         clock: Arc<dyn Clock>,
         every: Nanos,
@@ -45,7 +47,7 @@ impl Sampler {
             failing: false,
         });
         let gauges = gauges.collect();
-        let work = move || runtime.block_on(sample(gauges, &clock, every, (heard, first, kept)));
+        let work = move || runtime.block_on(sample(gauges, meters, &clock, every, (heard, first, kept)));
         let thread = std::thread::Builder::new().name("sample".into()).spawn(work)?;
         // An error means that the thread is gone; its panic surfaces when it is joined.
         let _ = read.recv();
@@ -101,11 +103,17 @@ async fn read_all(gauges: Vec<Gauge>, clock: &Arc<dyn Clock>, last: bool) -> Vec
 
 async fn sample(
     mut gauges: Vec<Gauge>,
+    meters: Meters,
     clock: &Arc<dyn Clock>,
     every: Nanos,
     (mut done, first, kept): (watch::Receiver<bool>, std::sync::mpsc::Sender<()>, SyncSender<Kept>),
 ) -> (Vec<Sample>, Vec<RunEvent>) {
     let (mut samples, mut events) = (vec![], vec![]);
+    // Meters have a pace of their own: a page that answers slowly makes no gap in the power.
+    let (begun, metered) = tokio::sync::oneshot::channel();
+    let meters = tokio::spawn(watch(meters, clock.clone(), done.clone(), begun, kept.clone()));
+    // Where their task broke, joining it says so.
+    let _ = metered.await;
     let mut host = HostSampler::new();
     let mut host_due = clock.now();
     let mut next = clock.now();
@@ -151,6 +159,13 @@ async fn sample(
         // Nobody listens after the first.
         let _ = first.send(());
         if last {
+            match meters.await {
+                Ok((power, failures)) => {
+                    samples.extend(power);
+                    events.extend(failures);
+                }
+                Err(broken) => std::panic::resume_unwind(broken.into_panic()),
+            }
             return (samples, events);
         }
         next = (next + every).max(clock.now());
@@ -189,7 +204,7 @@ mod tests {
         let log = Arc::default();
         let (kept, _held) = std::sync::mpsc::sync_channel(1024);
         let telemetry: Vec<(u16, Box<dyn Telemetry>)> = vec![(0, Box::new(Fake(Arc::clone(&log))))];
-        let sampler = Sampler::start(telemetry, false, Arc::new(MonotonicClock), Nanos::from_millis(1), kept).unwrap();
+        let sampler = Sampler::start(telemetry, Meters::default(), false, Arc::new(MonotonicClock), Nanos::from_millis(1), kept).unwrap();
         let (_, events) = sampler.finish();
         let log = log.lock().unwrap().clone();
         assert_eq!(log[..2], ["reading", "noticed"]);

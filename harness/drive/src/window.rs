@@ -25,13 +25,18 @@ impl WindowState {
         Self { start, warmup, limit, opened: AtomicI64::new(i64::MAX), left }
     }
 
-    /// Whether the window has closed by `now`: what comes after is its drain. Only a duration closes it by itself.
+    /// Whether the window has closed by `now`: what comes after is its drain.
     pub fn is_over(&self, now: Nanos) -> bool {
+        self.ends().is_some_and(|end| now >= end)
+    }
+
+    /// When the window closes; only a duration closes it by itself. Later than every moment while nothing has opened it.
+    pub fn ends(&self) -> Option<Nanos> {
         let opens = match self.warmup {
             Warmup::Time(t) => self.start + t,
             Warmup::Requests(_) => Nanos(self.opened.load(Ordering::Relaxed)),
         };
-        self.limit.duration.is_some_and(|d| now >= opens + d)
+        self.limit.duration.map(|d| opens + d)
     }
 
     /// The phase of a request that is due at `due`; `None` when the window has closed before it. To be asked once per request: it may

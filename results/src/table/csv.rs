@@ -3,7 +3,7 @@
 use crate::summary::MetricWire;
 use nomoat_core::report::RunReport;
 
-const HEADER: [&str; 16] = [
+const HEADER: [&str; 17] = [
     "name",
     "unit",
     "stat",
@@ -11,6 +11,7 @@ const HEADER: [&str; 16] = [
     "class",
     "connection",
     "endpoint",
+    "energy",
     "phase",
     "value",
     "n",
@@ -39,6 +40,7 @@ pub(super) fn render<'a>(reports: impl IntoIterator<Item = (Option<&'a str>, &'a
                 row.scope.class.unwrap_or_default(),
                 row.scope.connection.unwrap_or_default(),
                 row.scope.endpoint.map_or_else(String::new, |e| e.to_string()),
+                row.scope.energy.unwrap_or_default(),
                 row.scope.phase,
                 number(row.value),
                 row.n.to_string(),

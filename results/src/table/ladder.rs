@@ -2,7 +2,7 @@
 
 use super::grid::{Col, Side, grid, wrap};
 use super::notes::Notes;
-use super::{Format, TableContext, csv, markdown, units, verdict};
+use super::{Format, TableContext, csv, energy, markdown, units, verdict};
 use crate::json::pretty;
 use crate::summary::Summary;
 use nomoat_core::report::{MetricRow, Population, RunReport, Stat};
@@ -20,7 +20,7 @@ pub struct Rung<'a> {
 }
 
 /// Metric, statistic and what the row is called.
-const ROWS: [(&str, Stat, &str); 17] = [
+const ROWS: [(&str, Stat, &str); 18] = [
     ("ttft", Stat::P50, "TTFT p50, from due"),
     ("ttft", Stat::P99, "TTFT p99, from due"),
     ("tpot", Stat::P50, "TPOT p50"),
@@ -36,9 +36,12 @@ const ROWS: [(&str, Stat, &str); 17] = [
     ("goodput_rate", Stat::Rate, "Goodput, requests/s"),
     ("usd_per_mtok_out", Stat::Value, "USD per M output tokens"),
     ("usd_per_mtok_good_out", Stat::Value, "USD per M good output"),
+    (PER_TOKEN, Stat::Value, "J per output token"),
     ("kv_occupied_peak_bytes", Stat::Value, "KV occupied, peak"),
     ("dispatch_lag", Stat::P99, "Dispatch lag p99 (ours)"),
 ];
+/// The row about energy, which is shown where there is any; its scope is told in its note.
+const PER_TOKEN: &str = "j_per_output_token";
 /// Rungs beside each other on a terminal; more go into further tables.
 const ACROSS: usize = 5;
 const LABEL: Col = Col(24, Side::Left);
@@ -54,7 +57,7 @@ pub fn render_ladder(rungs: &[Rung<'_>], context: &TableContext, format: Format)
             let mut text: String = titles(context).iter().map(|t| wrap(t, 2)).collect();
             for part in rungs.chunks(ACROSS) {
                 let columns: Vec<Col> = std::iter::once(LABEL).chain(part.iter().map(|_| VALUE)).collect();
-                let (header, rows) = cells(part, &mut notes);
+                let (header, rows) = cells(part, context, &mut notes);
                 let header: Vec<&str> = header.iter().map(String::as_str).collect();
                 text.push('\n');
                 text.push_str(&grid(&columns, &header, &rows));
@@ -70,7 +73,7 @@ pub fn render_ladder(rungs: &[Rung<'_>], context: &TableContext, format: Format)
         }
         Format::Markdown => {
             let mut notes = Notes::default();
-            let (header, rows) = cells(rungs, &mut notes);
+            let (header, rows) = cells(rungs, context, &mut notes);
             let header: Vec<&str> = header.iter().map(String::as_str).collect();
             let mut text = format!("**{}**\n\n{}\n", markdown::escape(&titles(context).join(" · ")), markdown::table(&header, &rows, 1));
             let next = context.next.iter().map(|n| format!("next: {n}"));
@@ -87,14 +90,14 @@ fn titles(context: &TableContext) -> Vec<String> {
 }
 
 /// Header and rows: the metrics that any rung has, then counts and the verdict.
-fn cells(rungs: &[Rung<'_>], notes: &mut Notes) -> (Vec<String>, Vec<Vec<String>>) {
+fn cells(rungs: &[Rung<'_>], context: &TableContext, notes: &mut Notes) -> (Vec<String>, Vec<Vec<String>>) {
     let labelled = |label: &str, cells: Vec<String>| std::iter::once(label.to_owned()).chain(cells).collect::<Vec<_>>();
     let header = labelled("", rungs.iter().map(|r| r.label.to_owned()).collect());
     let mut rows = vec![];
     for (name, stat, label) in ROWS {
-        let found: Vec<Option<&MetricRow>> =
-            rungs.iter().map(|r| [Population::Ok, Population::All].into_iter().find_map(|p| r.report.get(name, stat, p))).collect();
-        if found.iter().all(Option::is_none) {
+        let found: Vec<Option<&MetricRow>> = rungs.iter().map(|r| row(r.report, name, stat)).collect();
+        let is_quiet = name == PER_TOKEN && !shows_energy(rungs, context);
+        if is_quiet || found.iter().all(Option::is_none) {
             continue;
         }
         let mut cell = |row: Option<&MetricRow>| match row {
@@ -114,6 +117,18 @@ fn cells(rungs: &[Rung<'_>], notes: &mut Notes) -> (Vec<String>, Vec<Vec<String>
     }
     rows.push(labelled("Verdict", rungs.iter().map(|r| verdict::headline(&r.report.validity)).collect()));
     (header, rows)
+}
+
+/// The number of one rung: of energy the headline's, of everything else that of answered requests, or of all.
+fn row<'a>(report: &'a RunReport, name: &str, stat: Stat) -> Option<&'a MetricRow> {
+    if name == PER_TOKEN {
+        return report.energy(name);
+    }
+    [Population::Ok, Population::All].into_iter().find_map(|p| report.get(name, stat, p))
+}
+
+fn shows_energy(rungs: &[Rung<'_>], context: &TableContext) -> bool {
+    rungs.iter().any(|r| energy::is_shown(r.report, context))
 }
 
 /// What a reader should know of rungs that are valid all the same: a line per rule, with each rung's own value.
@@ -153,6 +168,9 @@ fn ending(rungs: &[Rung<'_>], context: &TableContext, notes: &Notes) -> Vec<Stri
     lines.extend(flags(rungs));
     lines.extend(notes.lines().map(|(mark, reason)| format!("{mark} {reason}")));
     lines.extend(context.slo_words().map(|slo| format!("goodput counts requests that met {slo}")));
+    if !shows_energy(rungs, context) {
+        lines.extend(rungs.iter().find_map(|r| energy::line(r.report, context)));
+    }
     lines.extend(context.endpoint_lines());
     lines.extend(context.below.iter().cloned());
     lines.push(format!("instrument: {}", context.calibration_words()));

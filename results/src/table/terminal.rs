@@ -1,9 +1,9 @@
 //! One report on a terminal: what was measured, five small tables with the same edges, the verdict, and what to do next.
 
-use super::fidelity;
 use super::grid::{Col, Side, grid, wrap};
 use super::notes::Notes;
 use super::{TableContext, units, verdict};
+use super::{energy, fidelity};
 use crate::words::Word;
 use nomoat_core::record::{ErrorCode, Status};
 use nomoat_core::report::{MetricRow, Population, RunReport, Stat};
@@ -54,6 +54,7 @@ pub(super) fn render(report: &RunReport, context: &TableContext) -> String {
         page.facts("Replay fidelity", |page| fidelity::facts(&page.report.fidelity, &page.report.counts).into_iter().map(Some).collect()),
         page.endpoints(),
         page.facts("Cost, USD", Page::cost),
+        page.facts(&energy::title(report), energy::facts),
         page.facts("KV memory", Page::kv),
         page.facts("Engine's own word", Page::server),
         page.verdict(),
@@ -72,12 +73,12 @@ fn latency_row(label: &str, cells: Vec<String>, n: String) -> Vec<String> {
 }
 
 /// A label, a value and a remark.
-type Fact = [String; 3];
+pub(super) type Fact = [String; 3];
 
-struct Page<'a> {
-    report: &'a RunReport,
-    context: &'a TableContext,
-    notes: &'a mut Notes,
+pub(super) struct Page<'a> {
+    pub report: &'a RunReport,
+    pub context: &'a TableContext,
+    pub notes: &'a mut Notes,
 }
 
 impl<'a> Page<'a> {
@@ -92,7 +93,7 @@ impl<'a> Page<'a> {
     }
 
     /// A row's number for people, or "–" and the mark of its reason.
-    fn cell(&mut self, row: Option<&MetricRow>) -> String {
+    pub fn cell(&mut self, row: Option<&MetricRow>) -> String {
         let Some(row) = row else { return "–".to_owned() };
         let text = row.value.map_or_else(|| "–".to_owned(), |v| units::human(v, row.unit));
         self.notes.cell(&text, row.reason.as_deref())
@@ -376,6 +377,9 @@ impl<'a> Page<'a> {
         }
         for line in &self.context.below {
             text.push_str(&wrap(line, 2));
+        }
+        if let Some(words) = energy::line(self.report, self.context) {
+            text.push_str(&wrap(&words, 2));
         }
         let lag = self.row("dispatch_lag", Stat::P99).and_then(|r| r.value).map(|v| format!("dispatch lag p99 {}", units::duration(v)));
         let coalesced = self.single("coalesced_share").and_then(|r| r.value).map(|v| format!("{} of chunks coalesced", units::percent(v)));

@@ -13,6 +13,7 @@ fn context() -> TableContext {
         load: "Poisson 20.1/s (recorded 5.2/s)".into(),
         accelerators: Some("8 × h200".into()),
         slo: made_up::facts().slo,
+        energy_asked: false,
         endpoints: vec![],
         below: vec![
             "host: Made-up 9000, 2 cores, linux 6.12".into(),
@@ -104,6 +105,63 @@ fn no_line_is_wider_than_a_terminal() {
             assert_eq!(line, line.trim_end(), "no trailing spaces");
         }
     }
+}
+
+#[test]
+fn energy_has_a_place_where_there_is_any_or_it_was_asked_for() {
+    use nomoat_core::energy;
+    use nomoat_core::report::{Population, Scope, Stat};
+    let row = |name: &'static str, unit, stat, scope: Option<energy::Scope>, value: Result<f64, &str>| MetricRow {
+        name,
+        unit,
+        stat,
+        population: if name == "j_per_request" { Population::Ok } else { Population::All },
+        scope: Scope { energy: scope, ..Scope::default() },
+        value: value.ok(),
+        n: 240,
+        n_eff: None,
+        ci: None,
+        method: "counter",
+        reason: Some(value.err().map_or_else(|| format!("{} scope: by a meter", scope.unwrap().name()), str::to_owned)),
+    };
+    let rows = |scope, joules: Result<f64, &'static str>| {
+        let per = |parts: f64| joules.map(|j| j / parts);
+        vec![
+            row("energy_joules", "J", Stat::Total, scope, joules),
+            row("avg_power_w", "W", Stat::Value, scope, per(30.0)),
+            row("j_per_output_token", "J", Stat::Value, scope, per(61_000.0)),
+            row("j_per_total_token", "J", Stat::Value, scope, per(300_000.0)),
+            row("j_per_request", "J", Stat::Value, scope, per(603.0)),
+            row("energy_usd", "USD", Stat::Total, scope, per(3.6e7)),
+            row("energy_usd_per_mtok_out", "USD", Stat::Value, scope, per(2.2e6)),
+        ]
+    };
+    let section = |report: &RunReport, context: &TableContext| {
+        let text = render(report, context, Format::Table);
+        text.lines().skip_while(|l| !l.starts_with("Energy")).take_while(|l| !l.is_empty()).collect::<Vec<_>>().join("\n")
+    };
+    let mut measured = made_up::valid_report();
+    measured.metrics.extend(rows(Some(energy::Scope::Board), Ok(145_000.0)));
+    measured.metrics.extend(rows(Some(energy::Scope::Package), Ok(4_100.0)));
+    insta::assert_snapshot!("table_energy", section(&measured, &context()));
+    let rungs = [Rung { label: "8", run_id: "8", report: &measured }];
+    let ladder = render_ladder(&rungs, &context(), Format::Table);
+    assert!(ladder.contains("J per output token") && ladder.contains("2.38 J"), "{ladder}");
+    let markdown = render(&measured, &context(), Format::Markdown);
+    assert!(markdown.contains("| j_per_output_token | value | all | board scope | 2.38 J"), "{markdown}");
+    let back = Summary::from_json("s", &Summary::new("r", &measured).to_json()).unwrap();
+    assert_eq!(back.metrics.last().unwrap().scope.energy.as_deref(), Some("package"));
+
+    let mut none = made_up::valid_report();
+    none.metrics.extend(rows(None, Err("no energy source: none of rapl is there")));
+    assert_eq!(section(&none, &context()), "", "nobody asked");
+    let quiet = render(&none, &context(), Format::Table);
+    assert_eq!(quiet.matches("no energy source").count(), 1, "{quiet}");
+    let rungs = [Rung { label: "8", run_id: "8", report: &none }];
+    let ladder = render_ladder(&rungs, &context(), Format::Table);
+    assert!(!ladder.contains("J per output token") && ladder.contains("energy: no energy source"), "{ladder}");
+    let asked = TableContext { energy_asked: true, ..context() };
+    insta::assert_snapshot!("table_energy_absent", section(&none, &asked));
 }
 
 #[test]

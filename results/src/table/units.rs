@@ -11,6 +11,7 @@ pub(super) fn human(value: f64, unit: &str) -> String {
         "bytes" => bytes(value),
         "bytes·s" => format!("{}·s", bytes(value)),
         "share" => percent(value),
+        "J" | "W" => physical(value, unit),
         _ => digits(value),
     }
 }
@@ -18,7 +19,7 @@ pub(super) fn human(value: f64, unit: &str) -> String {
 /// The unit of a row, where [`human`] does not already say it.
 pub(super) fn unit_words(unit: &str) -> &str {
     match unit {
-        "ns" | "s" | "USD" | "bytes" | "bytes·s" | "share" => "",
+        "ns" | "s" | "USD" | "bytes" | "bytes·s" | "share" | "J" | "W" => "",
         "1/s" => "/s",
         other => other,
     }
@@ -81,6 +82,18 @@ pub(super) fn money(usd: f64) -> String {
     } else {
         format!("{sign}${}", digits(usd))
     }
+}
+
+/// Joules or watts in the prefix that fits.
+fn physical(value: f64, unit: &str) -> String {
+    let (factor, prefix) = match value.abs() {
+        v if v >= 1e9 => (1e9, "G"),
+        v if v >= 1e6 => (1e6, "M"),
+        v if v >= 1e4 => (1e3, "k"),
+        v if v >= 0.01 || v == 0.0 => (1.0, ""),
+        _ => (1e-3, "m"),
+    };
+    format!("{} {prefix}{unit}", digits(value / factor))
 }
 
 /// A share as per cent.
@@ -153,6 +166,13 @@ mod tests {
             (1023.9 * 1024.0, "bytes", "1.00 MiB"),
             (7.93e9, "bytes", "7.39 GiB"),
             (1.5 * 1_073_741_824.0, "bytes·s", "1.50 GiB·s"),
+            (0.523, "J", "0.523 J"),
+            (0.001_23, "J", "1.23 mJ"),
+            (1_234.6, "J", "1,235 J"),
+            (12_345.0, "J", "12.3 kJ"),
+            (3.6e6, "J", "3.60 MJ"),
+            (4_823.4, "W", "4,823 W"),
+            (0.0, "W", "0 W"),
             (0.985, "share", "98.5 %"),
             (1.0, "share", "100 %"),
             (0.0017, "share", "0.170 %"),

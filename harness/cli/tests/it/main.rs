@@ -14,6 +14,7 @@ mod cost;
 mod dry_run;
 mod embedded;
 mod endpoint;
+mod energy;
 mod engine;
 mod errors;
 mod exec;

@@ -104,7 +104,8 @@ fn ended_note(run: &Run<'_>) -> Option<String> {
     (run.ended == Ended::LastDue).then(|| "the window ends at the last due".to_owned())
 }
 
-fn events_note(run: &Run<'_>) -> Option<String> {
+/// What a number of tokens leaves to be known.
+pub(super) fn events_note(run: &Run<'_>) -> Option<String> {
     let Arrived { output_as_events: events, output_broken_off: broken, .. } = run.arrived;
     let reported = (events > 0).then(|| format!("{events} of them are events, because the endpoint reports no token counts"));
     let broken = (broken > 0).then(|| format!("{broken} of them are events of streams that broke off before their token count"));

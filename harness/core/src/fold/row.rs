@@ -1,5 +1,6 @@
 //! What the functions of metrics are given and what they give back.
 
+use super::energy::Told;
 use super::gauges::Gauges;
 use super::host::HostUse;
 use super::server::Server;
@@ -28,6 +29,8 @@ pub struct Run<'a> {
     pub gauges: Gauges,
     pub server: Server,
     pub host: HostUse,
+    /// The energy of every scope that was read, the headline first; at least one.
+    pub energy: Vec<Told>,
 }
 
 /// Sums over the measured requests of a run or of one class.

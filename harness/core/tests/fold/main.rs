@@ -1,5 +1,6 @@
 //! Folds computed by hand, and the order-freeness of the fold.
 
+mod energy;
 mod rules;
 
 use nomoat_core::cost::{Pricing, TokenPrices};
