@@ -4,6 +4,7 @@ use crate::common::{Ended, Place, truth, url};
 use nomoat_results::power::MOST_BYTES;
 use serde_json::Value;
 use std::path::Path;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Watts of the made-up meter.
@@ -18,9 +19,15 @@ fn table(from: i64, to: i64) -> String {
 
 /// A run against a scripted server, with further flags.
 fn run(place: &Place, flags: &[&str]) -> Ended {
+    run_of(place, 40, flags)
+}
+
+/// The same with so many requests, fifty a second.
+fn run_of(place: &Place, requests: u32, flags: &[&str]) -> Ended {
     let server = truth("ttft=2ms,itl=1ms", None, None);
     let mut args = vec!["run".to_owned(), "--url".into(), url(&server)];
-    args.extend("--input-tokens 16 --output-tokens 8 --rate 50 --requests 40 --format json --quiet".split(' ').map(String::from));
+    args.extend("--input-tokens 16 --output-tokens 8 --rate 50 --format json --quiet --requests".split(' ').map(String::from));
+    args.push(requests.to_string());
     args.extend(flags.iter().map(|flag| (*flag).to_owned()));
     place.run(&args)
 }
@@ -115,6 +122,53 @@ fn a_job_is_told_and_is_not_the_window() {
         "{reason}"
     );
     assert_repeats(&place, &place.only_run());
+}
+
+/// Compiles the stand-in for NVIDIA's library into a folder, or says visibly that it cannot.
+fn nvml(place: &Place, name: &str, define: &str) -> Option<String> {
+    let folder = place.path().join(name);
+    std::fs::create_dir(&folder).unwrap();
+    let source = place.file("stub.c", include_str!("nvml/stub.c"));
+    let ended = Command::new("cc").args(["-shared", "-fPIC", define, "-o"]).arg(folder.join("libnvidia-ml.so.1")).arg(&source).output();
+    match ended {
+        Ok(ended) if ended.status.success() => Some(folder.to_str().unwrap().to_owned()),
+        Ok(ended) => panic!("{}", String::from_utf8_lossy(&ended.stderr)),
+        Err(error) => {
+            eprintln!("SKIPPED: no C compiler (`cc`): {error}");
+            None
+        }
+    }
+}
+
+/// The whole way from the library's functions to joules, over the prototypes of its header: two boards of 100 and 200 W.
+#[test]
+fn boards_that_a_library_counts() {
+    let check = |name: &str, define: &str, boards: &str, look: &dyn Fn(&Value, f64)| {
+        let place = Place::new();
+        let Some(folder) = nvml(&place, name, define) else { return };
+        let place = place.with_env("LD_LIBRARY_PATH", &folder);
+        // Four seconds: a counter is read a moment after its reading is stamped, and a busy host makes that moment long.
+        let ended = run_of(&place, 200, &["--energy", "nvml", "--accelerators", boards]);
+        let summary = ended.summary();
+        ended.assert_exit(0, &summary);
+        let window = &summary.0["window"];
+        let seconds = (window["end_ns"].as_i64().unwrap() - window["start_ns"].as_i64().unwrap()) as f64 / 1e9;
+        look(rows(&summary.0, "energy_joules")[0], seconds);
+        assert_repeats(&place, &place.only_run());
+        let listed = place.run(&["devices"]).stdout;
+        assert!(listed.contains("nvml") && !listed.contains("nvml      not there"), "{listed}");
+    };
+    check("alike", "-DWATTS_TOLD=100", "h200:2", &|row, seconds| {
+        assert_eq!(row["scope"]["energy"], "board", "{row}");
+        let (joules, expect) = (row["value"].as_f64().unwrap_or_else(|| panic!("{row}")), 300.0 * seconds);
+        assert!((joules / expect - 1.0).abs() < 0.2, "{joules} J for {expect} J");
+    });
+    check("apart", "-DWATTS_TOLD=300", "h200:2", &|row, _| {
+        assert!(row["value"].is_null() && row["reason"].as_str().unwrap().starts_with("disagree: "), "{row}");
+    });
+    check("missing", "-DWATTS_TOLD=100", "h200:8", &|row, _| {
+        assert!(row["value"].is_null() && row["reason"].as_str().unwrap().starts_with("devices: "), "{row}");
+    });
 }
 
 #[test]
