@@ -25,8 +25,10 @@ pub struct Served {
     pub good_output: Option<u64>,
     /// Share of the intended requests that met it.
     pub attained: Option<f64>,
-    /// Answered requests of the window.
+    /// Answered requests of the window, by due.
     pub answered: u64,
+    /// Answers that ended in the window.
+    pub ended: u64,
     /// Intended ones.
     pub measured: u64,
     /// Characters of output for each token of it; `None` where nobody handed over text.
@@ -51,6 +53,7 @@ impl Served {
             good_output: counted("good_output_tput")?,
             attained: row("goodput_share")?.value,
             answered: summary.counts.ok,
+            ended: row("request_rate")?.n,
             measured: summary.counts.measured,
             chars_per_token: row("chars_per_token")?.value,
         })
@@ -82,7 +85,7 @@ pub struct Per {
     pub good_output: Option<f64>,
     /// USD per million tokens, prompt and output.
     pub total: Option<f64>,
-    /// USD per answered request.
+    /// USD per answer: hardware's by those that ended in the window, an API's by the answered requests.
     pub request: Option<f64>,
     /// USD per million characters of output.
     pub chars: Option<f64>,
@@ -126,7 +129,8 @@ impl Hosted {
             output,
             good_output: served.good_output.and_then(|good| pool::per_million(usd, good as f64)),
             total: served.total().and_then(|total| pool::per_million(usd, total as f64)),
-            request: pool::per_million(usd, served.answered as f64).map(|usd| usd / 1e6),
+            // As with tokens: what the window paid for is what ended in it, so that a queue makes answers dearer and not cheaper.
+            request: pool::per_million(usd, served.ended as f64).map(|usd| usd / 1e6),
             chars: output.zip(served.chars_per_token).map(|(usd, chars)| usd / chars),
         }
     }

@@ -153,7 +153,7 @@ pub const METRICS: &[MetricDef] = &[
     number!(money::usd_per_mtok_out, Whole, Value, All, "USD", Lower, "Cost per million output tokens: a pool's by the tokens that arrived in the window, an API's by the tokens billed."),
     number!(money::usd_per_mtok_total, Whole, Value, All, "USD", Lower, "Cost per million tokens, prompt and output together: a pool's by the tokens of the window, an API's by the tokens billed."),
     number!(money::usd_per_mtok_good_out, Whole, Value, All, "USD", Lower, "Cost per million output tokens of requests that met the service level, whatever the others cost: a pool's by those that arrived in the window, an API's by those billed. Never less than the cost per million output tokens."),
-    number!(money::usd_per_request, Whole, Value, Ok, "USD", Lower, "Cost by the number of answered requests of the window."),
+    number!(money::usd_per_request, Whole, Value, Ok, "USD", Lower, "Cost by the number of answers: a pool's by those that ended in the window, an API's by the answered requests that were billed."),
     number!(money::usd_per_mchar_out, Whole, Value, All, "USD", Lower, "Cost per million characters of output, as UTF-8 has them, by the characters that a token had: comparable between tokenizers."),
     number!(money::chars_per_token, Whole, Value, Ok, "characters", Neither, "Characters of output, as UTF-8 has them, for each output token, over answered requests of which both are counted."),
     number!(energy::energy_joules, Energy, Total, All, "J", Lower, "Joules drawn in the window, by the scope in the row's key: the growth of energy counters, or the area under readings of power."),

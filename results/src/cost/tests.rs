@@ -15,6 +15,7 @@ fn served() -> Served {
         good_output: Some(1_200_000),
         attained: Some(0.95),
         answered: 2_400,
+        ended: 2_000,
         measured: 2_500,
         chars_per_token: Some(4.0),
     }
@@ -38,7 +39,7 @@ fn hardware_by_what_came_out_of_it() {
     near(per.output, 0.888_89);
     near(per.good_output, 1.777_78);
     near(per.total, 0.098_77);
-    near(per.request, 2.133_33 / 2_400.0);
+    near(per.request, 2.133_33 / 2_000.0);
     near(per.chars, 0.222_22);
     near(hosted.full_bill_per_input(&served), 0.111_11);
     assert!(hosted.attributed(&served).unwrap_err().contains("not attributed"));

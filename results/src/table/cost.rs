@@ -126,13 +126,14 @@ fn served_words(run: &RunCost) -> String {
         served.good_output.map_or_else(String::new, |good| format!(" ({} of requests that met the service level)", units::count(good)));
     let chars = served.chars_per_token.map_or_else(String::new, |chars| format!(", {} characters a token", units::digits(chars)));
     format!(
-        "{} · {} to {} · {}\n{} of {} answered in a window of {}: {} output tokens{good}{chars}, {input}",
+        "{} · {} to {} · {}\n{} of {} answered, {} answers in a window of {}: {} output tokens{good}{chars}, {input}",
         run.run_id,
         date::moment(run.span.0),
         date::moment(run.span.1),
         run.state,
         units::count(served.answered),
         units::count(served.measured),
+        units::count(served.ended),
         units::human(served.seconds, "s"),
         units::count(served.output),
     )

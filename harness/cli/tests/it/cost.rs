@@ -35,7 +35,7 @@ fn a_run_of_the_embedded_engine_against_an_api() {
         "cerebras/gpt-oss-120b",
         "01:00–04:00 UTC",
         "20 requests at input 1.32",
-        "20 of 20 answered",
+        "20 of 20 answered, ",
     ] {
         assert!(table.stdout.contains(part), "{part}\n{}", table.stdout);
     }

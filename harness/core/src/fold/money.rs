@@ -40,9 +40,10 @@ pub fn usd_per_mtok_good_out(run: &Run<'_>) -> Cell {
     per_million(run, run.good_bill.tokens.output(), "no request met the service level")
 }
 
-/// Cost by the number of answered requests of the window.
+/// Cost by the number of answers: a pool's by those that ended in the window, an API's by the answered requests that were billed.
 pub fn usd_per_request(run: &Run<'_>) -> Cell {
-    divide(run, run.counts.ok, 1.0, "no request was answered")
+    let answers = if is_pool(run) { run.arrived.answers } else { run.counts.ok };
+    divide(run, answers, 1.0, "no request was answered")
 }
 
 /// Cost per million characters of output, as UTF-8 has them, by the characters that a token had: comparable between tokenizers.

@@ -313,6 +313,19 @@ fn good_tokens_of_a_pool_belong_by_arrival() {
     assert_eq!((usd("usd_total"), usd("usd_per_mtok_out"), usd("usd_per_mtok_good_out")), (0.01, 0.01 / 4.0 * 1e6, 0.01 / 3.0 * 1e6));
 }
 
+/// Four requests are due in the window and one of them is answered in it: the pool was paid for one answer, whatever came later.
+#[test]
+fn a_queue_makes_answers_of_a_pool_dearer() {
+    let facts = RunFacts { pricing: Some(Pricing::Pool { usd_per_hour: 3.6 }), warmup: Warmup::Time(ms(0)), ..limited(10) };
+    let records: Vec<RequestRecord> = (0..4).map(|i| answer(i, ms(9_000 + i64::from(i)), &[400 + 1_000 * i64::from(i)])).collect();
+    let report = report(&facts, &records);
+    assert_eq!(single(&report, "usd_per_request").0, Some(0.01));
+    let api = RunFacts { pricing: Some(per_token(1.0, None, 2.0)), ..facts };
+    let report = fold(&api, &records, &[], &[]);
+    let total = single(&report, "usd_total").0.expect("it is billed");
+    assert_eq!(single(&report, "usd_per_request").0, Some(total / 4.0), "an API bills all of them");
+}
+
 #[test]
 fn events_say_why_they_are_events() {
     let events = |record: RequestRecord| RequestRecord {

@@ -71,7 +71,7 @@ pub(super) fn as_json(report: &CostReport) -> Value {
                 "run": run.run_id, "arm": run.arm, "load": run.load, "state": run.state,
                 "first_due": date::moment(run.span.0), "last_due": date::moment(run.span.1),
                 "window_s": served.seconds, "output_tokens": served.output, "input_tokens": served.input,
-                "good_output_tokens": served.good_output, "attained": served.attained, "answered": served.answered,
+                "good_output_tokens": served.good_output, "attained": served.attained, "answered": served.answered, "answers_in_window": served.ended,
                 "measured": served.measured, "chars_per_token": served.chars_per_token,
                 "hosted": run.hosted.iter().map(|h| hosted(h, served)).collect::<Vec<_>>(),
                 "apis": run.apis.iter().map(|a| api(a, served)).collect::<Vec<_>>(),
