@@ -1,6 +1,6 @@
 //! Claims about inference held against measurements, formulas and prices, by rules fixed before.
 //!
-//! A study is one TOML file, which fixes claim, rule, thresholds and sweep, and one line in [`SHIPPED`]; one that can be judged here has a
+//! A study is one TOML file, which fixes claim, rule, thresholds and sweep, and one line in `SHIPPED`; one that can be judged here has a
 //! judge in a file of its own too. Verdicts are `supported`, `contradicted`, `inconclusive` or `untested`: supported only if the whole
 //! interval is on the claim's side, untested if something that it needs is not there, never a pass by absence.
 

@@ -34,7 +34,7 @@ pub struct NameArgs {
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// Files with [[device]], [[link]] or [[node]] tables
+    /// Files with tables of a device, a link or a node
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
 }
