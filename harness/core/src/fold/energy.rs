@@ -37,9 +37,10 @@ pub fn j_per_total_token(run: &Run<'_>, told: &Told) -> Cell {
     divided(told, tokens, "no token arrived in the window").note(noted(told, events_note(run)))
 }
 
-/// Joules of the window by the number of its answered requests.
+/// Joules of the window by the answers that ended in it, as `request_rate` counts them.
 pub fn j_per_request(run: &Run<'_>, told: &Told) -> Cell {
-    divided(told, run.counts.ok, "no request was answered")
+    // Not by the requests due in it: an engine that is behind answers them after the window, with energy that is not counted here.
+    divided(told, run.arrived.answers, "no answer ended in the window")
 }
 
 /// What the joules of the window cost by the user's tariff, with the building's share where its effectiveness is told. Beside the cost of the pool, never added to it: an hourly price holds its power already.
@@ -94,7 +95,7 @@ fn none(facts: &EnergyFacts) -> String {
 /// What a number of joules is of.
 fn source(measured: &Measured, scope: Option<energy::Scope>) -> String {
     use energy::Scope;
-    let Measured { devices, method, meter, counted, .. } = measured;
+    let Measured { devices, method, meter, counted, tick, .. } = measured;
     let count = |one: &str, many: &str| if *devices == 1 { format!("1 {one}") } else { format!("{devices} {many}") };
     let scope = scope.unwrap_or(Scope::Provisioned);
     let what = match scope {
@@ -111,7 +112,10 @@ fn source(measured: &Measured, scope: Option<energy::Scope>) -> String {
     };
     let unsure =
         if scope == Scope::Board && !counted { "; whether those are the engine's is not known without --accelerators" } else { "" };
-    format!("{} scope: {what}, by {by}{unsure}", scope.name())
+    let edges = tick.map_or_else(String::new, |tick| {
+        format!("; the meter's clock has steps of {:.1} s, so either edge of the window is unknown by that", tick.as_secs_f64())
+    });
+    format!("{} scope: {what}, by {by}{unsure}{edges}", scope.name())
 }
 
 fn per(told: &Told, of: impl Fn(f64) -> f64) -> Cell {
