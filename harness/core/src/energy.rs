@@ -126,6 +126,8 @@ pub struct EnergyFacts {
     pub scope: Option<Scope>,
     /// Processor packages of the host that was read.
     pub packages: Option<u32>,
+    /// Whether meters of this host were read because the engine's address is one of it, by nobody's word.
+    pub by_address: bool,
     /// Watts set aside for what is behind the endpoint, by the user's word.
     pub provisioned_w: Option<f64>,
     /// USD per kilowatt-hour, by the user's word.

@@ -76,6 +76,19 @@ fn an_overloaded_engine_is_charged_for_what_it_answered_in_time() {
 }
 
 #[test]
+fn meters_that_were_taken_by_the_address_say_so() {
+    let of = |meter: &str, scope: &str, by_address: bool| {
+        let labels = |s: Sample| Sample { labels: s.labels.replace("meter=exporter", &format!("meter={meter}")), ..s };
+        let samples: Vec<Sample> = watts(scope, 0, 80.0).into_iter().map(labels).collect();
+        let report = folded(EnergyFacts { by_address, ..EnergyFacts::default() }, Some(1), &samples);
+        report.energy("j_per_request").unwrap().reason.clone().unwrap().contains("taken to run here by its address")
+    };
+    assert!(of("nvml", "board", true) && of("rapl", "package", true));
+    assert!(!of("nvml", "board", false) && !of("rapl", "package", false), "by the user's word it is known");
+    assert!(!of("exporter", "board", true) && !of("csv", "wall", true), "what the user named is");
+}
+
+#[test]
 fn a_clock_of_whole_seconds_is_told_of() {
     let whole = |seconds: i64| -> Vec<Sample> {
         let at = |i: i64| Sample { at: Nanos::from_secs(i / 4), ..watts("wall", 0, 74.0).remove(0) };
