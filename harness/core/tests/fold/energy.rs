@@ -63,7 +63,7 @@ fn every_scope_has_numbers_of_its_own() {
 #[test]
 fn an_overloaded_engine_is_charged_for_what_it_answered_in_time() {
     // 200 are due in the ten seconds and ten of them end there; the others end long after, with energy that nobody counts here.
-    let late = |i: u32| if i % 20 == 0 { 20 } else { 60_000 };
+    let late = |i: u32| if i.is_multiple_of(20) { 20 } else { 60_000 };
     let records: Vec<RequestRecord> = (0..200).map(|i| answer(i, ms(i64::from(i) * 49), &[late(i)])).collect();
     let facts = RunFacts { scheduled: 200, accelerators: Some(1), ..limited(10) };
     let report = fold(&facts, records, &watts("board", 0, 300.0), &[]);
