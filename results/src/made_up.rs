@@ -263,6 +263,7 @@ fn energy_facts(n: i64) -> EnergyFacts {
         asked: n % 2 == 0,
         scope: Some(energy::Scope::ALL[n.rem_euclid(5) as usize]),
         packages: Some(n as u32),
+        by_address: n % 2 == 1,
         provisioned_w: Some(watts),
         usd_per_kwh: Some(watts / 3.0),
         pue: (n % 3 == 0).then_some(1.25),

@@ -1,8 +1,8 @@
 //! Power and energy from pages in the Prometheus text format: exporters of accelerators and of processors.
 //!
 //! An exporter reads its devices at a pace of its own, DCGM's every 30 s unless told otherwise, and shows the same numbers in between. A
-//! page on which no power and no counter has moved is therefore the reading before, and gives no sample: how far readings are apart is
-//! then seen by whoever judges them.
+//! device whose power and counter have not moved since the page before is therefore the reading before, and gives no sample, whatever
+//! moves beside it: how far readings are apart is then seen by whoever judges them.
 
 use crate::backend::{HttpBackend, HttpConfig};
 use crate::metrics::{Series, series};
@@ -13,7 +13,7 @@ use nomoat_core::clock::Clock;
 use nomoat_core::energy::{Meter, Scope};
 use nomoat_core::sample::{Sample, SampleSource, label_value, names};
 use nomoat_core::units::Nanos;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,8 +54,8 @@ const NUMBERS: [&str; 4] = ["gpu", "gpu_id", "path", "index"];
 /// Labels that name the host.
 const HOSTS: [&str; 2] = ["Hostname", "hostname"];
 
-/// How often the first and the last page are asked for again until they move, and after which pause.
-const MOVING: (u32, Duration) = (15, Duration::from_millis(100));
+/// For how long the first and the last page are asked for again until all of their devices have moved, and after which pause.
+const MOVING: (Nanos, Duration) = (Nanos::from_millis(1500), Duration::from_millis(100));
 
 /// A page that is read over and over.
 pub struct PowerPage {
@@ -66,6 +66,8 @@ pub struct PowerPage {
     prefix: String,
     /// Devices to keep; all where there is none.
     only: Vec<String>,
+    clock: Arc<dyn Clock>,
+    /// What each device last said in this run; `None` before its first reading.
     before: Option<Readings>,
     /// Whether the next reading is the last.
     closing: bool,
@@ -79,14 +81,20 @@ impl PowerPage {
     /// identity or number. No key and no header of the engine is sent.
     ///
     /// # Errors
-    /// It is not there, or tells neither power nor energy.
+    /// It is not there, tells neither power nor energy, or has a query or credentials, which would stand in files.
     pub async fn open(config: HttpConfig, clock: Arc<dyn Clock>, index: Option<usize>, only: Vec<String>) -> Result<Self, String> {
+        if config.url.contains(['?', '#', '@']) {
+            // Not shown: it may be a key.
+            return Err(
+                "a page of power takes no query and no credentials, which would stand in the manifest; give its bare address".into()
+            );
+        }
         let url = config.url.clone();
         let (server, path) = split_path(&url);
         let config = HttpConfig { url: server, api_key: None, headers: vec![], path: None, engine: None, http: HttpVersion::One, ..config };
-        let backend = HttpBackend::new(config, clock).await.map_err(|e| e.to_string())?;
+        let backend = HttpBackend::new(config, clock.clone()).await.map_err(|e| e.to_string())?;
         let prefix = index.map_or_else(String::new, |index| format!("page{index}/"));
-        let page = Self { backend, path, url, prefix, only, before: None, closing: false };
+        let page = Self { backend, path, url, prefix, only, clock, before: None, closing: false };
         if page.ask().await?.is_empty() {
             let known: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
             let of = if page.only.is_empty() { String::new() } else { format!(" of {}", page.only.join(", ")) };
@@ -105,24 +113,37 @@ impl PowerPage {
 impl Telemetry for PowerPage {
     fn sample(&mut self) -> BoxFuture<'_, Result<Vec<Sample>, BackendError>> {
         Box::pin(async move {
+            // After the last reading of a run the next is the first of another, and knows nothing of this one's devices.
+            let closing = std::mem::take(&mut self.closing);
+            let before = if closing { self.before.take() } else { self.before.clone() };
+            let ends = closing || before.is_none();
             let mut now = self.ask().await.map_err(BackendError::Unreachable)?;
-            if self.before.is_none() || self.closing {
-                // How old the first page is cannot be seen; one that has just moved is fresh. The last must have moved since the one
-                // before, or there is no reading from after the window.
-                let seen = self.before.clone().unwrap_or_else(|| now.clone());
-                for _ in 0..MOVING.0 {
-                    if now != seen {
+            let mut samples = vec![];
+            // How old the first page is cannot be seen, so it only tells what has moved on the next.
+            let mut before = before.unwrap_or_else(|| now.clone());
+            if ends {
+                // A device has just been read when it moves. The first reading is then fresh, and the last from after the window.
+                let mut still: BTreeSet<_> = before.keys().cloned().collect();
+                let begun = self.clock.now();
+                loop {
+                    let fresh = moved(&before, &now);
+                    still.retain(|device| !fresh.contains_key(device));
+                    // Each at its own moment: others are still waited for.
+                    let at = self.clock.now();
+                    samples.extend(self::samples(&fresh).into_iter().map(|sample| Sample { at, ..sample }));
+                    before.extend(fresh);
+                    if still.is_empty() || at - begun >= MOVING.0 {
                         break;
                     }
                     tokio::time::sleep(MOVING.1).await;
                     now = self.ask().await.map_err(BackendError::Unreachable)?;
                 }
+            } else {
+                let fresh = moved(&before, &now);
+                samples = self::samples(&fresh);
+                before.extend(fresh);
             }
-            if self.before.as_ref() == Some(&now) {
-                return Ok(vec![]);
-            }
-            let samples = samples(&now);
-            self.before = Some(now);
+            self.before = (!closing).then_some(before);
             Ok(samples)
         })
     }
@@ -130,6 +151,11 @@ impl Telemetry for PowerPage {
     fn closing(&mut self) {
         self.closing = true;
     }
+}
+
+/// The devices of `now` whose power or counter is not what it was.
+fn moved(before: &Readings, now: &Readings) -> Readings {
+    now.iter().filter(|(device, told)| before.get(*device) != Some(*told)).map(|(device, told)| (device.clone(), *told)).collect()
 }
 
 /// What a page tells. A device that is told of twice (by slice of a board, by container) is one: what a board draws is told of the board.

@@ -92,9 +92,9 @@ impl EnergyPlan {
         if args.pue.is_some() && args.usd_per_kwh.is_none() {
             return Err(Failure::usage("--pue multiplies what energy costs; it needs --usd-per-kwh"));
         }
-        if args.power_url.iter().any(|url| url.contains('@')) {
-            // Not shown: it may be a key.
-            return Err(Failure::usage("credentials do not belong into --power-url; pages are asked for without any"));
+        if args.power_url.iter().any(|url| url.contains(['?', '#', '@'])) {
+            // Not shown: it may be a key, and it would stand in the manifest.
+            return Err(Failure::usage("--power-url takes no query and no credentials; pages are asked for without any"));
         }
         let asked = *args != EnergyArgs::default() && args.energy.as_deref() != Some("off")
             || EnergyArgs { energy: None, ..args.clone() } != EnergyArgs::default();
@@ -121,6 +121,11 @@ impl EnergyPlan {
             Which::Named(meters) => Ok(meters.clone()),
             // It computes on the processor: boards that idle beside it are none of its energy.
             Which::Auto if setup.is_local() => Ok(vec![Meter::Rapl]),
+            // An adapter runs here, and says nothing of where its engine does.
+            Which::Auto if setup.adapter.is_some() => Err(Absent {
+                what: "this host's meters".into(),
+                why: "where the engine behind an adapter runs is not known; name them with --energy if it is this host".into(),
+            }),
             Which::Auto if engine.info.shares_host => Ok(HOST_METERS.to_vec()),
             Which::Auto => Err(Absent {
                 what: "this host's meters".into(),
@@ -140,6 +145,7 @@ impl EnergyPlan {
         match self.host_meters(setup, engine) {
             Err(absent) => facts.absent.push(absent),
             Ok(names) => {
+                facts.by_address = self.which == Which::Auto && !setup.is_local() && setup.launch.is_none();
                 for meter in names {
                     match find(meter, &places) {
                         Ok(found) => {
@@ -283,8 +289,11 @@ mod tests {
         check(EnergyArgs { pue: Some(0.9), usd_per_kwh: Some(0.1), ..of() }, Err("--pue must be at least 1, not 0.9"));
         check(EnergyArgs { usd_per_kwh: Some(f64::NAN), ..of() }, Err("--usd-per-kwh must be an amount"));
         let leaky = EnergyArgs { power_url: vec!["http://u:sesame@h/metrics".into()], ..of() };
-        check(leaky.clone(), Err("credentials do not belong"));
-        assert!(!EnergyPlan::new(&leaky).unwrap_err().message.contains("sesame"));
+        let query = EnergyArgs { power_url: vec!["http://h/metrics?token=sesame".into()], ..of() };
+        for leaky in [leaky, query] {
+            check(leaky.clone(), Err("--power-url takes no query and no credentials"));
+            assert!(!EnergyPlan::new(&leaky).unwrap_err().message.contains("sesame"));
+        }
     }
 
     #[test]

@@ -202,7 +202,8 @@ pub trait Channel: Send {
 
 /// Metrics of the engine itself.
 pub trait Telemetry: Send {
-    /// One reading of all of them, under canonical names. Stamps are the caller's.
+    /// One reading of all of them, under canonical names. Stamps are the caller's, but for a power meter that waited for some of its
+    /// devices longer than for others: each sample it stamped keeps its own.
     ///
     /// # Errors
     /// Why there is no reading; absence is never zero.

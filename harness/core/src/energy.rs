@@ -18,6 +18,12 @@ use crate::units::Nanos;
 pub const MAX_GAP: Nanos = Nanos::from_secs(3);
 /// Largest difference of a device's integrated power from its energy counter, as a part of the latter.
 pub const MAX_DISAGREEMENT: f64 = 0.05;
+/// Largest part of a window by which the clock of a meter may leave its two edges unknown together.
+pub const MAX_EDGES: f64 = 0.05;
+/// Most watts that a counter may come to where it is taken to have started again. The largest package is rated at half a kilowatt and no
+/// socket can feed four times that; a counter that was reset falls from any value, and taken for one that started again it comes to
+/// hundreds of kilowatts.
+pub const MAX_WRAP_W: f64 = 2000.0;
 
 /// What draws the energy that is counted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -120,6 +126,8 @@ pub struct EnergyFacts {
     pub scope: Option<Scope>,
     /// Processor packages of the host that was read.
     pub packages: Option<u32>,
+    /// Whether meters of this host were read because the engine's address is one of it, by nobody's word.
+    pub by_address: bool,
     /// Watts set aside for what is behind the endpoint, by the user's word.
     pub provisioned_w: Option<f64>,
     /// USD per kilowatt-hour, by the user's word.

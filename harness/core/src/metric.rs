@@ -160,7 +160,7 @@ pub const METRICS: &[MetricDef] = &[
     number!(energy::avg_power_w, Energy, Value, All, "W", Neither, "Mean power of the window: its joules by its length."),
     number!(energy::j_per_output_token, Energy, Value, All, "J", Lower, "Joules of the window by the output tokens that arrived in it."),
     number!(energy::j_per_total_token, Energy, Value, All, "J", Lower, "Joules of the window by the tokens of the window, prompt and output together."),
-    number!(energy::j_per_request, Energy, Value, Ok, "J", Lower, "Joules of the window by the number of its answered requests."),
+    number!(energy::j_per_request, Energy, Value, All, "J", Lower, "Joules of the window by the answers that ended in it, as `request_rate` counts them."),
     number!(energy::energy_usd, Energy, Total, All, "USD", Lower, "What the joules of the window cost by the user's tariff, with the building's share where its effectiveness is told. Beside the cost of the pool, never added to it: an hourly price holds its power already."),
     number!(energy::energy_usd_per_mtok_out, Energy, Value, All, "USD", Lower, "The same per million output tokens that arrived in the window."),
     number!(gauges::kv_bytes_per_token, Whole, Value, All, "bytes", Lower, "Theoretical bytes of KV cache per token, from the model's shape."),

@@ -11,11 +11,12 @@ mod library;
 mod meters;
 mod nvml;
 mod rapl;
+mod thread;
 
 pub use meters::Meters;
 pub(crate) use meters::watch;
 
-use nomoat_core::backend::{BackendError, BoxFuture, Telemetry};
+use nomoat_core::backend::Telemetry;
 use nomoat_core::energy::{Meter, Scope};
 use nomoat_core::sample::{Sample, SampleSource, label_value, names};
 use nomoat_core::units::Nanos;
@@ -83,7 +84,7 @@ pub fn find(meter: Meter, places: &PowerPlaces) -> Result<PowerMeter, NoMeter> {
     let all: Vec<String> = found.iter().map(|device| device.name()).collect();
     let devices = if scope == Scope::Board { chosen(found, &all, &places.devices)? } else { found };
     let names = devices.iter().map(|device| device.name()).collect();
-    Ok(PowerMeter { meter, scope, devices: names, telemetry: Box::new(Devices { meter, scope, all: devices }) })
+    Ok(PowerMeter { meter, scope, devices: names, telemetry: Box::new(thread::Devices::new(meter, scope, devices)?) })
 }
 
 /// One device of a meter.
@@ -127,36 +128,6 @@ fn chosen(found: Found, all: &[String], wanted: &[String]) -> Result<Found, NoMe
         keep[one] = true;
     }
     Ok(found.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(device, _)| device).collect())
-}
-
-/// All devices of a meter.
-struct Devices {
-    meter: Meter,
-    scope: Scope,
-    all: Found,
-}
-
-impl Telemetry for Devices {
-    fn sample(&mut self) -> BoxFuture<'_, Result<Vec<Sample>, BackendError>> {
-        // These are calls of drivers and reads of the kernel's files: microseconds to a few milliseconds, on the sampler's thread.
-        Box::pin(async move {
-            let (mut samples, mut failed) = (vec![], None);
-            for device in &self.all {
-                let name = device.name();
-                match device.read() {
-                    Ok(Reading { watts, joules, range }) => {
-                        samples.extend(power_samples(self.scope, self.meter, &name, watts, joules, range));
-                    }
-                    Err(why) => failed = Some(format!("reading {} of {name}: {why}", self.meter.words())),
-                }
-            }
-            match failed {
-                // One device that says nothing is a gap in its own readings; that nobody says anything is told.
-                Some(why) if samples.is_empty() => Err(BackendError::Unreachable(why)),
-                _ => Ok(samples),
-            }
-        })
-    }
 }
 
 /// Readings of one device as samples, whose moment is the sampler's. `range` is the joules after which the counter starts again.

@@ -21,6 +21,9 @@ pub struct EnergyWire {
     /// Processor packages of the host that was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packages: Option<u32>,
+    /// Whether meters of this host were read because of the engine's address alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_address: bool,
     /// Watts set aside, by the user's word.
     #[serde(default, serialize_with = "optional_number", skip_serializing_if = "Option::is_none")]
     pub provisioned_w: Option<f64>,
@@ -67,11 +70,12 @@ pub struct AbsentWire {
 
 impl From<&EnergyFacts> for EnergyWire {
     fn from(facts: &EnergyFacts) -> Self {
-        let EnergyFacts { asked, scope, packages, provisioned_w, usd_per_kwh, pue, job, absent } = facts.clone();
+        let EnergyFacts { asked, scope, packages, by_address, provisioned_w, usd_per_kwh, pue, job, absent } = facts.clone();
         Self {
             asked,
             scope: scope.map(|scope| scope.word().to_owned()),
             packages,
+            by_address,
             provisioned_w,
             usd_per_kwh,
             pue,
@@ -84,11 +88,12 @@ impl From<&EnergyFacts> for EnergyWire {
 impl EnergyWire {
     /// The facts for the fold.
     pub(super) fn facts(&self) -> Result<EnergyFacts, StoreError> {
-        let Self { asked, scope, packages, provisioned_w, usd_per_kwh, pue, job, absent } = self.clone();
+        let Self { asked, scope, packages, by_address, provisioned_w, usd_per_kwh, pue, job, absent } = self.clone();
         Ok(EnergyFacts {
             asked,
             scope: scope.as_deref().map(|word| known("energy.scope", word)).transpose()?,
             packages,
+            by_address,
             provisioned_w,
             usd_per_kwh,
             pue,

@@ -198,12 +198,14 @@ fn flags_that_contradict_each_other_start_nothing() {
     for (flags, says) in [
         (&["--power", "p.csv"][..], "needs --energy-scope"),
         (&["--pue", "1.2"], "needs --usd-per-kwh"),
+        (&["--power-url", "http://127.0.0.1:1/metrics?token=SESAME"], "takes no query and no credentials"),
         (&["--energy", "nvlm"], "did you mean `nvml`?"),
     ] {
         let ended = run(&place, flags);
         assert!(ended.code == Some(2) && ended.stderr.contains(says), "{ended:?}");
+        assert!(!format!("{ended:?}").contains("SESAME"), "{ended:?}");
     }
-    assert_eq!(place.runs().len(), 0);
+    assert_eq!(place.runs().len(), 0, "so no file has the token either");
     let large = place.path().join("large.csv");
     std::fs::File::create(&large).unwrap().set_len(MOST_BYTES + 1).unwrap();
     let ended = run(&place, &["--power", large.to_str().unwrap(), "--energy-scope", "wall"]);

@@ -1,6 +1,6 @@
 //! Why there is no number: a closed list of reasons, each with what to try.
 
-use super::{MAX_DISAGREEMENT, MAX_GAP, Scope};
+use super::{MAX_DISAGREEMENT, MAX_EDGES, MAX_GAP, MAX_WRAP_W, Scope};
 use crate::units::Nanos;
 use std::fmt;
 
@@ -58,7 +58,16 @@ pub enum Fault {
         /// By its power, in joules.
         power: f64,
     },
-    /// A counter fell, and it is not known at which value it starts again.
+    /// Most readings of a device share their moment with another: its clock ticks too rarely for the window's edges.
+    Coarse {
+        /// Which device.
+        device: String,
+        /// The clock's step.
+        tick: Nanos,
+        /// The window's length.
+        window: Nanos,
+    },
+    /// A counter fell, and it is not known at which value it starts again, or it cannot have drawn so much.
     Fell {
         /// Which device.
         device: String,
@@ -66,6 +75,8 @@ pub enum Fault {
         from: f64,
         /// Joules after.
         to: f64,
+        /// Watts that it would have drawn had it started again after its range; `None` where that is not known.
+        wrapped_w: Option<f64>,
     },
     /// A reading is no power: it is negative.
     NotPower {
@@ -96,6 +107,7 @@ impl Fault {
             Self::Gap { .. } => "gap",
             Self::Devices { .. } => "devices",
             Self::Disagree { .. } => "disagree",
+            Self::Coarse { .. } => "coarse",
             Self::Fell { .. } => "fell",
             Self::NotPower { .. } => "not_power",
             Self::WholeJob { .. } => "whole_job",
@@ -115,6 +127,7 @@ impl Fault {
             Self::Disagree { .. } => {
                 "power that is averaged lags behind: give a longer --duration and a --warmup, or check the meter's clock"
             }
+            Self::Coarse { .. } => "give a longer --duration, or let the meter log its time with fractions of a second",
             Self::Fell { .. } => "keep the driver loaded and the machine awake during the run",
             Self::NotPower { .. } => "check the column and the unit of the meter",
             Self::WholeJob { .. } => "read the nodes themselves once a second: --power FILE.csv with --energy-scope node, or --power-url",
@@ -152,8 +165,22 @@ impl fmt::Display for Fault {
                 "{device} drew {counter:.1} J by its counter and {power:.1} J by its power, and at most {:.0} % apart are allowed",
                 MAX_DISAGREEMENT * 100.0
             )?,
-            Self::Fell { device, from, to } => {
-                write!(f, "the energy counter of {device} fell from {from:.1} J to {to:.1} J, and it is not known where it starts again")?;
+            Self::Coarse { device, tick, window } => write!(
+                f,
+                "the readings of {device} share moments {:.1} s apart, so both edges of the window of {:.1} s are unknown by that, and at \
+                 most {:.0} % of it together are allowed",
+                tick.as_secs_f64(),
+                window.as_secs_f64(),
+                MAX_EDGES * 100.0
+            )?,
+            Self::Fell { device, from, to, wrapped_w } => {
+                write!(f, "the energy counter of {device} fell from {from:.1} J to {to:.1} J, and ")?;
+                match wrapped_w {
+                    None => write!(f, "it is not known where it starts again")?,
+                    Some(watts) => {
+                        write!(f, "had it started again after its range it would have drawn {watts:.0} W, more than {MAX_WRAP_W:.0} W")?;
+                    }
+                }
             }
             Self::NotPower { device, watts } => write!(f, "a reading of {device} is {watts} W")?,
             Self::WholeJob { job, lasted, watts, holds } => {

@@ -1,9 +1,10 @@
 //! From the readings of a run to the energy of its window, scope by scope.
 
-use super::series::{Series, by_counter, by_power};
+use super::series::{Series, by_counter, by_power, distinct, edges, lowest, mean};
 use super::{EnergyFacts, Fault, Job, MAX_DISAGREEMENT, MAX_GAP, Meter, Scope};
 use crate::report::Window;
 use crate::sample::{Sample, SampleSource, names};
+use crate::units::Nanos;
 use std::collections::BTreeMap;
 
 /// How joules were found.
@@ -41,6 +42,8 @@ pub struct Measured {
     pub meter: Option<Meter>,
     /// Whether it was held against how many devices there are.
     pub counted: bool,
+    /// By how much either edge of the window is unknown, where a meter's clock ticks more rarely than it was read.
+    pub tick: Option<Nanos>,
 }
 
 /// Readings of one device.
@@ -106,12 +109,22 @@ fn of_devices(
     if let Some(expected) = expected.filter(|expected| *expected != found) {
         return Err(Fault::Devices { found, expected, scope });
     }
-    let mut sum =
-        Measured { joules: 0.0, devices: found, readings: 0, method: Method::Counter, meter: Some(meter), counted: expected.is_some() };
+    let mut sum = Measured {
+        joules: 0.0,
+        devices: found,
+        readings: 0,
+        method: Method::Counter,
+        meter: Some(meter),
+        counted: expected.is_some(),
+        tick: None,
+    };
     for (name, mut device) in devices {
         let name = if name.is_empty() { "the meter" } else { name };
-        for series in [&mut device.watts, &mut device.joules] {
+        for (series, of_a_moment) in [(&mut device.watts, mean as fn(&[_]) -> f64), (&mut device.joules, lowest)] {
             series.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+            let (one_each, tick) = distinct(series, of_a_moment);
+            *series = one_each;
+            sum.tick = sum.tick.max(edges(name, tick, window)?);
         }
         let counter = (!device.joules.is_empty()).then(|| by_counter(name, &device.joules, device.range, window)).transpose()?;
         let power = (!device.watts.is_empty()).then(|| by_power(name, &device.watts, window)).transpose()?;
@@ -135,12 +148,12 @@ fn of_devices(
 fn of_job(job: &Job, window: Window) -> Result<Measured, Fault> {
     let before = window.start - job.start;
     let after = job.end - window.end;
-    let near = |part: crate::units::Nanos| part.0 >= 0 && part <= MAX_GAP;
+    let near = |part: Nanos| part.0 >= 0 && part <= MAX_GAP;
     let lasted = job.end - job.start;
     if near(before) && near(after) && window.seconds() > 0.0 {
         let joules = job.joules * window.seconds() / lasted.as_secs_f64();
         let devices = job.nodes.unwrap_or(1);
-        return Ok(Measured { joules, devices, readings: 2, method: Method::Job, meter: None, counted: false });
+        return Ok(Measured { joules, devices, readings: 2, method: Method::Job, meter: None, counted: false, tick: None });
     }
     let holds = before.0 >= 0 && after.0 >= 0;
     Err(Fault::WholeJob { job: job.id.clone(), lasted, watts: job.joules / lasted.as_secs_f64(), holds })
@@ -151,5 +164,5 @@ fn provisioned(watts: f64, window: Window) -> Result<Measured, Fault> {
         return Err(Fault::NoWindow);
     }
     let joules = watts * window.seconds();
-    Ok(Measured { joules, devices: 0, readings: 0, method: Method::Formula, meter: None, counted: false })
+    Ok(Measured { joules, devices: 0, readings: 0, method: Method::Formula, meter: None, counted: false, tick: None })
 }

@@ -79,9 +79,57 @@ fn counters_are_differences_interpolated_at_the_edges() {
     check(&wrapped, &format!(",range={range}"), Ok(1000.0));
     check(&wrapped, "", Err("fell: the energy counter of package-0 fell"));
     check(&wrapped, ",range=1", Err("fell: "));
+    // A counter that was reset is none that started again: 250 kJ in a second are no package's.
+    let reset = [(9.0, 5000.0), (10.5, 5100.0), (12.0, 5250.0), (13.0, 40.0), (16.0, 340.0), (19.0, 640.0), (20.0, 740.0)];
+    check(&reset, ",range=262143.32885", Err("it would have drawn 256933 W, more than 2000 W"));
+    check(&reset, "", Err("fell: "));
     // A wrap between the reading before the window and the first in it.
     let early: Vec<_> = at_100_w.iter().map(|(at, joules)| (*at, (joules + range - 5120.0) % range)).collect();
     check(&early, &format!(",range={range}"), Ok(1000.0));
+}
+
+/// A window of a hundred seconds, for clocks of whole seconds.
+fn long(samples: &[Sample]) -> Result<Measured, Fault> {
+    let window = Window { start: s(100.0), end: s(200.0) };
+    measured(&EnergyFacts::default(), None, window, samples).remove(0).1
+}
+
+#[test]
+fn readings_of_one_moment_are_one() {
+    let labels = "scope=package,meter=csv,device=0";
+    let counter = |rows: u32, whole: bool| -> Vec<(f64, f64)> {
+        let at = |i: u32| f64::from(i) / f64::from(rows);
+        (98 * rows..=202 * rows).map(|i| (if whole { at(i).floor() } else { at(i) }, 295.0 * at(i))).collect()
+    };
+    for rows in [1, 2, 4, 10] {
+        for whole in [false, true] {
+            let got = long(&readings(names::POWER_ENERGY, labels, &counter(rows, whole))).unwrap();
+            assert!((got.joules - 29_500.0).abs() < 1e-6, "{rows} rows a second: {got:?}");
+            assert_eq!(got.tick, (whole && rows > 1).then_some(s(1.0)));
+            assert_eq!(got.readings, if whole { 101 } else { 100 * u64::from(rows) + 1 });
+        }
+    }
+    // In another order and twice over it is the same, and one that starts again within a second too.
+    let mut turned = counter(4, true);
+    turned.reverse();
+    assert!((long(&readings(names::POWER_ENERGY, labels, &turned)).unwrap().joules - 29_500.0).abs() < 1e-6);
+    let wrapped: Vec<_> = counter(4, true).iter().map(|(at, joules)| (*at, (joules + 5850.0) % 50_000.0)).collect();
+    let got = long(&readings(names::POWER_ENERGY, &format!("{labels},range=50000"), &wrapped)).unwrap();
+    assert!((got.joules - 29_500.0).abs() < 295.0, "to the clock's step: {got:?}");
+    // Of power the mean.
+    let power =
+        |low: f64| -> Vec<(f64, f64)> { (390..=810).map(|i| (f64::from(i / 4), [low, 100.0, 150.0, 50.0][i as usize % 4])).collect() };
+    let got = long(&readings(names::POWER_WATTS, labels, &power(100.0))).unwrap();
+    assert!((got.joules - 10_000.0).abs() < 1e-6 && got.tick == Some(s(1.0)), "{got:?}");
+    let fault = long(&readings(names::POWER_WATTS, labels, &power(-1.0))).unwrap_err();
+    assert!(fault.to_string().starts_with("not_power: a reading of 0 is -1 W"), "a mean hides it not: {fault}");
+    // Two seconds of ten are more than the rules allow.
+    let short: Vec<_> = counter(4, true).iter().map(|(at, joules)| (at - 90.0, *joules)).collect();
+    let fault = one(&EnergyFacts::default(), None, &readings(names::POWER_ENERGY, labels, &short)).unwrap_err();
+    assert!(
+        fault.code() == "coarse" && fault.to_string().contains("1.0 s apart") && fault.to_string().ends_with(fault.remedy()),
+        "{fault}"
+    );
 }
 
 #[test]
@@ -174,6 +222,8 @@ fn the_method_in_words_has_the_limits_of_the_code() {
     for part in [
         format!("neighbouring readings at most {gap:.0} s apart"),
         format!("the window but for {gap:.0} s at either edge"),
+        format!("both edges together, are at most {:.0} % of the window", MAX_EDGES * 100.0),
+        format!("more than {MAX_WRAP_W:.0} W that way"),
         format!("integrated power and counter at most {:.0} % apart", MAX_DISAGREEMENT * 100.0),
     ] {
         assert!(words.contains(&part), "METHODOLOGY.md does not say: {part}");
@@ -185,7 +235,8 @@ fn the_method_in_words_has_the_limits_of_the_code() {
         Fault::Gap { device: device(), gap: MAX_GAP },
         Fault::Devices { found: 1, expected: 2, scope: Scope::Board },
         Fault::Disagree { device: device(), counter: 1.0, power: 2.0 },
-        Fault::Fell { device: device(), from: 1.0, to: 0.0 },
+        Fault::Coarse { device: device(), tick: MAX_GAP, window: MAX_GAP },
+        Fault::Fell { device: device(), from: 1.0, to: 0.0, wrapped_w: None },
         Fault::NotPower { device: device(), watts: -1.0 },
         Fault::WholeJob { job: device(), lasted: MAX_GAP, watts: 1.0, holds: true },
     ];

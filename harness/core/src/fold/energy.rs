@@ -37,9 +37,10 @@ pub fn j_per_total_token(run: &Run<'_>, told: &Told) -> Cell {
     divided(told, tokens, "no token arrived in the window").note(noted(told, events_note(run)))
 }
 
-/// Joules of the window by the number of its answered requests.
+/// Joules of the window by the answers that ended in it, as `request_rate` counts them.
 pub fn j_per_request(run: &Run<'_>, told: &Told) -> Cell {
-    divided(told, run.counts.ok, "no request was answered")
+    // Not by the requests due in it: an engine that is behind answers them after the window, with energy that is not counted here.
+    divided(told, run.arrived.answers, "no answer ended in the window")
 }
 
 /// What the joules of the window cost by the user's tariff, with the building's share where its effectiveness is told. Beside the cost of the pool, never added to it: an hourly price holds its power already.
@@ -58,20 +59,23 @@ pub struct Told {
     /// What was measured; `None` where nothing was.
     pub scope: Option<energy::Scope>,
     energy: Result<Measured, String>,
+    /// Whether meters of this host were read because of the engine's address alone.
+    by_address: bool,
 }
 
 impl Told {
     /// Every scope of a run, the headline first; at least one.
     pub fn all(facts: &RunFacts, window: Window, samples: &[Sample]) -> Vec<Self> {
+        let by_address = facts.energy.by_address;
         let found = energy::measured(&facts.energy, facts.accelerators, window, samples);
         let mut all: Vec<Self> = found
             .into_iter()
-            .map(|(scope, energy)| Self { scope: Some(scope), energy: energy.map_err(|fault| fault.to_string()) })
+            .map(|(scope, energy)| Self { scope: Some(scope), energy: energy.map_err(|fault| fault.to_string()), by_address })
             .collect();
         // A scope that the user named and nobody read stays the headline: another one is no answer to the question.
         let named = facts.energy.scope;
         if all.is_empty() || named.is_some_and(|named| all[0].scope != Some(named)) {
-            all.insert(0, Self { scope: named, energy: Err(none(&facts.energy)) });
+            all.insert(0, Self { scope: named, energy: Err(none(&facts.energy)), by_address });
         }
         all
     }
@@ -92,11 +96,11 @@ fn none(facts: &EnergyFacts) -> String {
 }
 
 /// What a number of joules is of.
-fn source(measured: &Measured, scope: Option<energy::Scope>) -> String {
+fn source(measured: &Measured, told: &Told) -> String {
     use energy::Scope;
-    let Measured { devices, method, meter, counted, .. } = measured;
+    let Measured { devices, method, meter, counted, tick, .. } = measured;
     let count = |one: &str, many: &str| if *devices == 1 { format!("1 {one}") } else { format!("{devices} {many}") };
-    let scope = scope.unwrap_or(Scope::Provisioned);
+    let scope = told.scope.unwrap_or(Scope::Provisioned);
     let what = match scope {
         Scope::Board => count("board", "boards"),
         Scope::Package => count("processor package, whoever used it", "processor packages, whoever used them"),
@@ -111,13 +115,19 @@ fn source(measured: &Measured, scope: Option<energy::Scope>) -> String {
     };
     let unsure =
         if scope == Scope::Board && !counted { "; whether those are the engine's is not known without --accelerators" } else { "" };
-    format!("{} scope: {what}, by {by}{unsure}", scope.name())
+    // The user's own table and exporter are named by their flags; whether a tunnel or a container is behind the address nobody knows.
+    let of_host = meter.is_some_and(|meter| !matches!(meter, Meter::Csv | Meter::Exporter));
+    let here = if told.by_address && of_host { "; the engine is taken to run here by its address: --energy says so" } else { "" };
+    let edges = tick.map_or_else(String::new, |tick| {
+        format!("; the meter's clock has steps of {:.1} s, so either edge of the window is unknown by that", tick.as_secs_f64())
+    });
+    format!("{} scope: {what}, by {by}{unsure}{here}{edges}", scope.name())
 }
 
 fn per(told: &Told, of: impl Fn(f64) -> f64) -> Cell {
     match &told.energy {
         Err(why) => Cell::none("gauge", 0, why.clone()),
-        Ok(m) => Cell::of(of(m.joules), m.readings, m.method.name()).note(Some(source(m, told.scope))),
+        Ok(m) => Cell::of(of(m.joules), m.readings, m.method.name()).note(Some(source(m, told))),
     }
 }
 

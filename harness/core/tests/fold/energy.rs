@@ -61,6 +61,49 @@ fn every_scope_has_numbers_of_its_own() {
 }
 
 #[test]
+fn an_overloaded_engine_is_charged_for_what_it_answered_in_time() {
+    // 200 are due in the ten seconds and ten of them end there; the others end long after, with energy that nobody counts here.
+    let late = |i: u32| if i.is_multiple_of(20) { 20 } else { 60_000 };
+    let records: Vec<RequestRecord> = (0..200).map(|i| answer(i, ms(i64::from(i) * 49), &[late(i)])).collect();
+    let facts = RunFacts { scheduled: 200, accelerators: Some(1), ..limited(10) };
+    let report = fold(&facts, records, &watts("board", 0, 300.0), &[]);
+    assert_eq!((report.counts.ok, report.single("request_rate").unwrap().value), (200, Some(1.0)));
+    assert_eq!(report.energy("j_per_request").unwrap().value, Some(300.0), "3000 J by ten answers");
+    let none: Vec<RequestRecord> = (0..200).map(|i| answer(i, ms(i64::from(i) * 49), &[60_000])).collect();
+    let report = fold(&facts, none, &watts("board", 0, 300.0), &[]);
+    let row = report.energy("j_per_request").unwrap();
+    assert_eq!((row.value, row.reason.as_deref()), (None, Some("no answer ended in the window")));
+}
+
+#[test]
+fn meters_that_were_taken_by_the_address_say_so() {
+    let of = |meter: &str, scope: &str, by_address: bool| {
+        let labels = |s: Sample| Sample { labels: s.labels.replace("meter=exporter", &format!("meter={meter}")), ..s };
+        let samples: Vec<Sample> = watts(scope, 0, 80.0).into_iter().map(labels).collect();
+        let report = folded(EnergyFacts { by_address, ..EnergyFacts::default() }, Some(1), &samples);
+        report.energy("j_per_request").unwrap().reason.clone().unwrap().contains("taken to run here by its address")
+    };
+    assert!(of("nvml", "board", true) && of("rapl", "package", true));
+    assert!(!of("nvml", "board", false) && !of("rapl", "package", false), "by the user's word it is known");
+    assert!(!of("exporter", "board", true) && !of("csv", "wall", true), "what the user named is");
+}
+
+#[test]
+fn a_clock_of_whole_seconds_is_told_of() {
+    let whole = |seconds: i64| -> Vec<Sample> {
+        let at = |i: i64| Sample { at: Nanos::from_secs(i / 4), ..watts("wall", 0, 74.0).remove(0) };
+        (-8..=4 * (seconds + 2)).map(at).collect()
+    };
+    let report = folded(EnergyFacts::default(), None, &whole(10));
+    let row = report.energy("energy_joules").unwrap();
+    assert!(row.value.is_none() && row.reason.as_deref().unwrap().starts_with("coarse: "), "2 s of 10 s are too many: {row:?}");
+    let report = fold(&RunFacts { scheduled: 10, ..limited(50) }, records(), &whole(50), &[]);
+    let row = report.energy("energy_joules").unwrap();
+    assert!((row.value.unwrap() - 3700.0).abs() < 1e-9, "{row:?}");
+    assert!(row.reason.as_deref().unwrap().ends_with("steps of 1.0 s, so either edge of the window is unknown by that"), "{row:?}");
+}
+
+#[test]
 fn a_broken_rule_leaves_no_number_of_that_scope() {
     let samples = [watts("board", 0, 300.0), watts("package", 0, 80.0)].concat();
     let report = folded(EnergyFacts::default(), Some(8), &samples);

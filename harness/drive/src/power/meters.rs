@@ -1,4 +1,4 @@
-//! Reading meters beside a run, on the sampler's thread and at a pace of their own.
+//! Reading meters beside a run, all at the same time and at a pace of their own. What calls drivers does so on a thread of its own.
 
 use crate::collect::Kept;
 use nomoat_core::backend::Telemetry;
@@ -36,6 +36,35 @@ impl Meters {
     }
 }
 
+/// A meter, and whether it said nothing the last time.
+type Read = (Box<dyn Telemetry>, bool);
+
+/// Reads all meters at the same time: one that is waited for makes no gap in the readings of another.
+async fn read_all(meters: Vec<Read>, clock: &Arc<dyn Clock>, last: bool) -> Vec<(Read, Nanos, Result<Vec<Sample>, String>)> {
+    let read = |(mut meter, failing): Read| {
+        let clock = clock.clone();
+        tokio::spawn(async move {
+            if last {
+                meter.closing();
+            }
+            let reading = match tokio::time::timeout(PATIENCE.to_std(), meter.sample()).await {
+                Ok(reading) => reading.map_err(|e| e.to_string()),
+                Err(_) => Err(format!("a power meter gave no answer in {PATIENCE}")),
+            };
+            ((meter, failing), clock.now(), reading)
+        })
+    };
+    let tasks: Vec<_> = meters.into_iter().map(read).collect();
+    let mut all = vec![];
+    for task in tasks {
+        match task.await {
+            Ok(reading) => all.push(reading),
+            Err(broken) => std::panic::resume_unwind(broken.into_panic()),
+        }
+    }
+    all
+}
+
 /// Reads meters until `done` is set, and once more then. Says so when it has read them for the first time.
 pub(crate) async fn watch(
     meters: Meters,
@@ -44,36 +73,30 @@ pub(crate) async fn watch(
     begun: oneshot::Sender<()>,
     kept: SyncSender<Kept>,
 ) -> (Vec<Sample>, Vec<RunEvent>) {
-    let mut all: Vec<(Box<dyn Telemetry>, bool)> = meters.exchange(vec![]).into_iter().map(|meter| (meter, false)).collect();
+    let mut all: Vec<Read> = meters.exchange(vec![]).into_iter().map(|meter| (meter, false)).collect();
     let (mut samples, mut events) = (vec![], vec![]);
     let mut begun = Some(begun);
     let mut next = clock.now();
     loop {
         let last = *done.borrow();
-        for (meter, failing) in &mut all {
-            if last {
-                meter.closing();
-            }
-            let reading = match tokio::time::timeout(PATIENCE.to_std(), meter.sample()).await {
-                Ok(reading) => reading.map_err(|e| e.to_string()),
-                Err(_) => Err(format!("a power meter gave no answer in {PATIENCE}")),
-            };
-            // When the answer was there: files and libraries answer at once, and an exporter's page is waited for until it moves.
-            let at = clock.now();
+        for ((meter, mut failing), at, reading) in read_all(std::mem::take(&mut all), &clock, last).await {
             match reading {
                 Ok(reading) => {
-                    *failing = false;
+                    failing = false;
                     for sample in reading {
-                        let sample = Sample { at, ..sample };
+                        // When the answer was there: files and libraries answer at once. An exporter's page is waited for until its
+                        // devices have moved, and who waits for the last of them has stamped the others.
+                        let sample = Sample { at: if sample.at == Nanos::ZERO { at } else { sample.at }, ..sample };
                         // A collector that is behind has records to keep; these readings are kept here too.
                         let _ = kept.try_send(Kept::Sample(sample.clone()));
                         samples.push(sample);
                     }
                 }
                 // Told of once, until it speaks again.
-                Err(detail) if !std::mem::replace(failing, true) => events.push(RunEvent { at, code: FAILED, detail }),
+                Err(detail) if !std::mem::replace(&mut failing, true) => events.push(RunEvent { at, code: FAILED, detail }),
                 Err(_) => {}
             }
+            all.push((meter, failing));
         }
         if let Some(begun) = begun.take() {
             // Nobody waits any more where the run broke meanwhile.
@@ -108,6 +131,28 @@ mod tests {
             };
             Box::pin(async move { reading })
         }
+    }
+
+    /// Answers only when the other does: read one after the other, neither would.
+    struct Met(Arc<tokio::sync::Barrier>);
+
+    impl Telemetry for Met {
+        fn sample(&mut self) -> BoxFuture<'_, Result<Vec<Sample>, BackendError>> {
+            Box::pin(async move {
+                self.0.wait().await;
+                Ok(super::super::power_samples(Scope::Wall, Meter::Exporter, "a", Some(1.0), None, None).collect())
+            })
+        }
+    }
+
+    #[test]
+    fn meters_are_read_at_the_same_time() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let barrier = Arc::new(tokio::sync::Barrier::new(2));
+        let both: Vec<Read> = (0..2).map(|_| (Box::new(Met(barrier.clone())) as Box<dyn Telemetry>, false)).collect();
+        let clock: Arc<dyn Clock> = Arc::new(MonotonicClock);
+        let read = runtime.block_on(read_all(both, &clock, true));
+        assert_eq!(read.iter().filter(|(_, _, reading)| reading.as_ref().is_ok_and(|samples| samples.len() == 1)).count(), 2);
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn places(dir: &tempfile::TempDir) -> PowerPlaces {
 }
 
 fn read(meter: &mut PowerMeter) -> Result<Vec<Sample>, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(meter.telemetry.sample()).map_err(|e| e.to_string())
 }
 
