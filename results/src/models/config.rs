@@ -12,20 +12,43 @@ const KNOWN: &str = "attention (MHA, GQA, MQA, MLA, with index_topk, over a wind
     `compress_ratios`, `hybrid_override_pattern`, `attn_layer_period` (Jamba), `full_attention_interval` (Qwen3-Next), \
     mamba, mamba2 and `ssm_cfg`, and falcon_h1";
 
-/// Keys of layers that are not read: a model that has one is not what its other keys seem to say.
-const UNKNOWN: [&str; 11] = [
-    "attention_chunk_size",
-    "attention_types",
-    "attn_layer_indices",
-    "attn_type_list",
-    "block_types",
-    "layers_block_type",
-    "linear_attn_config",
-    "no_rope_layers",
-    "nsa_config",
-    "sparse_attention_config",
-    "state_size",
+/// Keys of layers or heads that are not read: a model that has one is not what its other keys seem to say. Beside each key, the keys of
+/// patterns that say the same and are read instead.
+const UNKNOWN: [(&str, &[&str]); 30] = [
+    ("attention_chunk_size", &["layer_types"]),
+    ("attention_k_eq_v", &[]),
+    ("attention_types", &[]),
+    ("attn_layer_indices", &["layer_types"]),
+    ("attn_type_list", &[]),
+    ("block_configs", &[]),
+    ("block_types", &[]),
+    ("cross_attention_layers", &[]),
+    ("global_head_dim", &[]),
+    ("hybrid_layer_pattern", &[]),
+    ("kv_n_heads", &[]),
+    ("layers_block_type", &["layer_types", "hybrid_override_pattern", "attn_layer_period"]),
+    ("linear_attn_config", &[]),
+    ("multi_query_attention", &[]),
+    ("multi_query_group_num", &[]),
+    ("n_head_kv", &[]),
+    ("n_kv_heads", &[]),
+    ("no_rope_layers", &["layer_types"]),
+    ("nsa_config", &[]),
+    ("num_attention_groups", &[]),
+    ("num_global_key_value_heads", &[]),
+    ("num_key_value_heads_per_layer", &[]),
+    ("num_kv_groups", &[]),
+    ("num_kv_shared_layers", &[]),
+    ("num_query_groups", &[]),
+    ("sparse_attention_config", &[]),
+    ("state_size", &["ssm_cfg"]),
+    ("swa_head_dim", &[]),
+    ("swa_num_key_value_heads", &[]),
+    ("use_cla", &[]),
 ];
+
+/// Families whose `multi_query` and `num_kv_heads` are read as their code reads them.
+const FALCON: [&str; 3] = ["falcon", "RefinedWeb", "RefinedWebModel"];
 
 /// What a configuration says.
 #[derive(Clone, PartialEq, Debug)]
@@ -75,7 +98,10 @@ pub fn of_config(config: &Value) -> Result<Read, String> {
     let text = |key: &str| [keys.0, whole].iter().find_map(|level| level.get(key)).and_then(Value::as_str).map(str::to_owned);
     let quantization =
         [keys.0, whole].iter().find_map(|level| level.get("quantization_config").filter(|q| q.is_object())).map(quantization);
-    let width = keys.get("hidden_size").or_else(|| keys.get("d_model"));
+    let width = match keys.get("hidden_size")? {
+        Some(width) => Some(width),
+        None => keys.get("d_model")?,
+    };
     let mut shape = Shape { layers, width, ..Shape::default() };
     let uncounted = match parameters::count(keys, &shape) {
         Ok(counted) => {
@@ -85,7 +111,7 @@ pub fn of_config(config: &Value) -> Result<Read, String> {
         Err(why) => Some(why),
     };
     let dtype = text("dtype").or_else(|| text("torch_dtype"));
-    Ok(Read { shape, dtype, quantization, uncounted, speculative: keys.get("num_nextn_predict_layers").unwrap_or(0) })
+    Ok(Read { shape, dtype, quantization, uncounted, speculative: keys.get("num_nextn_predict_layers")?.unwrap_or(0) })
 }
 
 fn quantization(how: &Value) -> String {
@@ -104,33 +130,68 @@ fn quantization(how: &Value) -> String {
 pub(super) struct Keys<'a>(&'a Value);
 
 impl<'a> Keys<'a> {
-    /// A whole number that fits; `None` where it is absent, null or something else.
-    pub(super) fn get(self, key: &str) -> Option<u32> {
-        self.0.get(key).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok())
-    }
-
-    pub(super) fn need(self, key: &str) -> Result<u32, String> {
+    /// What stands at `key`, `None` where it is absent or null, by `read`.
+    ///
+    /// # Errors
+    /// It is something else than `kind`: it is never taken as absent, for its family's default would then be a wrong figure.
+    fn typed<T>(self, key: &str, kind: &str, read: impl FnOnce(&'a Value) -> Option<T>) -> Result<Option<T>, String> {
         match self.0.get(key) {
-            None | Some(Value::Null) => Err(format!("lacks `{key}`")),
-            Some(value) => self.get(key).ok_or_else(|| format!("has `{key}` = {value}, which is no whole number below 2³²")),
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => read(value).map(Some).ok_or_else(|| format!("has `{key}` = {}, which is no {kind}", brief(value))),
         }
     }
 
-    pub(super) fn word(self, key: &str) -> Option<&'a str> {
-        self.0.get(key).and_then(Value::as_str)
+    /// A whole number below 2³².
+    pub(super) fn get(self, key: &str) -> Result<Option<u32>, String> {
+        self.typed(key, "whole number below 2³²", |value| value.as_u64().and_then(|n| u32::try_from(n).ok()))
     }
 
-    pub(super) fn flag(self, key: &str) -> Option<bool> {
-        self.0.get(key).and_then(Value::as_bool)
+    pub(super) fn need(self, key: &str) -> Result<u32, String> {
+        self.get(key)?.ok_or_else(|| format!("lacks `{key}`"))
+    }
+
+    /// A count or a dimension that a model can have.
+    fn size_or_none(self, key: &str) -> Result<Option<u32>, String> {
+        match self.get(key)? {
+            Some(n) if n < 1 || n > WIDEST => Err(format!("has `{key}` = {n}, which is not 1 to {WIDEST}")),
+            n => Ok(n),
+        }
+    }
+
+    fn size(self, key: &str) -> Result<u32, String> {
+        self.size_or_none(key)?.ok_or_else(|| format!("lacks `{key}`"))
+    }
+
+    pub(super) fn word(self, key: &str) -> Result<Option<&'a str>, String> {
+        self.typed(key, "text", Value::as_str)
+    }
+
+    pub(super) fn flag(self, key: &str) -> Result<Option<bool>, String> {
+        self.typed(key, "true or false", Value::as_bool)
+    }
+
+    pub(super) fn list(self, key: &str) -> Result<Option<&'a Vec<Value>>, String> {
+        self.typed(key, "list", Value::as_array)
+    }
+
+    /// Whether `key` says that something is there: absent, null, false, 0 and an empty list say that it is not.
+    fn on(self, key: &str) -> bool {
+        match self.0.get(key) {
+            None | Some(Value::Null | Value::Bool(false)) => false,
+            Some(Value::Array(list)) => !list.is_empty(),
+            Some(value) => value.as_u64() != Some(0),
+        }
     }
 
     pub(super) fn has(self, key: &str) -> bool {
         self.0.get(key).is_some_and(|value| !value.is_null())
     }
+}
 
-    pub(super) fn list(self, key: &str) -> Option<&'a Vec<Value>> {
-        self.0.get(key).and_then(Value::as_array)
-    }
+/// A value in a message, cut where it is long.
+fn brief(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() > 40 { format!("{}…", text.chars().take(40).collect::<String>()) } else { text }
 }
 
 /// The layers in their order, equal neighbours together.
@@ -147,24 +208,70 @@ impl Stack {
 }
 
 /// More layers than any model has, so that a wrong number does not become a loop of billions.
-const MOST: u32 = 100_000;
+const MOST: u32 = 10_000;
 
-fn count(keys: Keys<'_>, key: &str) -> Result<u32, String> {
+/// Wider than any model is, in heads or in dimensions.
+const WIDEST: u32 = 1 << 20;
+
+/// A bound of the bytes and operations of one cached token over all layers: times 2³² tokens it is below 2⁶⁴. The widest published model has
+/// 2²⁷.
+const HEAVIEST: u128 = 1 << 31;
+
+pub(super) fn count(keys: Keys<'_>, key: &str) -> Result<u32, String> {
     match keys.need(key)? {
+        0 => Err(format!("has `{key}` = 0, but a model has a layer")),
         n if n > MOST => Err(format!("has `{key}` = {n}; more than {MOST} layers are no model")),
         n => Ok(n),
     }
 }
 
+/// Whether the layers, whose numbers are each those of a model, are those of one together, so that no sum over them overflows.
+fn possible(layers: &[(u32, Layer)]) -> Result<(), String> {
+    let (mut number, mut weight) = (0_u128, 0_u128);
+    for (n, layer) in layers {
+        let product = |numbers: &[u32]| numbers.iter().map(|n| u128::from(*n)).product::<u128>();
+        let of_indexer = |indexer: Option<Indexer>| indexer.map_or(0, |i| product(&[i.heads, i.dim]));
+        let one = match *layer {
+            Layer::Attention { heads, kv_heads, key_dim, value_dim, .. } => {
+                if !heads.is_multiple_of(kv_heads) {
+                    return Err(format!("has {heads} heads (`num_attention_heads`), which {kv_heads} KV heads do not divide"));
+                }
+                product(&[heads, key_dim]) + product(&[heads, value_dim])
+            }
+            Layer::Latent { heads, rank, rope_dim, indexer } => {
+                product(&[2, heads, rank]) + product(&[heads, rope_dim]) + of_indexer(indexer)
+            }
+            Layer::Compressed { heads, dim, indexer, .. } => product(&[2, heads, dim]) + of_indexer(indexer),
+            // Does not grow with the tokens, but is a matrix for each head.
+            Layer::State { heads, value_dim, state_dim, conv_channels, conv_width, .. } => {
+                (product(&[heads, value_dim, state_dim]) + product(&[conv_channels, conv_width])) >> 16
+            }
+            Layer::Shift { width, shift, state_dim, .. } => product(&[width, shift]) + (product(&[width, width, state_dim]) >> 16),
+        };
+        number += u128::from(*n);
+        weight += u128::from(*n) * 16 * one;
+    }
+    if number > 2 * u128::from(MOST) {
+        return Err(format!("has {number} layers, which are no model"));
+    }
+    if weight > HEAVIEST {
+        return Err("has heads (`num_attention_heads`), dimensions (`head_dim` and its like) and layers (`num_hidden_layers`) \
+             whose product is that of no model"
+            .into());
+    }
+    Ok(())
+}
+
 fn layers(keys: Keys<'_>) -> Result<Vec<(u32, Layer)>, String> {
     let mut stack = Stack::default();
-    let kind = keys.word("model_type").unwrap_or_default();
-    if let Some(ratios) = keys.list("compress_ratios") {
+    let kind = keys.word("model_type")?.unwrap_or_default();
+    refuse_unknown(keys, kind)?;
+    if let Some(ratios) = keys.list("compress_ratios")? {
         for ratio in ratios {
             let ratio = ratio.as_u64().and_then(|n| u32::try_from(n).ok());
             stack.add(compressed(keys, ratio.ok_or("has a `compress_ratios` that is no list of whole numbers")?)?);
         }
-    } else if let Some(pattern) = keys.word("hybrid_override_pattern") {
+    } else if let Some(pattern) = keys.word("hybrid_override_pattern")? {
         for letter in pattern.chars() {
             match letter {
                 'M' => stack.add(mamba2(keys, ["mamba_num_heads", "mamba_head_dim", "ssm_state_size", "n_groups", "conv_kernel"])?),
@@ -178,7 +285,7 @@ fn layers(keys: Keys<'_>) -> Result<Vec<(u32, Layer)>, String> {
                 }
             }
         }
-    } else if let Some(kinds) = keys.list("layer_types") {
+    } else if let Some(kinds) = keys.list("layer_types")? {
         for kind in kinds {
             stack.add(of_type(keys, kind.as_str().ok_or("has a `layer_types` that is no list of names")?)?);
         }
@@ -205,12 +312,20 @@ fn layers(keys: Keys<'_>) -> Result<Vec<(u32, Layer)>, String> {
         let layers = count(keys, "num_hidden_layers")?;
         stack.0 = vec![(layers, attends), (layers, state)];
     } else {
-        if let Some(key) = UNKNOWN.iter().find(|key| keys.has(key)) {
-            return Err(format!("has `{key}`, which is not read; known are {KNOWN}"));
-        }
         plain(keys, kind, &mut stack)?;
     }
+    possible(&stack.0)?;
     Ok(stack.0)
+}
+
+/// # Errors
+/// A key that no branch reads, or that the branch of this configuration does not.
+fn refuse_unknown(keys: Keys<'_>, kind: &str) -> Result<(), String> {
+    let states = kind == "mamba" || kind == "mamba2";
+    let replaced = |key: &str, by: &[&str]| by.iter().any(|by| keys.has(by)) || (key == "state_size" && states);
+    let heads = ["multi_query", "num_kv_heads"].iter().filter(|_| !FALCON.contains(&kind));
+    let unknown = UNKNOWN.iter().filter(|(key, by)| !replaced(key, by)).map(|(key, _)| key).chain(heads).find(|key| keys.on(key));
+    unknown.map_or(Ok(()), |key| Err(format!("has `{key}`, which is not read; known are {KNOWN}")))
 }
 
 /// Attention in every layer, perhaps over a window in some.
@@ -220,14 +335,15 @@ fn plain(keys: Keys<'_>, kind: &str, stack: &mut Stack) -> Result<(), String> {
         stack.0.push((layers, latent(keys)?));
         return Ok(());
     }
-    let window = keys.get("sliding_window").filter(|_| keys.flag("use_sliding_window").unwrap_or(true));
+    let used = keys.flag("use_sliding_window")?.unwrap_or(true);
+    let window = if used { window_or_none(keys)? } else { None };
     // Every n-th layer sees all, the others a window. Gemma 2 and 3 may leave their n unwritten.
     let unwritten = match kind {
         "gemma2" => Some(2),
         "gemma3" | "gemma3_text" => Some(6),
         _ => None,
     };
-    let pattern = keys.get("sliding_window_pattern").or_else(|| keys.get("_sliding_window_pattern")).or(unwritten);
+    let pattern = keys.get("sliding_window_pattern")?.or(keys.get("_sliding_window_pattern")?).or(unwritten);
     match (window, pattern) {
         (None, _) => stack.0.push((layers, attention(keys, None)?)),
         (Some(window), Some(pattern)) => {
@@ -238,7 +354,7 @@ fn plain(keys: Keys<'_>, kind: &str, stack: &mut Stack) -> Result<(), String> {
         }
         // Qwen: the first ones see all, those after them a window.
         (Some(window), None) => {
-            let full = keys.get("max_window_layers").filter(|_| keys.has("use_sliding_window")).unwrap_or(0).min(layers);
+            let full = keys.get("max_window_layers")?.filter(|_| keys.has("use_sliding_window")).unwrap_or(0).min(layers);
             stack.0.extend(
                 [(full, attention(keys, None)?), (layers - full, attention(keys, Some(window))?)].into_iter().filter(|(n, _)| *n > 0),
             );
@@ -247,11 +363,22 @@ fn plain(keys: Keys<'_>, kind: &str, stack: &mut Stack) -> Result<(), String> {
     Ok(())
 }
 
+fn window_or_none(keys: Keys<'_>) -> Result<Option<u32>, String> {
+    match keys.get("sliding_window")? {
+        Some(0) => Err("has `sliding_window` = 0, over which nothing is seen".into()),
+        window => Ok(window),
+    }
+}
+
+fn window_of(keys: Keys<'_>) -> Result<u32, String> {
+    window_or_none(keys)?.ok_or_else(|| "lacks `sliding_window`".into())
+}
+
 fn of_type(keys: Keys<'_>, kind: &str) -> Result<Layer, String> {
     match kind {
         "full_attention" if keys.has("kv_lora_rank") => latent(keys),
         "full_attention" | "attention" => attention(keys, None),
-        "sliding_attention" => attention(keys, Some(keys.need("sliding_window")?)),
+        "sliding_attention" => attention(keys, Some(window_of(keys)?)),
         "linear_attention" => gated_delta(keys),
         "mamba" => mamba2(keys, HYBRID),
         other => Err(format!(
@@ -261,40 +388,58 @@ fn of_type(keys: Keys<'_>, kind: &str) -> Result<Layer, String> {
 }
 
 fn attention(keys: Keys<'_>, window: Option<u32>) -> Result<Layer, String> {
-    let heads = keys.need("num_attention_heads")?;
-    let dim = match keys.get("head_dim") {
+    let heads = keys.size("num_attention_heads")?;
+    let dim = match keys.size_or_none("head_dim")? {
         Some(dim) => dim,
-        None => keys.need("hidden_size")? / heads.max(1),
+        None => match keys.size("hidden_size")? / heads {
+            0 => return Err(format!("has more heads than `hidden_size`: `num_attention_heads` = {heads}")),
+            dim => dim,
+        },
     };
-    let value_dim = keys.get("v_head_dim").unwrap_or(dim);
-    Ok(Layer::Attention { heads, kv_heads: keys.get("num_key_value_heads").unwrap_or(heads), key_dim: dim, value_dim, window })
+    let value_dim = keys.size_or_none("v_head_dim")?.unwrap_or(dim);
+    Ok(Layer::Attention { heads, kv_heads: kv_heads(keys, heads)?, key_dim: dim, value_dim, window })
+}
+
+/// Falcon's code reads `num_kv_heads` in its new decoder and without `multi_query`, else it has one; everybody else writes
+/// `num_key_value_heads`, which absent means one for each head.
+fn kv_heads(keys: Keys<'_>, heads: u32) -> Result<u32, String> {
+    if let Some(written) = keys.size_or_none("num_key_value_heads")? {
+        return Ok(written);
+    }
+    let falcon = FALCON.contains(&keys.word("model_type")?.unwrap_or_default());
+    if !falcon {
+        return Ok(heads);
+    }
+    // The family's default of an unwritten `multi_query` is true.
+    let (new, one) = (keys.flag("new_decoder_architecture")?.unwrap_or(false), keys.flag("multi_query")?.unwrap_or(true));
+    Ok(if new || !one { keys.size_or_none("num_kv_heads")?.unwrap_or(heads) } else { 1 })
 }
 
 fn latent(keys: Keys<'_>) -> Result<Layer, String> {
-    let indexer = keys.get("index_topk").map(|top_k| indexer(keys, top_k)).transpose()?;
-    let (rank, rope_dim) = (keys.need("kv_lora_rank")?, keys.need("qk_rope_head_dim")?);
-    Ok(Layer::Latent { heads: keys.need("num_attention_heads")?, rank, rope_dim, indexer })
+    let indexer = keys.size_or_none("index_topk")?.map(|top_k| indexer(keys, top_k)).transpose()?;
+    let (rank, rope_dim) = (keys.size("kv_lora_rank")?, keys.size("qk_rope_head_dim")?);
+    Ok(Layer::Latent { heads: keys.size("num_attention_heads")?, rank, rope_dim, indexer })
 }
 
 fn indexer(keys: Keys<'_>, top_k: u32) -> Result<Indexer, String> {
-    Ok(Indexer { heads: keys.need("index_n_heads")?, dim: keys.need("index_head_dim")?, top_k })
+    Ok(Indexer { heads: keys.size("index_n_heads")?, dim: keys.size("index_head_dim")?, top_k })
 }
 
 fn compressed(keys: Keys<'_>, ratio: u32) -> Result<Layer, String> {
-    let indexer = if ratio == 4 { Some(indexer(keys, keys.need("index_topk")?)?) } else { None };
-    let (heads, dim) = (keys.need("num_attention_heads")?, keys.need("head_dim")?);
-    let rope_dim = keys.need("qk_rope_head_dim")?;
+    let indexer = if ratio == 4 { Some(indexer(keys, keys.size("index_topk")?)?) } else { None };
+    let (heads, dim) = (keys.size("num_attention_heads")?, keys.size("head_dim")?);
+    let rope_dim = keys.size("qk_rope_head_dim")?;
     if rope_dim > dim {
         return Err(format!("has `qk_rope_head_dim` = {rope_dim}, which is more than `head_dim` = {dim}"));
     }
-    Ok(Layer::Compressed { heads, dim, rope_dim, window: keys.need("sliding_window")?, ratio, indexer })
+    Ok(Layer::Compressed { heads, dim, rope_dim, window: window_of(keys)?, ratio, indexer })
 }
 
 /// Keys of a Mamba-2 layer beside attention, as Falcon-H1, Bamba and Granite write them.
 const HYBRID: [&str; 5] = ["mamba_n_heads", "mamba_d_head", "mamba_d_state", "mamba_n_groups", "mamba_d_conv"];
 
 fn mamba2(keys: Keys<'_>, [heads, dim, state, groups, conv]: [&str; 5]) -> Result<Layer, String> {
-    state_space(keys.need(heads)?, keys.need(dim)?, keys.need(state)?, keys.need(groups)?, keys.need(conv)?)
+    state_space(keys.size(heads)?, keys.size(dim)?, keys.size(state)?, keys.size(groups)?, keys.size(conv)?)
 }
 
 fn plain_mamba2(keys: Keys<'_>) -> Result<Layer, String> {
@@ -313,16 +458,16 @@ fn channels(inner: u32, state_dim: u32, conv_width: u32) -> Layer {
 }
 
 fn plain_mamba(keys: Keys<'_>) -> Result<Layer, String> {
-    let inner = match keys.get("intermediate_size") {
+    let inner = match keys.size_or_none("intermediate_size")? {
         Some(inner) => inner,
-        None => product(keys.need("expand")?, keys.need("hidden_size")?)?,
+        None => product(keys.size("expand")?, keys.size("hidden_size")?)?,
     };
-    Ok(channels(inner, keys.need("state_size")?, keys.need("conv_kernel")?))
+    Ok(channels(inner, keys.size("state_size")?, keys.size("conv_kernel")?))
 }
 
 fn jamba(keys: Keys<'_>) -> Result<Layer, String> {
-    let inner = product(keys.need("mamba_expand")?, keys.need("hidden_size")?)?;
-    Ok(channels(inner, keys.need("mamba_d_state")?, keys.need("mamba_d_conv")?))
+    let inner = product(keys.size("mamba_expand")?, keys.size("hidden_size")?)?;
+    Ok(channels(inner, keys.size("mamba_d_state")?, keys.size("mamba_d_conv")?))
 }
 
 fn product(a: u32, b: u32) -> Result<u32, String> {
@@ -331,19 +476,26 @@ fn product(a: u32, b: u32) -> Result<u32, String> {
 
 /// The first code of Mamba: what `ssm_cfg` leaves out has that code's defaults, which are the published models'.
 fn of_ssm_cfg(keys: Keys<'_>, stack: &mut Stack) -> Result<(), String> {
-    if keys.list("attn_layer_idx").is_some_and(|list| !list.is_empty()) {
+    if keys.list("attn_layer_idx")?.is_some_and(|list| !list.is_empty()) {
         return Err(format!("has `attn_layer_idx` with attention between its state space layers, which is not read; known are {KNOWN}"));
     }
-    let inner = Keys(&keys.0["ssm_cfg"]);
-    let width = keys.need("d_model")?;
-    let or = |key: &str, usual: u32| inner.get(key).unwrap_or(usual);
-    let channels_of = product(or("expand", 2), width)?;
-    let layer = match inner.word("layer").unwrap_or("Mamba1") {
-        "Mamba1" => channels(channels_of, or("d_state", 16), or("d_conv", 4)),
+    let inner = &keys.0["ssm_cfg"];
+    if !inner.is_object() {
+        return Err(format!("has `ssm_cfg` = {}, which is no group of keys", brief(inner)));
+    }
+    let inner = Keys(inner);
+    let width = keys.size("d_model")?;
+    let or = |key: &str, usual: u32| inner.size_or_none(key).map(|n| n.unwrap_or(usual));
+    let channels_of = product(or("expand", 2)?, width)?;
+    let layer = match inner.word("layer")?.unwrap_or("Mamba1") {
+        "Mamba1" => channels(channels_of, or("d_state", 16)?, or("d_conv", 4)?),
         "Mamba2" => {
-            let dim = or("headdim", 64);
-            let heads = channels_of.checked_div(dim).ok_or("has a `headdim` of 0 in `ssm_cfg`")?;
-            state_space(heads, dim, or("d_state", 128), or("ngroups", 1), or("d_conv", 4))?
+            let dim = or("headdim", 64)?;
+            let heads = match channels_of / dim {
+                0 => return Err(format!("has fewer channels than `headdim` = {dim} in `ssm_cfg`")),
+                heads => heads,
+            };
+            state_space(heads, dim, or("d_state", 128)?, or("ngroups", 1)?, or("d_conv", 4)?)?
         }
         other => return Err(format!("has layers of type `{other}` in `ssm_cfg`; known are Mamba1 and Mamba2")),
     };
@@ -352,9 +504,9 @@ fn of_ssm_cfg(keys: Keys<'_>, stack: &mut Stack) -> Result<(), String> {
 }
 
 fn gated_delta(keys: Keys<'_>) -> Result<Layer, String> {
-    let (heads, value_dim) = (keys.need("linear_num_value_heads")?, keys.need("linear_value_head_dim")?);
-    let (key_heads, state_dim) = (keys.need("linear_num_key_heads")?, keys.need("linear_key_head_dim")?);
+    let (heads, value_dim) = (keys.size("linear_num_value_heads")?, keys.size("linear_value_head_dim")?);
+    let (key_heads, state_dim) = (keys.size("linear_num_key_heads")?, keys.size("linear_key_head_dim")?);
     let channels = 2 * u64::from(key_heads) * u64::from(state_dim) + u64::from(heads) * u64::from(value_dim);
     let conv_channels = u32::try_from(channels).map_err(|_| "has more channels in a linear layer than any model")?;
-    Ok(Layer::State { heads, value_dim, state_dim, conv_channels, conv_width: keys.need("linear_conv_kernel_dim")?, operations: 8 })
+    Ok(Layer::State { heads, value_dim, state_dim, conv_channels, conv_width: keys.size("linear_conv_kernel_dim")?, operations: 8 })
 }

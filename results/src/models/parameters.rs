@@ -1,7 +1,7 @@
 //! How many parameters a configuration means, in all and for one token: without biases, norms and what speculates, which are below a
 //! hundredth. The input embedding counts as active, as in most cards.
 
-use super::config::Keys;
+use super::config::{Keys, count as count_of};
 use nomoat_core::footprint::{Experts, Layer, Shape};
 
 /// What was counted.
@@ -18,11 +18,11 @@ pub(super) struct Counted {
 pub(super) fn count(keys: Keys<'_>, shape: &Shape) -> Result<Counted, String> {
     let width = f64::from(keys.need("hidden_size")?);
     let vocabulary = f64::from(keys.need("vocab_size")?);
-    let layers: u32 = keys.need("num_hidden_layers")?;
-    if !gated(keys) {
+    let layers = count_of(keys, "num_hidden_layers")?;
+    if !gated(keys)? {
         return Err("has no `hidden_act` (`silu`) of a gated feed-forward, the only one that is counted".into());
     }
-    let tied = keys.flag("tie_word_embeddings").ok_or("lacks `tie_word_embeddings`")?;
+    let tied = keys.flag("tie_word_embeddings")?.ok_or("lacks `tie_word_embeddings`")?;
     let mut mixing = 0.0;
     for (n, layer) in &shape.layers {
         mixing += f64::from(*n) * mixer(keys, layer, width)?;
@@ -36,9 +36,9 @@ pub(super) fn count(keys: Keys<'_>, shape: &Shape) -> Result<Counted, String> {
 }
 
 /// SiLU stands in gated feed-forwards only; Gemma's are gated with another function, other families' with that function are not.
-fn gated(keys: Keys<'_>) -> bool {
-    let gemma = keys.word("model_type").is_some_and(|kind| kind.starts_with("gemma"));
-    gemma || keys.word("hidden_act").is_some_and(|act| act == "silu" || act == "swiglu")
+fn gated(keys: Keys<'_>) -> Result<bool, String> {
+    let gemma = keys.word("model_type")?.is_some_and(|kind| kind.starts_with("gemma"));
+    Ok(gemma || keys.word("hidden_act")?.is_some_and(|act| act == "silu" || act == "swiglu"))
 }
 
 /// Parameters of one layer's mixing of tokens.
@@ -74,16 +74,20 @@ struct Feed {
 /// The feed-forward parts of all layers.
 fn feed_forward(keys: Keys<'_>, layers: u32, width: f64) -> Result<Feed, String> {
     let of = |inner: u32| 3.0 * width * f64::from(inner);
-    let number = ["n_routed_experts", "num_local_experts", "num_experts"].iter().find_map(|key| keys.get(key)).filter(|n| *n > 1);
+    let mut number = None;
+    for key in ["n_routed_experts", "num_local_experts", "num_experts"] {
+        number = number.or(keys.get(key)?);
+    }
+    let number = number.filter(|n| *n > 1);
     let Some(number) = number else {
         return Ok(Feed { shared: f64::from(layers) * of(keys.need("intermediate_size")?), experts: None });
     };
-    let chosen = match keys.get("num_experts_per_tok") {
+    let chosen = match keys.get("num_experts_per_tok")? {
         Some(chosen) => chosen,
-        None => keys.get("experts_per_token").ok_or("lacks `num_experts_per_tok`")?,
+        None => keys.get("experts_per_token")?.ok_or("lacks `num_experts_per_tok`")?,
     };
     // Where all layers have experts there may be one width, under the name of the dense ones.
-    let inner = match keys.get("moe_intermediate_size") {
+    let inner = match keys.get("moe_intermediate_size")? {
         Some(inner) => inner,
         None if keys.has("num_local_experts") => keys.need("intermediate_size")?,
         None => return Err("lacks `moe_intermediate_size`".into()),
@@ -93,7 +97,7 @@ fn feed_forward(keys: Keys<'_>, layers: u32, width: f64) -> Result<Feed, String>
         0 => 0.0,
         dense => f64::from(dense) * of(keys.need("intermediate_size")?),
     };
-    let shared_inner = match (keys.get("n_shared_experts"), keys.get("shared_expert_intermediate_size")) {
+    let shared_inner = match (keys.get("n_shared_experts")?, keys.get("shared_expert_intermediate_size")?) {
         (Some(shared), _) => f64::from(shared) * of(inner),
         (None, Some(shared)) => of(shared) + width,
         (None, None) => 0.0,
@@ -112,9 +116,9 @@ fn sparse(keys: Keys<'_>, layers: u32) -> Result<u32, String> {
         let of = |index: u32| index.checked_rem(period).map(|rest| rest == offset);
         return (0..layers).try_fold(0, |n, index| Some(n + u32::from(of(index)?))).ok_or("has an `expert_layer_period` of 0".into());
     }
-    let first = keys.get("first_k_dense_replace").unwrap_or(0).min(layers);
-    let listed = keys.list("mlp_only_layers").map_or(0, Vec::len);
-    let step = keys.get("decoder_sparse_step").or_else(|| keys.get("moe_layer_freq")).unwrap_or(1);
+    let first = keys.get("first_k_dense_replace")?.unwrap_or(0).min(layers);
+    let listed = keys.list("mlp_only_layers")?.map_or(0, Vec::len);
+    let step = keys.get("decoder_sparse_step")?.or(keys.get("moe_layer_freq")?).unwrap_or(1);
     if step != 1 || listed > 0 {
         return Err(
             "has experts in some layers by `decoder_sparse_step`, `moe_layer_freq` or `mlp_only_layers`, which is not counted".into()

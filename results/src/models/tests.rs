@@ -136,7 +136,7 @@ fn what_is_not_known_is_named() {
         (json!({"num_hidden_layers": 4, "attn_layer_period": 8}), "lacks `attn_layer_offset`"),
         (json!({"num_hidden_layers": 4, "attn_layer_period": 0, "attn_layer_offset": 0}), "of 0"),
         (json!({"ssm_cfg": {"layer": "Mamba3"}, "d_model": 8, "n_layer": 1}), "`Mamba3` in `ssm_cfg`"),
-        (json!({"ssm_cfg": {"layer": "Mamba2", "headdim": 0}, "d_model": 8, "n_layer": 1}), "`headdim` of 0"),
+        (json!({"ssm_cfg": {"layer": "Mamba2", "headdim": 0}, "d_model": 8, "n_layer": 1}), "`headdim` = 0"),
         (json!({"ssm_cfg": {}, "d_model": 8, "n_layer": 2, "attn_layer_idx": [1]}), "`attn_layer_idx`"),
         (json!({"hybrid_override_pattern": "MX"}), "lacks `mamba_num_heads`"),
         (json!({"hybrid_override_pattern": "X"}), "`X` in `hybrid_override_pattern`"),
@@ -146,11 +146,150 @@ fn what_is_not_known_is_named() {
             "more than `head_dim`",
         ),
         (json!([]), "lacks `num_hidden_layers`"),
+        // What is no whole number is not absent, for then the family's default would stand for it.
+        (llama_with("num_key_value_heads", json!(-1)), "`num_key_value_heads` = -1"),
+        (llama_with("num_key_value_heads", json!(8.0)), "`num_key_value_heads` = 8.0"),
+        (llama_with("head_dim", json!("128")), "`head_dim` = \"128\""),
+        (llama_with("sliding_window", json!([4096])), "`sliding_window` = [4096]"),
+        (llama_with("sliding_window_pattern", json!("LLLG")), "`sliding_window_pattern` = \"LLLG\""),
+        (llama_with("layer_types", json!("full_attention")), "which is no list"),
+        (llama_with("hidden_size", json!(-1)), "`hidden_size` = -1"),
+        // Families that would be read as plain attention.
+        (llama_with("block_configs", json!([{}])), "`block_configs`, which is not read"),
+        (llama_with("num_kv_shared_layers", json!(10)), "`num_kv_shared_layers`"),
+        (llama_with("cross_attention_layers", json!([3, 8])), "`cross_attention_layers`"),
+        (llama_with("num_query_groups", json!(8)), "`num_query_groups`"),
+        (llama_with("global_head_dim", json!(512)), "`global_head_dim`"),
+        (llama_with("multi_query", json!(true)), "`multi_query`"),
+        (llama_with("num_kv_heads", json!(8)), "`num_kv_heads`"),
+        (json!({"layer_types": ["full_attention"], "num_kv_shared_layers": 1, "num_attention_heads": 1, "head_dim": 1}), "num_kv_shared"),
+        // Nothing, and more than there is.
+        (llama_with("num_attention_heads", json!(0)), "`num_attention_heads` = 0"),
+        (llama_with("num_key_value_heads", json!(0)), "`num_key_value_heads` = 0"),
+        (llama_with("num_key_value_heads", json!(5)), "5 KV heads do not divide"),
+        (llama_with("num_hidden_layers", json!(0)), "`num_hidden_layers` = 0"),
+        (llama_with("sliding_window", json!(0)), "`sliding_window` = 0"),
+        (llama_with("hidden_size", json!(16)), "more heads than `hidden_size`"),
+        (json!({"num_hidden_layers": 1, "num_attention_heads": u32::MAX, "head_dim": u32::MAX}), "`num_attention_heads` = 4294967295"),
+        (json!({"num_hidden_layers": 10_000, "num_attention_heads": 1_000_000, "head_dim": 100_000}), "product is that of no model"),
+        (
+            json!({"model_type": "mamba2", "num_hidden_layers": 1, "num_heads": u32::MAX, "head_dim": u32::MAX, "state_size": u32::MAX,
+                   "n_groups": u32::MAX, "conv_kernel": u32::MAX}),
+            "`num_heads` = 4294967295",
+        ),
     ];
     for (config, expect) in cases {
         let error = of_config(&config).unwrap_err();
         assert!(error.contains(expect), "{config}: {error}");
     }
+}
+
+fn llama_with(key: &str, value: Value) -> Value {
+    let mut config = llama();
+    config[key] = value;
+    config
+}
+
+/// Falcon-7B and 40B as their repositories write them, and the families' rule between.
+#[test]
+fn kv_heads_of_falcon() {
+    let of = |multi_query: bool, new: bool, kv_heads: Option<u32>| {
+        let config = json!({"model_type": "falcon", "num_hidden_layers": 1, "num_attention_heads": 64, "hidden_size": 4096,
+            "multi_query": multi_query, "new_decoder_architecture": new, "num_kv_heads": kv_heads});
+        of_config(&config).unwrap().shape.held(1, Packing::Bf16) / (2 * 64 * 2)
+    };
+    for (what, heads, expect) in [
+        ("7B", of(true, false, None), 1),
+        ("7B, which writes the heads that it does not use", of(true, false, Some(64)), 1),
+        ("40B", of(true, true, Some(8)), 8),
+        ("without multi-query", of(false, false, None), 64),
+    ] {
+        assert_eq!(heads, expect, "{what}");
+    }
+}
+
+/// A pattern that is read stands for keys that say the same, and what is off is not there.
+#[test]
+fn keys_that_say_nothing_more() {
+    let listed = json!(["full_attention", "full_attention"]);
+    for (key, value) in [("no_rope_layers", json!([1, 0])), ("attention_chunk_size", json!(8192))] {
+        let mut config = llama_with(key, value);
+        config["layer_types"] = listed.clone();
+        assert_eq!(of_config(&config).unwrap().shape.held(1, Packing::Bf16), 2 * 4_096, "{key}");
+    }
+    for (key, value) in [("multi_query", json!(false)), ("num_kv_shared_layers", json!(0)), ("cross_attention_layers", json!([]))] {
+        assert!(of_config(&llama_with(key, value)).is_ok(), "{key}");
+    }
+}
+
+/// Whatever numbers a configuration has, all its figures are computed or an error is told.
+#[test]
+fn no_number_panics() {
+    let bases = [
+        llama(),
+        json!({"num_hidden_layers": 3, "num_attention_heads": 8, "kv_lora_rank": 64, "qk_rope_head_dim": 8, "index_topk": 4,
+               "index_n_heads": 4, "index_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8, "hidden_size": 8, "vocab_size": 8,
+               "hidden_act": "silu", "tie_word_embeddings": true, "intermediate_size": 8, "n_routed_experts": 4,
+               "num_experts_per_tok": 2, "moe_intermediate_size": 2, "first_k_dense_replace": 1}),
+        json!({"compress_ratios": [0, 4, 128], "num_attention_heads": 8, "head_dim": 64, "qk_rope_head_dim": 8, "sliding_window": 8,
+               "index_topk": 4, "index_n_heads": 4, "index_head_dim": 8}),
+        json!({"model_type": "mamba2", "num_hidden_layers": 2, "num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 1,
+               "conv_kernel": 4}),
+        json!({"model_type": "mamba", "num_hidden_layers": 2, "state_size": 8, "conv_kernel": 4, "expand": 2, "hidden_size": 8}),
+        json!({"d_model": 64, "n_layer": 2, "ssm_cfg": {"layer": "Mamba2"}}),
+        json!({"full_attention_interval": 4, "num_hidden_layers": 8, "num_attention_heads": 16, "num_key_value_heads": 2,
+               "head_dim": 256, "linear_num_value_heads": 32, "linear_value_head_dim": 128, "linear_num_key_heads": 16,
+               "linear_key_head_dim": 128, "linear_conv_kernel_dim": 4}),
+        json!({"attn_layer_period": 8, "attn_layer_offset": 4, "num_hidden_layers": 8, "num_attention_heads": 64,
+               "num_key_value_heads": 8, "hidden_size": 8192, "mamba_d_state": 16, "mamba_d_conv": 4, "mamba_expand": 2,
+               "expert_layer_period": 2, "expert_layer_offset": 1, "vocab_size": 8, "hidden_act": "silu", "num_experts": 2}),
+    ];
+    let numbers = [
+        json!(0),
+        json!(1),
+        json!(2),
+        json!(7),
+        json!(1_000),
+        json!(10_000),
+        json!(1 << 20),
+        json!((1 << 20) + 1),
+        json!(u32::MAX),
+        json!(u64::MAX),
+        json!(-1),
+        json!(1.5),
+        json!(1e300),
+        Value::Null,
+        json!("8"),
+        json!([1]),
+    ];
+    let mut answers = 0;
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    for round in 0..20_000_usize {
+        let mut config = bases[round % bases.len()].clone();
+        let keys: Vec<String> = config.as_object().unwrap().keys().cloned().collect();
+        for _ in 0..=round % 4 {
+            let mut next = |below: usize| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                (random % below as u64) as usize
+            };
+            let (key, value) = (&keys[next(keys.len())], &numbers[next(numbers.len())]);
+            config[key] = value.clone();
+        }
+        let Ok(read) = of_config(&config) else { continue };
+        answers += 1;
+        for packing in [Packing::Bf16, Packing::Fp8] {
+            for tokens in [1, 1 << 20, 1 << 32] {
+                let shape = &read.shape;
+                assert!(shape.held(tokens, packing) > 0, "{config}");
+                let sum = shape.moved(tokens, packing) as f64 + shape.work(tokens).total() as f64 + shape.per_token(tokens, packing);
+                assert!(sum.is_finite() && shape.read(3.0).is_none_or(f64::is_finite) && shape.tail() < u64::MAX, "{config}");
+            }
+        }
+        assert!(uniform(&read, 2.0).map_or(true, |geometry| geometry.bytes_per_token() > 0.0), "{config}");
+    }
+    assert!(answers > 1_000, "{answers}");
 }
 
 fn llama() -> Value {
