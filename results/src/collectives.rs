@@ -17,6 +17,8 @@ pub struct Table {
     pub ranks: Option<u32>,
     /// The devices, each kind once.
     pub devices: Vec<String>,
+    /// Whether the lines follow that the tests print after the last row; without them the table may have been cut off.
+    pub ended: bool,
     /// The rows, as they stand.
     pub rows: Vec<Row>,
 }
@@ -127,6 +129,7 @@ impl Reader {
             }
             self.columns = Some(columns);
             self.scale = 1e-6;
+            self.current.ended = false;
         } else if text.contains("(ms)") && words.first() == Some(&"(B)") {
             self.scale = 1e-3;
         } else if let Some(program) = text.strip_prefix("Collective test starting:") {
@@ -149,7 +152,10 @@ impl Reader {
             if !device.is_empty() && !self.current.devices.contains(&device) {
                 self.current.devices.push(device);
             }
+        } else if text.starts_with("Avg bus bandwidth") {
+            self.current.ended = true;
         } else if let Some(count) = text.strip_prefix("Out of bounds values :") {
+            self.current.ended = true;
             let count = count.split_whitespace().next().unwrap_or_default();
             if count != "0" {
                 return Err(format!("the test says that {count} values were wrong: times of wrong results are not used"));
@@ -161,6 +167,8 @@ impl Reader {
     /// Ends the table that is being read, where it has rows.
     fn close(&mut self) {
         if self.current.rows.is_empty() {
+            // The end of a table without rows is none of the next one's.
+            self.current.ended = false;
             return;
         }
         let mut table = std::mem::take(&mut self.current);
@@ -309,6 +317,20 @@ mod tests {
         assert_eq!(swap("#  Rank  3", "#  Rank  9").unwrap()[0].ranks, None);
         assert!(read("hello\n").unwrap_err().contains("no table"));
         assert!(read("").unwrap_err().contains("no table"));
+    }
+
+    /// A page that was cut at the end of a row reads like a whole one.
+    #[test]
+    fn a_page_without_its_end() {
+        for text in [NEW, OLD, ROCM] {
+            assert!(read(text).unwrap()[0].ended);
+            let end = text.lines().position(|line| line.contains("Out of bounds values")).unwrap();
+            let cut: Vec<&str> = text.lines().take(end).collect();
+            assert!(!read(&cut.join("\n")).unwrap()[0].ended);
+        }
+        let cut: Vec<&str> = NEW.lines().take_while(|line| !line.contains("Out of bounds values")).collect();
+        let tables = read(&format!("{}\n{ROCM}", cut.join("\n"))).unwrap();
+        assert_eq!(tables.iter().map(|table| table.ended).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

@@ -233,6 +233,9 @@ fn judged(of: &Fitted) -> String {
     if checked < of.table.rows.len() {
         text += " Values were not compared in all rows.";
     }
+    if !of.table.ended {
+        text += " No \"Out of bounds values\" and no \"Avg bus bandwidth\" follow its rows: the page may have been cut off, and larger sizes be missing.";
+    }
     text
 }
 
@@ -252,6 +255,7 @@ fn as_json(all: &[Fitted], args: &LinkFitArgs) -> Value {
                 .collect();
             json!({
                 "file": of.shown, "collective": of.collective.name(), "ranks": of.ranks, "version": of.table.version, "devices": of.table.devices,
+                "ended": of.table.ended,
                 "alpha_s": of.fit.alpha_s, "alpha_half_width_s": of.fit.half_width(of.fit.alpha_error_s),
                 "bytes_per_s": of.fit.bytes_per_s(), "bytes_per_s_low": low, "bytes_per_s_high": high, "bus_bytes_per_s": of.bus(),
                 "r2": of.fit.r2, "worst_residual": of.fit.worst(), "fits": of.fit.is_physical() && of.fit.worst() <= MISFIT,
