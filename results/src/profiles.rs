@@ -385,7 +385,7 @@ mod tests {
             assert_eq!(checked.right.iter().sum::<usize>(), checked.right[kind]);
             assert_eq!(checked.right[kind], text.lines().filter(|line| line.starts_with("[[")).count());
         }
-        assert_eq!(device("H200").unwrap().memory_gib, Some(131.3));
+        assert_eq!(device("H200").unwrap().memory_gib, Some(139.8));
         assert_eq!(link("400g").unwrap().bytes_per_s(), 50e9);
         assert_eq!(node("edge-128").unwrap().memory_gib, 128.0);
         let error = device("h20").unwrap_err();
