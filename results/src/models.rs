@@ -12,7 +12,7 @@ mod tests;
 pub use config::{Read, of_config};
 pub use uniform::uniform;
 
-use nomoat_core::footprint::{Experts, Indexer, Layer, Shape};
+use nomoat_core::footprint::{Embedding, Experts, Indexer, Layer, Shape};
 use nomoat_core::suggest::nearest;
 use serde::Deserialize;
 use serde_json::Value;
@@ -34,8 +34,17 @@ struct Model {
     total: f64,
     active: f64,
     width: u32,
+    embedding: Option<Rows>,
     experts: Option<Parts>,
     layers: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rows {
+    parameters: f64,
+    counted_active: bool,
+    source: String,
 }
 
 #[derive(Deserialize)]
@@ -120,7 +129,13 @@ pub fn published() -> Vec<Named> {
 }
 
 fn named(model: Model) -> Named {
-    let notes = model.experts.iter().map(|parts| format!("experts by {}", parts.source)).collect();
+    let experts = model.experts.iter().map(|parts| format!("experts by {}", parts.source));
+    let notes = experts.chain(model.embedding.iter().map(|rows| format!("input embedding by {}", rows.source))).collect();
+    let embedding = model.embedding.map(|rows| Embedding {
+        parameters: rows.parameters,
+        row: f64::from(model.width),
+        counted_active: rows.counted_active,
+    });
     let experts = model.experts.map(|parts| Experts {
         layers: parts.layers,
         count: parts.count,
@@ -137,6 +152,7 @@ fn named(model: Model) -> Named {
             active: Some(model.active),
             total: Some(model.total),
             width: Some(model.width),
+            embedding,
             experts,
         },
     }

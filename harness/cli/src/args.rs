@@ -358,7 +358,7 @@ pub struct RunArgs {
     /// The model's config.json, for theoretical KV bytes per token
     #[arg(long, value_name = "FILE", help_heading = "What it is worth")]
     pub model_config: Option<PathBuf>,
-    /// Type of the KV cache, where it is not the model's own: bf16, fp16, fp8, f32
+    /// Type of the KV cache, where it is not the model's own: bf16, fp16, fp8, f32. Every element is counted in it: the packed fp8 rows of latent caches, with scales and a rotary part in bf16, are in `nomoat kv`
     #[arg(long, value_name = "TYPE", help_heading = "What it is worth")]
     pub kv_dtype: Option<String>,
 

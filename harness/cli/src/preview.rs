@@ -67,7 +67,7 @@ fn describe(setup: &Setup, load: Load, text: &mut String) -> Result<(), Failure>
                 "KV cache",
                 match &setup.geometry {
                     Some(g) => format!(
-                        "{} in all, {} per token",
+                        "{} in all, {} per token, every element in the type of the cache",
                         bytes(g.bytes_per_token() * (t.input_tokens + t.output_tokens) as f64),
                         bytes(g.bytes_per_token())
                     ),

@@ -22,7 +22,7 @@ mod shape;
 mod step;
 
 pub use layer::{Indexer, Layer, Work};
-pub use shape::{Experts, Shape};
+pub use shape::{Embedding, Experts, Shape};
 pub use step::{Chip, Limit, Precision, Step};
 
 #[cfg(test)]

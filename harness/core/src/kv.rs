@@ -1,7 +1,8 @@
 //! KV memory from a model's geometry: the theoretical figure, never mixed with what an engine allocated or occupied.
 //!
 //! Formulas: per layer and token, MHA/GQA/MQA hold g·(d + dv) elements and MLA holds r + dr (DeepSeek-V2, arXiv 2405.04434,
-//! §2.1). Allocation is whole blocks.
+//! §2.1), each element in the cache's type. Packed rows with scales, as some engines keep an MLA cache in fp8 (656 bytes where these formulas
+//! have 576), are a [`Packing`](crate::footprint::Packing). Allocation is whole blocks.
 
 /// Shape of a model's KV cache.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -105,7 +105,8 @@ pub fn of_config(config: &Value) -> Result<Read, String> {
     let mut shape = Shape { layers, width, ..Shape::default() };
     let uncounted = match parameters::count(keys, &shape) {
         Ok(counted) => {
-            (shape.active, shape.total, shape.experts) = (Some(counted.active), Some(counted.total), counted.experts);
+            (shape.active, shape.total) = (Some(counted.active), Some(counted.total));
+            (shape.embedding, shape.experts) = (counted.embedding, counted.experts);
             None
         }
         Err(why) => Some(why),
@@ -153,7 +154,7 @@ impl<'a> Keys<'a> {
     /// A count or a dimension that a model can have.
     fn size_or_none(self, key: &str) -> Result<Option<u32>, String> {
         match self.get(key)? {
-            Some(n) if n < 1 || n > WIDEST => Err(format!("has `{key}` = {n}, which is not 1 to {WIDEST}")),
+            Some(n) if !(1..=WIDEST).contains(&n) => Err(format!("has `{key}` = {n}, which is not 1 to {WIDEST}")),
             n => Ok(n),
         }
     }

@@ -2,12 +2,13 @@
 //! hundredth. The input embedding counts as active, as in most cards.
 
 use super::config::{Keys, count as count_of};
-use nomoat_core::footprint::{Experts, Layer, Shape};
+use nomoat_core::footprint::{Embedding, Experts, Layer, Shape};
 
 /// What was counted.
 pub(super) struct Counted {
     pub total: f64,
     pub active: f64,
+    pub embedding: Option<Embedding>,
     pub experts: Option<Experts>,
 }
 
@@ -27,12 +28,14 @@ pub(super) fn count(keys: Keys<'_>, shape: &Shape) -> Result<Counted, String> {
     for (n, layer) in &shape.layers {
         mixing += f64::from(*n) * mixer(keys, layer, width)?;
     }
-    let embedding = if tied { 1.0 } else { 2.0 } * vocabulary * width;
+    let rows = vocabulary * width;
+    let own = (!tied).then_some(Embedding { parameters: rows, row: width, counted_active: true });
+    let embedding = if tied { 1.0 } else { 2.0 } * rows;
     let feed = feed_forward(keys, layers, width)?;
     let rest = mixing + embedding + feed.shared;
     let experts = feed.experts;
     let (total, chosen) = experts.map_or((0.0, 0.0), |e| (e.total(), f64::from(e.layers) * f64::from(e.chosen) * e.parameters));
-    Ok(Counted { total: rest + total, active: rest + chosen, experts })
+    Ok(Counted { total: rest + total, active: rest + chosen, embedding: own, experts })
 }
 
 /// SiLU stands in gated feed-forwards only; Gemma's are gated with another function, other families' with that function are not.

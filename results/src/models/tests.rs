@@ -323,7 +323,10 @@ fn parameters_of_configurations() {
         assert_eq!(read.uncounted, None, "{what}");
         let (all, some) = (read.shape.total.unwrap(), read.shape.active.unwrap());
         assert!((all / total - 1.0).abs() < 0.01 && (some / active - 1.0).abs() < 0.01, "{what}: {all} {some}");
-        assert_eq!(read.shape.read(1.0).map(|n| (n / some * 1e6).round()), Some(1e6), "{what}");
+        // Of the untied input embedding one row is read, and nothing is multiplied with it.
+        let rows = read.shape.embedding.unwrap();
+        assert_eq!(read.shape.matrices().map(|n| (n / (some - rows.parameters) / 2.0 * 1e6).round()), Some(1e6), "{what}");
+        assert_eq!(read.shape.read(1.0).map(|n| (n / (some - rows.parameters + rows.row) * 1e6).round()), Some(1e6), "{what}");
     }
     let read = of_config(&deepseek).unwrap();
     let notes = read.notes().join("; ");

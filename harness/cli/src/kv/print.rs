@@ -265,7 +265,7 @@ pub fn tables(ask: &Ask, rows: &[Row<'_>], format: Format) -> String {
 fn notes(ask: &Ask, rows: &[Row<'_>]) -> Vec<String> {
     let mut notes = vec![
         "Theoretical, from shapes: no blocks, no engine's reserve. fp8 has the packed rows that engines deploy for latent and compressed \
-         caches; states are in four bytes beside bf16 and in two beside fp8. GFLOP/token and FLOP/byte are of the layers that mix tokens, \
+         caches (a latent of 512 with 64 rotary: 656 bytes, where a plain fp8 cache, which `nomoat run --kv-dtype fp8` counts, has 576); states are in four bytes beside bf16 and in two beside fp8. GFLOP/token and FLOP/byte are of the layers that mix tokens, \
          for one decoded token and the cache that it moves."
             .to_owned(),
     ];
@@ -331,6 +331,15 @@ fn of_step(ask: &Ask, rows: &[Row<'_>]) -> Vec<String> {
          evenly; – where that is not known.",
         weights(ask)
     )];
+    let apart: Vec<&str> = ask.models.iter().filter(|model| model.shape.embedding.is_none()).map(|model| model.name.as_str()).collect();
+    notes.push(match apart[..] {
+        [] => "Of input embeddings a step reads one row a token and multiplies nothing.".to_owned(),
+        _ => format!(
+            "Of input embeddings a step reads one row a token and multiplies nothing; but those of {} are counted as read and multiplied \
+             whole: they are the output's matrix too, or nobody says their size. Then the figures may be above a true floor.",
+            apart.join(", ")
+        ),
+    });
     let Some(device) = &ask.device else { return notes };
     let chip = ask.chip();
     let mut precisions: Vec<Precision> = vec![];

@@ -13,8 +13,21 @@ pub struct Shape {
     pub total: Option<f64>,
     /// Width of the residual stream, which is what a tensor-parallel all-reduce carries for each token.
     pub width: Option<u32>,
+    /// Its input embedding, where that is a matrix of its own; `None` where it is the output's too, or where nobody says.
+    pub embedding: Option<Embedding>,
     /// Its experts; `None` where it has none or they are not known.
     pub experts: Option<Experts>,
+}
+
+/// An input embedding that is not the output's matrix too: a step looks up one row of it for each token and multiplies nothing with it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Embedding {
+    /// Parameters of all rows; the model's total counts them.
+    pub parameters: f64,
+    /// Parameters of a row.
+    pub row: f64,
+    /// Whether the model's active parameters count them: some cards do and some do not.
+    pub counted_active: bool,
 }
 
 /// Feed-forward parts of which each token uses a few.
@@ -68,19 +81,24 @@ impl Shape {
         self.layers.iter().fold(Work::default(), |sum, (n, layer)| sum.plus(layer.work(tokens), u64::from(*n)))
     }
 
-    /// Operations of one token in the model's matrices: two for each active parameter. `None` where those are not known.
+    /// Operations of one token in the model's matrices: two for each active parameter but those of an input embedding of its own. `None`
+    /// where those are not known.
     pub fn matrices(&self) -> Option<f64> {
-        self.active.map(|active| 2.0 * active)
+        let rows = self.embedding.filter(|embedding| embedding.counted_active).map_or(0.0, |embedding| embedding.parameters);
+        self.active.map(|active| 2.0 * (active - rows))
     }
 
-    /// Parameters that a step over `batch` tokens reads: all of a dense model; of one with experts the rest and those that are touched.
+    /// Parameters that a step over `batch` tokens reads: all of a dense model; of one with experts the rest and those that are touched;
+    /// of an input embedding of its own one row a token.
     /// `None` where that is not known: the parameters, or the experts of a model that uses a part of itself.
     pub fn read(&self, batch: f64) -> Option<f64> {
         let total = self.total?;
-        match self.experts {
-            Some(experts) => Some(experts.rest.unwrap_or((total - experts.total()).max(0.0)) + experts.touched(batch)),
-            None => (self.active == Some(total)).then_some(total),
-        }
+        let (all, looked_up) = self.embedding.map_or((0.0, 0.0), |of| (of.parameters, (batch * of.row).min(of.parameters)));
+        let whole = match self.experts {
+            Some(experts) => experts.rest.unwrap_or((total - experts.total()).max(0.0)) + experts.touched(batch),
+            None => (self.active == Some(total)).then_some(total)?,
+        };
+        Some((whole - all).max(0.0) + looked_up)
     }
 
     /// Bytes that one more token takes, at `tokens`: the mean over the next 128, because compressed layers grow in steps.

@@ -169,6 +169,12 @@ fn weights_that_a_step_reads() {
     let dense = Shape { active: Some(100.0), total: Some(100.0), ..Shape::default() };
     assert_eq!(dense.read(7.0), Some(100.0));
     // A part of the model is used, and nobody says which: unknown, not all.
+    // An input embedding of 40 in 4 rows: a row a token is read, never more than there are, and none is multiplied.
+    let embedding = |counted_active| Some(Embedding { parameters: 40.0, row: 10.0, counted_active });
+    let untied = Shape { embedding: embedding(true), ..dense.clone() };
+    assert_eq!([1.0, 3.0, 9.0].map(|batch| untied.read(batch)), [70.0, 90.0, 100.0].map(Some));
+    assert_eq!(untied.matrices(), Some(120.0));
+    assert_eq!(Shape { embedding: embedding(false), ..dense.clone() }.matrices(), Some(200.0));
     assert_eq!(Shape { active: Some(1.0), ..dense }.read(7.0), None);
 }
 
