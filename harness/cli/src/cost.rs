@@ -227,7 +227,7 @@ fn pools(args: &CostArgs, manifest: &Manifest) -> Result<Vec<Named>, Failure> {
     }
     let parse = |text: &String| {
         let (role, rest) = text.split_once('=').unwrap_or(("", text));
-        let parsed = rest.rsplit_once(':').and_then(|(sku, n)| Some((sku.trim(), n.trim().parse::<u32>().ok().filter(|n| *n > 0)?)));
+        let parsed = rest.rsplit_once(':').and_then(|(sku, n)| Some((sku.trim(), n.trim().parse::<u32>().ok().filter(|n| (1..=1_000_000).contains(n))?)));
         let (sku, devices) = parsed
             .filter(|(sku, _)| !sku.is_empty())
             .ok_or_else(|| Failure::usage(format!("--sku `{text}` is not [ROLE=]NAME:COUNT; write h200:8 or prefill=h200:4")))?;
