@@ -256,7 +256,9 @@ pub struct Anchor {
 impl Anchor {
     /// Seconds since 1970 of a moment on the run's clock.
     pub fn unix_s(&self, at_ns: i64) -> i64 {
-        (at_ns - self.mono_ns + self.unix_ns).div_euclid(1_000_000_000)
+        // In 128 bits, because a moment that somebody names may be far from any clock; then the last second of 64 bits is.
+        let unix_ns = i128::from(at_ns) - i128::from(self.mono_ns) + i128::from(self.unix_ns);
+        i64::try_from(unix_ns.div_euclid(1_000_000_000)).unwrap_or(i64::MAX)
     }
 }
 
@@ -387,22 +389,32 @@ pub fn at_slo(runs: &[RunCost], attainment: f64) -> Vec<AtSlo> {
     let mut found = vec![];
     for arm in arms {
         let of: Vec<&RunCost> = runs.iter().filter(|run| run.arm == arm).collect();
-        let prices = of.first().map_or(0, |run| run.hosted.len());
-        found.extend((0..prices).map(|price| sweep(arm, &of, price, attainment)));
+        let mut prices: Vec<&str> = vec![];
+        for hosted in of.iter().flat_map(|run| &run.hosted) {
+            if !prices.contains(&hosted.name.as_str()) {
+                prices.push(&hosted.name);
+            }
+        }
+        found.extend(prices.into_iter().map(|price| sweep(arm, &of, price, attainment)));
     }
     found
 }
 
-fn sweep(arm: &str, runs: &[&RunCost], price: usize, attainment: f64) -> AtSlo {
+fn sweep(arm: &str, runs: &[&RunCost], price: &str, attainment: f64) -> AtSlo {
     let mut loads: Vec<(&str, Vec<&RunCost>)> = vec![];
+    let mut others = vec![];
     for run in runs {
+        // Runs on other hardware are no repeats at this price.
+        if run.hosted.iter().all(|hosted| hosted.name != price) {
+            others.push(format!("{}: run {} is not priced so", run.load, run.run_id));
+            continue;
+        }
         match loads.iter_mut().find(|(key, _)| *key == run.repeat_of) {
             Some((_, of)) => of.push(run),
             None => loads.push((&run.repeat_of, vec![run])),
         }
     }
     let mut points: Vec<Point> = vec![];
-    let mut others = vec![];
     for (_, repeats) in loads {
         let load = repeats[0].load.clone();
         match point(&load, &repeats, price, attainment) {
@@ -416,10 +428,10 @@ fn sweep(arm: &str, runs: &[&RunCost], price: usize, attainment: f64) -> AtSlo {
     if let Some(best) = &best {
         others.extend(points.map(|point| format!("{}: {:.2} times as dear", point.load, point.usd.median / best.usd.median)));
     }
-    AtSlo { arm: arm.to_owned(), price: runs[0].hosted[price].name.clone(), best, others }
+    AtSlo { arm: arm.to_owned(), price: price.to_owned(), best, others }
 }
 
-fn point(load: &str, repeats: &[&RunCost], price: usize, attainment: f64) -> Result<Point, String> {
+fn point(load: &str, repeats: &[&RunCost], price: &str, attainment: f64) -> Result<Point, String> {
     let mut bands = vec![];
     for run in repeats {
         if run.state != "VALID" {
@@ -433,7 +445,9 @@ fn point(load: &str, repeats: &[&RunCost], price: usize, attainment: f64) -> Res
         if good == 0 {
             return Err("no token of a request that met it arrived in the window".into());
         }
-        bands.push(run.hosted[price].usd.map(|usd| usd / good as f64 * 1e6));
+        let hosted =
+            run.hosted.iter().find(|hosted| hosted.name == price).ok_or_else(|| format!("run {} has no such price", run.run_id))?;
+        bands.push(hosted.usd.map(|usd| usd / good as f64 * 1e6));
     }
     // Costs are ratios: their mean is the geometric one, over runs and never over requests of one run.
     let n = bands.len() as f64;

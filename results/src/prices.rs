@@ -48,12 +48,17 @@ pub struct Provenance {
 impl Provenance {
     /// Days since it was read; `None` for a price that no longer holds, which does not age.
     pub fn age_days(&self, today: i64) -> Option<i64> {
-        self.to.is_none().then(|| today - self.retrieved)
+        let past = self.to.is_some_and(|to| to <= today.saturating_mul(86_400));
+        (!past).then(|| today - self.retrieved)
     }
 
     /// Why it is too old, if it is.
     pub fn stale(&self, today: i64, max_days: i64) -> Option<String> {
-        let age = self.age_days(today).filter(|age| *age > max_days)?;
+        let age = self.age_days(today)?;
+        if age < 0 {
+            return Some(format!("was read on {}, which is yet to come", date::date(self.retrieved)));
+        }
+        (age > max_days).then_some(())?;
         Some(format!("was read on {}, {age} days ago (more than {max_days})", date::date(self.retrieved)))
     }
 

@@ -27,6 +27,9 @@ pub fn cost(args: &CostArgs) -> Result<Exit, Failure> {
     for path in &args.runs {
         let dir = RunDir::open(path).map_err(Failure::usage_of)?;
         let manifest = dir.manifest().map_err(Failure::usage_of)?;
+        if runs.iter().any(|run: &RunCost| run.run_id == manifest.run_id) {
+            return Err(Failure::usage(format!("run {} is given twice, and twice the same is no repeat", manifest.run_id)));
+        }
         let level = slo.unwrap_or(manifest.facts().map_err(Failure::usage_of)?.slo);
         if !levels.contains(&level) {
             levels.push(level);
@@ -227,7 +230,9 @@ fn pools(args: &CostArgs, manifest: &Manifest) -> Result<Vec<Named>, Failure> {
     }
     let parse = |text: &String| {
         let (role, rest) = text.split_once('=').unwrap_or(("", text));
-        let parsed = rest.rsplit_once(':').and_then(|(sku, n)| Some((sku.trim(), n.trim().parse::<u32>().ok().filter(|n| (1..=1_000_000).contains(n))?)));
+        let parsed = rest
+            .rsplit_once(':')
+            .and_then(|(sku, n)| Some((sku.trim(), n.trim().parse::<u32>().ok().filter(|n| (1..=1_000_000).contains(n))?)));
         let (sku, devices) = parsed
             .filter(|(sku, _)| !sku.is_empty())
             .ok_or_else(|| Failure::usage(format!("--sku `{text}` is not [ROLE=]NAME:COUNT; write h200:8 or prefill=h200:4")))?;

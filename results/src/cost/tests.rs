@@ -144,6 +144,14 @@ fn the_cheapest_load_that_meets_the_service_level() {
     {
         assert!(said.contains(part), "{said}");
     }
+    // A run that has no such price is no point of it, whatever stands at the same place in its list.
+    let mut other = runs[1].clone();
+    other.hosted[0].name = "8 × mi300x".into();
+    let mixed = at_slo(&[runs[0].clone(), other, RunCost { hosted: vec![], ..runs[2].clone() }], ATTAINMENT);
+    assert_eq!(
+        mixed.iter().map(|at| (at.price.as_str(), at.best.as_ref().unwrap().load.as_str())).collect::<Vec<_>>(),
+        [("8 × h200 rental-3y", "1 lane"), ("8 × mi300x", "8 lanes")]
+    );
     let none = at_slo(&runs[3..], ATTAINMENT);
     assert_eq!(none[0].best, None);
     let report = report(vec![runs[3].clone()], none);

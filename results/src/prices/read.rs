@@ -273,7 +273,8 @@ pub fn clock(hours: &Hours) -> String {
 
 fn prices(row: Classes, factor: f64) -> Result<TokenPrices, String> {
     let check = |key: &str, price: f64| {
-        if price.is_finite() && price > 0.0 {
+        // After the rate: a price that it makes endless or nothing is none.
+        if price > 0.0 && (price * factor).is_finite() && price * factor > 0.0 {
             Ok(price * factor)
         } else {
             Err(format!("has `{key} = {price}`, which is no price; a class whose price is not known is left out, never 0"))
@@ -292,6 +293,9 @@ fn prices(row: Classes, factor: f64) -> Result<TokenPrices, String> {
 const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 fn windows(row: &HoursRow, factor: f64, calendars: &BTreeMap<String, Calendar>) -> Result<Vec<Hours>, String> {
+    if row.days.is_empty() || row.utc.is_empty() {
+        return Err("has hours without `days` or without `utc`, which never hold; name both, or leave the hours out".into());
+    }
     let mut days = [false; 7];
     for day in &row.days {
         let index = WEEKDAYS.iter().position(|known| known == day);
@@ -317,7 +321,7 @@ fn windows(row: &HoursRow, factor: f64, calendars: &BTreeMap<String, Calendar>) 
     let second = |text: &str| {
         let (hour, minute) = text.split_once(':')?;
         let (hour, minute): (u32, u32) = (hour.parse().ok()?, minute.parse().ok()?);
-        (minute < 60 && hour * 60 + minute <= 1_440).then_some(hour * 3_600 + minute * 60)
+        (hour <= 24 && minute < 60 && hour * 60 + minute <= 1_440).then(|| hour * 3_600 + minute * 60)
     };
     let of = |text: &String| {
         let span = text.split_once('-').and_then(|(from, to)| Some((second(from)?, second(to)?))).filter(|(from, to)| from < to);
@@ -337,13 +341,15 @@ fn hour(row: &HourRow, file: &str) -> Result<DeviceHour, String> {
         (None, Some(low), None, Some(high)) => (Band { low, median: f64::midpoint(low, high), high }, true),
         _ => return Err("has neither `usd` nor `low` and `high` (and `median`): write one price or a band".into()),
     };
-    if !(band.low > 0.0 && band.low <= band.median && band.median <= band.high && band.high.is_finite()) {
+    let (band, named) = (band.map(|usd| usd * factor), band);
+    let sound = |band: Band| band.low > 0.0 && band.low <= band.median && band.median <= band.high && band.high.is_finite();
+    if !(sound(named) && sound(band)) {
         return Err(format!("costs {} / {} / {}, which is no band of prices from low to high", band.low, band.median, band.high));
     }
     if row.all_in_kw.is_some_and(|kw| !(kw.is_finite() && kw > 0.0)) {
         return Err("has an `all_in_kw` that is no power in kW".into());
     }
-    Ok(DeviceHour { usd: band.map(|usd| usd * factor), midpoint, all_in_kw: row.all_in_kw, row: provenance })
+    Ok(DeviceHour { usd: band, midpoint, all_in_kw: row.all_in_kw, row: provenance })
 }
 
 fn calendar(row: &Holidays) -> Result<Calendar, String> {

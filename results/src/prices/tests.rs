@@ -86,6 +86,13 @@ fn wrong_rows_are_named() {
         (format!("[[api]]\n{API}{SAID}colour = 3\n"), "colour"),
         (hours("\"01:00-04:00\", \"03:00-05:00\"", "\"mon\"", ""), "two prices for the same hours"),
         (hours("\"22:00-02:00\"", "\"mon\"", ""), "over midnight as two"),
+        (hours("\"71582789:00-02:00\"", "\"mon\"", ""), "over midnight as two"),
+        (hours("", "\"mon\"", ""), "which never hold"),
+        (hours("\"01:00-04:00\"", "", ""), "which never hold"),
+        (
+            format!("{HOUR}{SAID}usd = 1e300\ncurrency = \"EUR\"\nrate = {{ usd = 1e300, source = \"x\", date = \"2026-01-01\" }}\n"),
+            "no band",
+        ),
         (hours("\"01:00-04:00\"", "\"monday\"", ""), "weekdays are mon"),
         (hours("\"01:00-04:00\"", "\"mon\"", ", except = \"mars\""), "no file has"),
         (format!("{HOUR}{SAID}"), "neither `usd` nor"),

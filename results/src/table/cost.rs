@@ -68,13 +68,14 @@ fn lines<'a>(run: &'a RunCost, utilisations: &[f64]) -> Vec<Line<'a>> {
         let hour = hosted.usd_per_device_hour();
         let full = |usd: f64, name: String| Line::hosted(name, "used 100 %".into(), usd, &run.served);
         lines.push(full(hosted.usd.median, format!("{}, {}/h", hosted.name, units::money(hour.median))));
-        if hosted.usd.is_wide() {
-            lines.push(full(hosted.usd.low, format!("  low, {}/h", units::money(hour.low))));
-            lines.push(full(hosted.usd.high, format!("  high, {}/h", units::money(hour.high))));
-        }
         for utilisation in utilisations.iter().filter(|u| **u < 1.0) {
             let usd = pool::at_utilisation(hosted.usd.median, *utilisation);
             lines.push(Line::hosted(String::new(), format!("used {}", whole(*utilisation)), usd, &run.served));
+        }
+        // After what belongs to the middle of the band, so that no row without a name stands under an end of it.
+        if hosted.usd.is_wide() {
+            lines.push(full(hosted.usd.low, format!("  low, {}/h", units::money(hour.low))));
+            lines.push(full(hosted.usd.high, format!("  high, {}/h", units::money(hour.high))));
         }
     }
     for api in &run.apis {

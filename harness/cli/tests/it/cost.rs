@@ -7,7 +7,7 @@ const OWN: &str = "[[api]]\nprovider = \"me\"\nmodel = \"small\"\ninput = 0.5\nc
                    [[hour]]\nsku = \"box\"\nowner = \"me\"\nlow = 0.1\nmedian = 0.2\nhigh = 0.4\nfrom = \"2020-01-01\"\nsource = \"a bill\"\nretrieved = \"2026-11-01\"\n";
 
 fn ran(place: &Place) -> String {
-    let ended = place.say("run --requests 20 --rate 20 --warmup 0s --slo ttft=30s --quiet");
+    let ended = place.say("run --requests 20 --concurrency 1 --warmup 0s --slo ttft=30s --quiet");
     assert!([Some(0), Some(5)].contains(&ended.code), "{ended:?}");
     place.only_run().to_str().unwrap().to_owned()
 }

@@ -64,13 +64,15 @@ pub(super) fn as_csv(report: &CostReport) -> String {
     for run in &report.runs {
         let mut price = String::new();
         for line in lines(run, &report.utilisations) {
-            // A row without a name is of the price above it.
-            if !line.price.is_empty() {
+            // A row without a name is of the price above it, and an end of a band says whose.
+            let name = if line.price.starts_with(' ') { format!("{price}, {}", line.price.trim()) } else { line.price.clone() };
+            if !line.price.is_empty() && !line.price.starts_with(' ') {
                 price.clone_from(&line.price);
             }
+            let name = if name.is_empty() { price.clone() } else { name };
             let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
             let Per { output, good_output, total, request, chars } = line.per;
-            let words = [&run.run_id, &run.arm, &run.load, &run.state, line.kind, price.trim(), &line.basis].map(str::to_owned);
+            let words = [&run.run_id, &run.arm, &run.load, &run.state, line.kind, &name, &line.basis].map(str::to_owned);
             let numbers = [line.usd, output, good_output, total, request, chars].map(number);
             csv::line(&mut text, words.into_iter().chain(numbers).chain([line.why.unwrap_or_default().to_owned()]));
         }
