@@ -1,7 +1,6 @@
 //! Days and moments in UTC, as files write them: `2026-11-28`, `2026-08-16T16:00:00Z`.
 
-/// Seconds of a day.
-const DAY: i64 = 86_400;
+use nomoat_core::cost::tariff::DAY;
 
 /// The day of a date since 1970; `None` if the text is none.
 ///

@@ -109,8 +109,7 @@ impl Book {
     /// # Panics
     /// A shipped file is wrong, which a test excludes.
     pub fn shipped() -> Self {
-        let files: Vec<(String, String)> = SHIPPED.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        read::book(&files, &[]).expect("a test reads every shipped file")
+        Self::with(&[]).expect("a test reads every shipped file")
     }
 
     /// The shipped book with files of the user's, `(name, text)`. What they name replaces all shipped rows of that name.

@@ -104,9 +104,7 @@ impl TableContext {
 
     /// The service level in words; `None` when there is none.
     fn slo_words(&self) -> Option<String> {
-        let limits = [("TTFT", self.slo.ttft), ("TPOT", self.slo.tpot), ("E2E", self.slo.e2e)];
-        let words: Vec<String> = limits.iter().filter_map(|(name, limit)| limit.map(|l| format!("{name} ≤ {l}"))).collect();
-        (!words.is_empty()).then(|| words.join(", "))
+        self.slo.words()
     }
 
     /// Which endpoint an index means, a line each; none where there is one.

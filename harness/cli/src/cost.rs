@@ -61,7 +61,7 @@ pub fn cost(args: &CostArgs) -> Result<Exit, Failure> {
     notes.extend(book.replaced().iter().filter(|id| ages_mention(&runs, id)).map(|id| format!("{id}: the price is from a file of yours")));
     let report = CostReport {
         at_slo: if runs.len() > 1 { at_slo(&runs, attainment) } else { vec![] },
-        slo: levels.first().and_then(words),
+        slo: levels.first().and_then(Slo::words),
         runs,
         utilisations,
         cold_start: cold_start(args)?,
@@ -103,12 +103,6 @@ fn share(flag: &str, percent: f64) -> Result<f64, Failure> {
     } else {
         Err(Failure::usage(format!("{flag} is more than 0 and at most 100 per cent, not {percent}")))
     }
-}
-
-fn words(slo: &Slo) -> Option<String> {
-    let limits = [("TTFT", slo.ttft), ("TPOT", slo.tpot), ("E2E", slo.e2e)];
-    let words: Vec<String> = limits.iter().filter_map(|(name, limit)| Some(format!("{name} ≤ {}", (*limit)?))).collect();
-    (!words.is_empty()).then(|| words.join(", "))
 }
 
 fn cold_start(args: &CostArgs) -> Result<Option<(f64, f64)>, Failure> {

@@ -20,6 +20,13 @@ impl Slo {
         *self == Self::default()
     }
 
+    /// The limits for people: `TTFT ≤ 500 ms, TPOT ≤ 50.0 ms`; `None` where there is none.
+    pub fn words(&self) -> Option<String> {
+        let limits = [("TTFT", self.ttft), ("TPOT", self.tpot), ("E2E", self.e2e)];
+        let words: Vec<String> = limits.iter().filter_map(|(name, limit)| limit.map(|l| format!("{name} ≤ {l}"))).collect();
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+
     /// Whether a request met every limit. A request that failed met none. A TPOT that is undefined (one token) cannot be
     /// missed.
     pub fn met(&self, record: &RequestRecord) -> bool {
