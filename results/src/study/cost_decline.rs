@@ -13,6 +13,9 @@ const YEAR: f64 = 365.25;
 /// Prices by day.
 type Series = BTreeMap<i64, f64>;
 
+/// The prices of one model, by the day from which each holds.
+type Priced<'a> = BTreeMap<i64, &'a PricePoint>;
+
 pub(super) fn judge(fixed: &Fixed, inputs: &Inputs) -> Result<Vec<Finding>, StudyError> {
     let rule = Rule {
         from: fixed.threshold("factor_min")?,
@@ -29,9 +32,10 @@ pub(super) fn judge(fixed: &Fixed, inputs: &Inputs) -> Result<Vec<Finding>, Stud
     let aliases = fixed.names("alias")?;
     by_model.retain(|model, _| !aliases.iter().any(|alias| alias == model));
     let mut findings = vec![];
-    for (model, series) in &by_model {
-        if series.len() > 1 {
-            findings.push(rule.trend(&format!("the list price of {model}"), "", series));
+    for (model, priced) in &by_model {
+        if priced.len() > 1 {
+            let series = priced.iter().map(|(day, point)| (*day, point.usd_per_mtok)).collect();
+            findings.push(rule.trend(&format!("the list price of {model}"), "", &series));
         }
     }
     findings.push(rises(fixed, &by_model)?);
@@ -47,15 +51,17 @@ pub(super) fn judge(fixed: &Fixed, inputs: &Inputs) -> Result<Vec<Finding>, Stud
 }
 
 /// The lowest price of each model and day.
-fn by_model<'a>(fixed: &Fixed, history: &'a [PricePoint]) -> Result<BTreeMap<&'a str, Series>, StudyError> {
-    let mut found: BTreeMap<&str, Series> = BTreeMap::new();
+fn by_model<'a>(fixed: &Fixed, history: &'a [PricePoint]) -> Result<BTreeMap<&'a str, Priced<'a>>, StudyError> {
+    let mut found: BTreeMap<&str, Priced<'_>> = BTreeMap::new();
     for point in history {
         if !(point.usd_per_mtok > 0.0 && point.usd_per_mtok.is_finite()) {
             let why = format!("the price of {} on {} must be a positive number", point.model, date(point.date_days));
             return Err(fixed.value(why));
         }
-        let price = found.entry(&point.model).or_default().entry(point.date_days).or_insert(point.usd_per_mtok);
-        *price = price.min(point.usd_per_mtok);
+        let lowest = found.entry(&point.model).or_default().entry(point.date_days).or_insert(point);
+        if point.usd_per_mtok < lowest.usd_per_mtok {
+            *lowest = point;
+        }
     }
     Ok(found)
 }
@@ -107,18 +113,18 @@ impl Rule {
 }
 
 /// Prices of one model that are higher than the one before.
-fn rises(fixed: &Fixed, by_model: &BTreeMap<&str, Series>) -> Result<Finding, StudyError> {
+fn rises(fixed: &Fixed, by_model: &BTreeMap<&str, Priced<'_>>) -> Result<Finding, StudyError> {
     let most = fixed.threshold("rise_max")?;
     let claim = "the list price of one model, which is a fixed capability, falls and does not rise";
     let rule = format!("no price of a model ÷ the one before it > {most}");
     let mut numbers = Numbers::new(2, [("model", ""), ("from", ""), ("was", "USD"), ("to", ""), ("became", "USD"), ("×", "ratio")]);
     let mut followed = 0;
-    for (model, series) in by_model {
-        followed += usize::from(series.len() > 1);
-        for ((from, was), (to, usd)) in series.iter().zip(series.iter().skip(1)) {
+    for (model, priced) in by_model {
+        followed += usize::from(priced.len() > 1);
+        for ((from, was), (to, became)) in priced.iter().zip(priced.iter().skip(1)) {
+            let (was, usd) = (was.usd_per_mtok, became.usd_per_mtok);
             if usd / was > most {
-                let cells: [Cell; 6] =
-                    [(*model).into(), date(*from).into(), (*was).into(), date(*to).into(), (*usd).into(), (usd / was).into()];
+                let cells: [Cell; 6] = [(*model).into(), date(*from).into(), was.into(), date(*to).into(), usd.into(), (usd / was).into()];
                 numbers.push(cells.to_vec());
             }
         }
@@ -130,9 +136,15 @@ fn rises(fixed: &Fixed, by_model: &BTreeMap<&str, Series>) -> Result<Finding, St
     Ok(Finding::new(claim, rule, seen, Verdict::exact(numbers.rows.is_empty()), Evidence::Exact).numbers(numbers))
 }
 
-/// The cheapest of the models at or above each score that the user gave. A price holds until the model's next.
-fn across(rule: &Rule, by_model: &BTreeMap<&str, Series>, scores: &Scores) -> Vec<Finding> {
-    let priced: Vec<(&Series, f64)> =
+/// What a model costs on a day: by its last price until then, unless that has ended.
+fn on(priced: &Priced<'_>, day: i64) -> Option<f64> {
+    let (_, point) = priced.range(..=day).next_back()?;
+    point.until_days.is_none_or(|until| day < until).then_some(point.usd_per_mtok)
+}
+
+/// The cheapest of the models at or above each score that the user gave. A price holds until the model's next, or until it ends.
+fn across(rule: &Rule, by_model: &BTreeMap<&str, Priced<'_>>, scores: &Scores) -> Vec<Finding> {
+    let priced: Vec<(&Priced<'_>, f64)> =
         scores.of.iter().filter_map(|(model, score)| Some((by_model.get(model.as_str())?, score.score))).collect();
     let without: Vec<&str> = scores.of.keys().map(String::as_str).filter(|model| !by_model.contains_key(model)).collect();
     let note = if without.is_empty() { String::new() } else { format!("; no price of {}", without.join(", ")) };
@@ -146,9 +158,10 @@ fn across(rule: &Rule, by_model: &BTreeMap<&str, Series>, scores: &Scores) -> Ve
         return vec![Finding::untested(claim, rule.words(), &needs)];
     }
     let cheapest = |level: f64| -> Series {
-        let able: Vec<&Series> = priced.iter().filter(|(_, score)| *score >= level).map(|(series, _)| *series).collect();
-        let days = able.iter().flat_map(|series| series.keys().copied());
-        let lowest = |day: i64| able.iter().filter_map(|series| series.range(..=day).next_back()).map(|(_, usd)| *usd).reduce(f64::min);
+        let able: Vec<&Priced<'_>> = priced.iter().filter(|(_, score)| *score >= level).map(|(priced, _)| *priced).collect();
+        // Where a price ends, what was the second cheapest may be the cheapest.
+        let days = able.iter().flat_map(|priced| priced.values()).flat_map(|point| [Some(point.date_days), point.until_days]).flatten();
+        let lowest = |day: i64| able.iter().filter_map(|priced| on(priced, day)).reduce(f64::min);
         days.filter_map(|day| Some((day, lowest(day)?))).collect()
     };
     let finding = |level: &f64| {

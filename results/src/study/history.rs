@@ -13,6 +13,8 @@ pub struct PricePoint {
     pub date_days: i64,
     /// The model, with the provider before a slash where others serve it too.
     pub model: String,
+    /// The first day on which it no longer holds, whatever comes after it; `None` while it does.
+    pub until_days: Option<i64>,
     /// US dollars per million output tokens, the lowest of that day.
     pub usd_per_mtok: f64,
     /// Where it was read.
@@ -28,9 +30,12 @@ impl PricePoint {
             for (period, row) in api.tariff.periods.iter().zip(&api.rows) {
                 let usd_per_mtok = period.hours.iter().map(|hours| hours.prices.output).fold(period.prices.output, f64::min);
                 let first = row.from.div_euclid(DAY);
+                // A price that ends within a day is still that day's.
+                let until_days = row.to.map(|to| to.div_euclid(DAY) + i64::from(to.rem_euclid(DAY) > 0));
                 let again = Some(row.retrieved).filter(|day| row.to.is_none() && *day > first);
                 points.extend([first].into_iter().chain(again).map(|date_days| Self {
                     date_days,
+                    until_days,
                     model: id.to_owned(),
                     usd_per_mtok,
                     source: row.source.clone(),
@@ -121,6 +126,10 @@ mod tests {
         // Three periods, the last of which was seen again later, off the peak.
         assert_eq!(usd, [3.48, 0.87, 1.98, 1.98], "{pro:?}");
         assert_eq!((pro[2].0.as_str(), pro[3].0.as_str()), ("2026-08-16", "2026-10-27"));
+        // One that ended within a day is still that day's.
+        let ends: Vec<Option<String>> =
+            points.iter().filter(|point| point.model == "deepseek/deepseek-v4-pro").map(|point| point.until_days.map(date)).collect();
+        assert_eq!(ends, [Some("2026-04-26".into()), Some("2026-08-17".into()), None, None]);
         assert!(points.iter().all(|point| !point.source.is_empty() && point.usd_per_mtok > 0.0));
     }
 

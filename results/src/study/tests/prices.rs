@@ -6,6 +6,7 @@ use crate::date::day;
 pub(super) fn prices(rows: &[(&str, &str, f64)]) -> Vec<PricePoint> {
     let point = |(date, model, usd): &(&str, &str, f64)| PricePoint {
         date_days: day(date).unwrap(),
+        until_days: None,
         model: (*model).to_owned(),
         usd_per_mtok: *usd,
         source: "made up".into(),
@@ -92,6 +93,13 @@ fn the_cheapest_at_a_score_is_followed_across_models() {
     assert!(fifty.seen.contains("s.csv") && fifty.seen.contains("no price of d/none") && fifty.interval.is_some(), "{}", fifty.seen);
     let sixty = found.iter().find(|finding| finding.claim.contains("at least 60")).unwrap();
     assert_eq!(sixty.verdict, Inconclusive, "two dates");
+    // A price that ended is in force no more, though no other of that model came after it.
+    let mut withdrawn = points.clone();
+    withdrawn[2].until_days = day("2026-01-15");
+    let found = judged(&study, &Inputs { prices: Some(&withdrawn), scores: Some(&scores), ..Inputs::default() });
+    let fifty = found.iter().find(|finding| finding.claim.contains("at least 50")).unwrap();
+    let usd: Vec<f64> = (0..5).map(|row| number(fifty, row, "per million output tokens")).collect();
+    assert_eq!(usd, [10.0, 4.0, 1.6, 10.0, 12.0]);
     let none = read("model,score,source\nd/none,70,index\n");
     let found = judged(&study, &Inputs { prices: Some(&points), scores: Some(&none), ..Inputs::default() });
     assert!(about(&found, "at a fixed capability").iter().all(|(_, verdict)| *verdict == Untested), "{found:?}");
