@@ -121,11 +121,12 @@ fn a_file_of_the_users_replaces_a_name() {
 
 #[test]
 fn offers_become_rows_that_the_book_reads() {
-    let offer = |name: &str, n: usize, price: f64, spot: bool| {
+    let offer_of = |name: &str, mib: u64, n: usize, price: f64, spot: bool| {
         serde_json::json!({"backend": "runpod", "region": "r", "price": price, "availability": "available",
             "instance": {"name": "i", "resources": {"cpus": 8, "memory_mib": 1, "spot": spot,
-            "gpus": vec![serde_json::json!({"name": name, "memory_mib": 81920, "vendor": "nvidia"}); n]}}})
+            "gpus": vec![serde_json::json!({"name": name, "memory_mib": mib, "vendor": "nvidia"}); n]}}})
     };
+    let offer = |name: &str, n: usize, price: f64, spot: bool| offer_of(name, 81_920, n, price, spot);
     let page = serde_json::json!({"project": "p", "user": "u", "requirements": {}, "total_offers": 5, "offers":
         [offer("H100", 8, 23.6, false), offer("H100", 1, 2.0, false), offer("H100", 1, 5.0, false), offer("H100", 2, 2.4, true), offer("A", 0, 0.1, false)]});
     let day = date::day("2026-11-28").unwrap();
@@ -134,6 +135,13 @@ fn offers_become_rows_that_the_book_reads() {
     let book = Book::with(&[("offers.toml".into(), made.toml)]).unwrap();
     let usd = |owner| book.hour("h100", owner, day * 86_400).unwrap().1.usd;
     assert_eq!((usd("on-demand"), usd("spot")), (Band { low: 2.0, median: 2.95, high: 5.0 }, Band::of(1.2)));
+    // The middle of an even number is between two; memories of one name are kinds of their own.
+    let page = serde_json::json!({"offers": [offer("A100", 1, 2.0, false), offer("A100", 1, 3.0, false), offer_of("A100", 40_960, 1, 1.0, false)]});
+    let book = Book::with(&[("offers.toml".into(), offers(&page.to_string(), day).unwrap().toml)]).unwrap();
+    let usd = |sku| book.hour(sku, "on-demand", day * 86_400).map(|(_, hour)| hour.usd);
+    assert_eq!(usd("a100-80gb").unwrap(), Band { low: 2.0, median: 2.5, high: 3.0 });
+    assert_eq!(usd("a100-40gb").unwrap(), Band::of(1.0));
+    assert!(usd("a100").is_err());
     assert!(offers("[]", day).unwrap_err().contains("dstack offer"));
     assert!(offers("{\"offers\": []}", day).unwrap_err().contains("no offer has devices"));
 }
