@@ -4,7 +4,7 @@ use crate::args::CostArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::put;
 use crate::prices;
-use crate::setup::format;
+use crate::setup::{format, name_and_count};
 use nomoat_core::cost::pool::{BESIDE, Band, Pool};
 use nomoat_core::fold::fold;
 use nomoat_core::slo::Slo;
@@ -224,13 +224,9 @@ fn pools(args: &CostArgs, manifest: &Manifest) -> Result<Vec<Named>, Failure> {
     }
     let parse = |text: &String| {
         let (role, rest) = text.split_once('=').unwrap_or(("", text));
-        let parsed = rest
-            .rsplit_once(':')
-            .and_then(|(sku, n)| Some((sku.trim(), n.trim().parse::<u32>().ok().filter(|n| (1..=1_000_000).contains(n))?)));
-        let (sku, devices) = parsed
-            .filter(|(sku, _)| !sku.is_empty())
+        let (sku, devices) = name_and_count(rest)
             .ok_or_else(|| Failure::usage(format!("--sku `{text}` is not [ROLE=]NAME:COUNT; write h200:8 or prefill=h200:4")))?;
-        Ok(Named { role: role.trim().to_owned(), sku: sku.to_owned(), devices })
+        Ok(Named { role: role.trim().to_owned(), sku, devices })
     };
     args.sku.iter().map(parse).collect()
 }
@@ -247,7 +243,12 @@ fn hosted(args: &CostArgs, manifest: &Manifest, book: &Book, at: i64, served: &S
         if !args.sku.is_empty() || !args.owner.is_empty() {
             return Err(Failure::usage("--usd-per-hour is the price of the whole pool; leave out --sku and --owner, or take it out"));
         }
-        let devices = named.iter().map(|pool| pool.devices).sum::<u32>().max(1);
+        let devices: u64 = named.iter().map(|pool| u64::from(pool.devices)).sum();
+        let devices = u32::try_from(devices.max(1)).map_err(|_| {
+            Failure::usage(format!(
+                "the run names {devices} accelerators, more than anybody has; price devices: --sku h200:8 without --usd-per-hour"
+            ))
+        })?;
         let usd = amount("--usd-per-hour", usd)?;
         let name = if devices == 1 { "your pool".to_owned() } else { format!("your pool of {devices}") };
         let pool = Pool { role: String::new(), devices, usd_per_device_hour: Band::of(usd / f64::from(devices)) };

@@ -40,12 +40,13 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Failure> {
 
 fn system(manifest: &Manifest) -> System {
     let accelerators = &manifest.system.accelerators;
+    let names: Vec<&str> = accelerators.iter().map(|accelerator| accelerator.name.as_str()).collect();
     System {
         model: manifest.backend.model.clone(),
         engine: manifest.backend.engine.clone(),
         concurrency: manifest.facts.concurrency,
-        accelerator: accelerators.first().map(|accelerator| accelerator.name.clone()),
-        accelerators: (!accelerators.is_empty()).then(|| accelerators.iter().map(|accelerator| accelerator.count).sum()),
+        accelerator: (!names.is_empty()).then(|| names.join(" + ")),
+        accelerators: (!names.is_empty()).then(|| accelerators.iter().map(|accelerator| u64::from(accelerator.count)).sum()),
     }
 }
 

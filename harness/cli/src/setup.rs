@@ -564,6 +564,13 @@ fn pricing(args: &RunArgs) -> Result<Option<Pricing>, Failure> {
     }
 }
 
+/// Devices as `NAME:COUNT`; `None` for anything else, and for more of them than anybody has.
+pub fn name_and_count(text: &str) -> Option<(String, u32)> {
+    let (name, count) = text.rsplit_once(':')?;
+    let (name, count) = (name.trim(), count.trim().parse::<u32>().ok()?);
+    (!name.is_empty() && (1..=1_000_000).contains(&count)).then(|| (name.to_owned(), count))
+}
+
 type Declared = (Option<(String, u32)>, Map<String, Value>);
 
 fn system(args: &RunArgs) -> Result<Declared, Failure> {
@@ -575,14 +582,7 @@ fn system(args: &RunArgs) -> Result<Declared, Failure> {
     }
     let text = args.accelerators.clone().or_else(|| declared.get("accelerators").and_then(Value::as_str).map(str::to_owned));
     let accelerators = text
-        .map(|text| {
-            let parsed = text
-                .rsplit_once(':')
-                .and_then(|(name, count)| Some((name.trim().to_owned(), count.trim().parse::<u32>().ok().filter(|c| *c > 0)?)));
-            parsed
-                .filter(|(name, _)| !name.is_empty())
-                .ok_or_else(|| Failure::usage(format!("--accelerators `{text}` is not NAME:COUNT; write h200:8")))
-        })
+        .map(|text| name_and_count(&text).ok_or_else(|| Failure::usage(format!("--accelerators `{text}` is not NAME:COUNT; write h200:8"))))
         .transpose()?;
     Ok((accelerators, declared))
 }

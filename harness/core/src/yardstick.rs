@@ -45,10 +45,10 @@ pub struct System {
     pub engine: String,
     /// Requests in flight at most: lanes of a closed loop.
     pub concurrency: Option<u32>,
-    /// Name of the accelerators.
+    /// Name of the accelerators; of several kinds every name.
     pub accelerator: Option<String>,
-    /// How many.
-    pub accelerators: Option<u32>,
+    /// How many, of all kinds.
+    pub accelerators: Option<u64>,
 }
 
 /// One field: a number, a word, or why there is neither.
@@ -205,7 +205,7 @@ fn inferencex(sums: &Sums, system: &System) -> Vec<Field> {
     let word =
         |word: Option<&str>, why| word.filter(|word| !word.is_empty()).map_or(Value::Absent(why), |word| Value::Word(word.to_owned()));
     let per = |rate: Value| match (rate, system.accelerators.filter(|n| *n > 0)) {
-        (Value::Number(rate), Some(n)) => Value::Number(rate / f64::from(n)),
+        (Value::Number(rate), Some(n)) => Value::Number(rate / n as f64),
         (Value::Number(_), None) => Value::Absent("number of accelerators unknown: --accelerators NAME:COUNT"),
         (other, _) => other,
     };
@@ -223,7 +223,7 @@ fn inferencex(sums: &Sums, system: &System) -> Vec<Field> {
         field("hw".into(), word(system.accelerator.as_deref(), "the run does not tell: --accelerators NAME:COUNT"), "accelerator"),
         field(
             "num_gpus".into(),
-            system.accelerators.map_or(Value::Absent("the run does not tell"), |n| Value::Number(n.into())),
+            system.accelerators.map_or(Value::Absent("the run does not tell"), |n| Value::Number(n as f64)),
             "accelerators",
         ),
         field("conc".into(), system.concurrency.map_or(Value::Absent("an open loop"), |n| Value::Number(n.into())), "requests in flight"),
