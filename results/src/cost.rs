@@ -23,6 +23,8 @@ pub struct Served {
     pub input: Option<u64>,
     /// Output tokens that arrived in it, of requests that met the service level; `None` where there is none.
     pub good_output: Option<u64>,
+    /// Output tokens of requests that met it, as an API bills them; `None` where there is none.
+    pub good_billed: Option<u64>,
     /// Share of the intended requests that met it.
     pub attained: Option<f64>,
     /// Answered requests of the window, by due.
@@ -46,11 +48,17 @@ impl Served {
             summary.metrics.iter().filter(whole).find(|row| row.name == name).ok_or_else(|| format!("its summary has no `{name}`"))
         };
         let counted = |name: &str| row(name).map(|row| row.value.map(|_| row.n));
+        let good_output = counted("good_output_tput")?;
+        let good_billed = summary.counts.good_tokens;
+        if good_output.is_some() && good_billed.is_none() {
+            return Err("its summary has no `good_tokens`".into());
+        }
         Ok(Self {
             seconds: (summary.window.end_ns - summary.window.start_ns) as f64 / 1e9,
             output: row("output_tput")?.n,
             input: counted("input_tput")?,
-            good_output: counted("good_output_tput")?,
+            good_output,
+            good_billed,
             attained: row("goodput_share")?.value,
             answered: summary.counts.ok,
             ended: row("request_rate")?.n,
@@ -112,13 +120,13 @@ impl Hosted {
     }
 
     /// Devices of all pools; what stands beside them is none.
-    pub fn devices(&self) -> u32 {
-        self.pools.iter().filter(|pool| pool.role != pool::BESIDE).map(|pool| pool.devices).sum()
+    pub fn devices(&self) -> u64 {
+        self.pools.iter().filter(|pool| pool.role != pool::BESIDE).map(|pool| u64::from(pool.devices)).sum()
     }
 
     /// USD per device-hour, the mean over all pools.
     pub fn usd_per_device_hour(&self) -> Band {
-        let devices = f64::from(self.devices().max(1));
+        let devices = self.devices().max(1) as f64;
         pool::usd_per_hour(&self.pools).map(|usd| usd / devices)
     }
 
@@ -213,11 +221,10 @@ impl ApiCost {
     pub fn per(&self, usd: f64, served: &Served) -> Per {
         let tokens = &self.bill.tokens;
         let output = pool::per_million(usd, tokens.output() as f64);
-        // What did not meet the service level is paid for by what did, in proportion to the tokens of the window.
-        let good = served.good_output.filter(|_| served.output > 0).map(|good| good as f64 / served.output as f64);
         Per {
             output,
-            good_output: output.zip(good).and_then(|(usd, good)| (good > 0.0).then(|| usd / good)),
+            // By what was billed, as in a run's own summary: what did not meet the service level is paid for by what did.
+            good_output: served.good_billed.and_then(|good| pool::per_million(usd, good as f64)),
             total: pool::per_million(usd, tokens.total() as f64),
             request: pool::per_million(usd, served.answered as f64).map(|usd| usd / 1e6),
             chars: output.zip(served.chars_per_token).map(|(usd, chars)| usd / chars),
@@ -312,7 +319,7 @@ pub fn break_even(hosted: &Hosted, api: &ApiCost, served: &Served, utilisations:
     let usd = api.usd.clone()?;
     let per_mtok = pool::per_million(usd, api.bill.tokens.total() as f64).ok_or("no token was billed")?;
     let price = hosted.usd_per_device_hour();
-    let measured = served.total().map(|total| total as f64 / served.seconds / f64::from(hosted.devices().max(1)));
+    let measured = served.total().map(|total| total as f64 / served.seconds / hosted.devices().max(1) as f64);
     let measured = measured.filter(|rate| *rate > 0.0 && rate.is_finite());
     let needed = |price: f64| measured.map(|rate| pool::break_even(price, per_mtok, 1.0) / rate);
     Ok(BreakEven {

@@ -534,6 +534,7 @@ pub(crate) fn valid_report() -> RunReport {
             input_wanted: 612_000,
             output_tokens: 61_851,
             output_wanted: 61_851,
+            good_tokens: Some(60_318),
             uncounted: 0,
             clipped: 0,
             skipped: 3,

@@ -65,7 +65,7 @@ struct Pass<'a> {
     /// One per endpoint where there are several.
     by_endpoint: Vec<EndpointCounts>,
     bill: crate::cost::Bill,
-    good_bill: crate::cost::Bill,
+    good_tokens: u64,
     last_end: Option<Nanos>,
     account: Account,
     fidelity: Gathered,
@@ -88,7 +88,7 @@ impl<'a> Pass<'a> {
             tallies: vec![Tally::default(); classes],
             by_endpoint: vec![EndpointCounts::default(); if facts.endpoints > 1 { facts.endpoints.into() } else { 0 }],
             bill: crate::cost::Bill::default(),
-            good_bill: crate::cost::Bill::default(),
+            good_tokens: 0,
             last_end: None,
             account: Account::default(),
             fidelity: Gathered::default(),
@@ -132,7 +132,7 @@ impl<'a> Pass<'a> {
             counts.failed += u64::from(!record.is_ok());
             counts.output_tokens += if record.is_ok() { u64::from(record.tokens.output.unwrap_or(0)) } else { 0 };
         }
-        self.bill.add(&record.tokens, record.at.sent.is_some(), record.is_ok());
+        let billed = self.bill.add(&record.tokens, record.at.sent.is_some(), record.is_ok());
 
         // A class the trace does not name is counted with the last one rather than lost.
         let class = usize::from(record.class).min(self.tallies.len() - 1);
@@ -140,7 +140,7 @@ impl<'a> Pass<'a> {
         tally.measured += 1;
         if good {
             tally.good += 1;
-            self.good_bill.add(&record.tokens, true, true);
+            self.good_tokens += if billed { u64::from(record.tokens.output.unwrap_or(0)) } else { 0 };
         }
         if record.is_ok() {
             let tokens = &record.tokens;
@@ -174,6 +174,7 @@ impl<'a> Pass<'a> {
         self.counts.by_status = occurred(Status::ALL, self.by_status);
         self.counts.by_error = occurred(ErrorCode::ALL, self.by_error);
         self.counts.by_endpoint = self.by_endpoint;
+        self.counts.good_tokens = (!self.facts.slo.is_empty()).then_some(self.good_tokens);
         let readings = Readings::new(self.facts.endpoints, samples, events);
         let run = Run {
             facts: self.facts,
@@ -183,7 +184,6 @@ impl<'a> Pass<'a> {
             tally: Tally::sum(&self.tallies),
             arrived: self.arrivals.finish(window),
             bill: self.bill,
-            good_bill: self.good_bill,
             last_end: self.last_end,
             gauges: Gauges::new(self.facts, window, samples, &readings, events),
             server: Server::new(window, &readings),

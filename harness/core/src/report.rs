@@ -270,6 +270,8 @@ pub struct Counts {
     pub output_tokens: u64,
     /// Output tokens the trace asked for in those requests.
     pub output_wanted: u64,
+    /// Output tokens of requests that met the service level, as an API bills them; `None` where there is no service level.
+    pub good_tokens: Option<u64>,
     /// Requests whose output was counted in events, because the endpoint reports nothing.
     pub uncounted: u64,
     /// Requests cut to fit the context.

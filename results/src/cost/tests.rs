@@ -13,6 +13,7 @@ fn served() -> Served {
         output: 2_400_000,
         input: Some(19_200_000),
         good_output: Some(1_200_000),
+        good_billed: Some(1_500),
         attained: Some(0.95),
         answered: 2_400,
         ended: 2_000,

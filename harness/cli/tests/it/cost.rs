@@ -55,6 +55,35 @@ fn a_run_of_the_embedded_engine_against_an_api() {
     assert_eq!(run["hosted"][0]["at_utilisation"].as_array().unwrap().len(), 3);
 }
 
+/// A run that is given an API's price and the same run priced afterwards tell the same costs: they have one definition.
+#[test]
+fn a_price_before_a_run_and_after_it_are_one() {
+    let place = Place::new();
+    let own = place.file("own.toml", OWN);
+    let ended = place.say(
+        "run --requests 40 --concurrency 4 --duration 60s --warmup 0s --slo ttft=30s,e2e=60ms --price in=0.5,cached=0.05,out=1 --quiet",
+    );
+    assert!([Some(0), Some(5)].contains(&ended.code), "{ended:?}");
+    let run = place.only_run();
+    let read = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
+    let summary = read(&std::fs::read_to_string(run.join("summary.json")).unwrap());
+    let after = place.run(&["cost", run.to_str().unwrap(), "--against", "me/small", "--prices", &own, "--format", "json"]);
+    assert_eq!((after.code, after.stderr.as_str()), (Some(0), ""));
+    let after = read(&after.stdout)["runs"][0]["apis"][0]["cost"].clone();
+    let mut told = 0;
+    for name in ["usd_per_mtok_out", "usd_per_mtok_good_out", "usd_per_mtok_total", "usd_per_request", "usd_per_mchar_out"] {
+        let before = summary["metrics"].as_array().unwrap().iter().find(|row| row["name"] == name).unwrap()["value"].as_f64();
+        let after = after[name].as_f64();
+        // Where nobody was within the service level neither has a number.
+        assert_eq!(before.is_some(), after.is_some(), "{name}: {before:?} {after:?}");
+        if let (Some(before), Some(after)) = (before, after) {
+            assert!((before - after).abs() < 1e-9 * before, "{name}: {before} before, {after} after");
+            told += 1;
+        }
+    }
+    assert!(told >= 3, "{summary:#}");
+}
+
 #[test]
 fn prices_of_ones_own_and_a_sweep() {
     let place = Place::new().with_env("NOMOAT_PRICES", "");
@@ -138,7 +167,7 @@ fn offers_become_prices() {
     assert_eq!((toml.code, toml.stderr.as_str()), (Some(0), ""));
     let prices = place.file("offers.toml", &toml.stdout);
     let shown = place.run(&["prices", "show", "l40s@on-demand", "--prices", &prices]);
-    assert!(shown.stdout.contains("1…1…2 USD an hour") && shown.stdout.contains("2 offers of somebody"), "{shown:?}");
+    assert!(shown.stdout.contains("1…1.5…2 USD an hour") && shown.stdout.contains("2 offers of somebody"), "{shown:?}");
 }
 
 #[test]
@@ -164,6 +193,14 @@ fn runs_in_the_fields_of_others() {
     let row = page("inferencex")["points"][0].clone();
     assert!((of(&row, "tput_per_gpu") - of(&row, "output_tput_per_gpu") - of(&row, "input_tput_per_gpu")).abs() < 1e-6);
     assert_eq!((row["hw"].as_str(), row["precision"].as_str()), (Some("box"), None));
+    // A run on two kinds of devices is on neither alone.
+    let manifest = std::path::Path::new(&args[1]).join("manifest.json");
+    let mut mixed: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&manifest).unwrap()).unwrap();
+    mixed["system"]["accelerators"] = serde_json::json!([{"name": "box", "count": 2}, {"name": "crate", "count": 4_294_967_295_u32}]);
+    std::fs::write(&manifest, mixed.to_string()).unwrap();
+    let rows = page("inferencex")["points"].clone();
+    let row = rows.as_array().unwrap().iter().find(|row| row["hw"] == "box + crate").unwrap_or_else(|| panic!("{rows:#}"));
+    assert_eq!(row["num_gpus"].as_f64(), Some(4_294_967_297.0));
     let wrong = place.run(&[args.clone(), vec!["--to".to_owned(), "mlperf".to_owned()]].concat());
     assert!(wrong.code == Some(2) && wrong.stderr.contains("mlperf-endpoints"), "{wrong:?}");
 }

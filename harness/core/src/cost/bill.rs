@@ -76,6 +76,8 @@ pub struct Bill {
     pub failed_unknown: u64,
     /// Billed requests that do not say how much of their prompt was cached.
     pub cache_unknown: u64,
+    /// Billed requests that do not say how much of their prompt was written to a billed cache.
+    pub write_unknown: u64,
     /// Billed requests that do not say how much of their output was reasoning.
     pub reasoning_unknown: u64,
 }
@@ -87,18 +89,20 @@ pub(crate) fn counted(source: CountSource) -> bool {
 
 impl Bill {
     /// Adds a measured request. A failed request counts when its usage is known, because it is billed; an answered one must
-    /// have a known usage, or the bill is incomplete and says so.
-    pub fn add(&mut self, tokens: &Tokens, sent: bool, answered: bool) {
+    /// have a known usage, or the bill is incomplete and says so. Gives whether the request is in the bill.
+    pub fn add(&mut self, tokens: &Tokens, sent: bool, answered: bool) -> bool {
         let known = counted(tokens.input_source) && counted(tokens.output_source) && tokens.input.is_some() && tokens.output.is_some();
         if !known {
             self.unknown += u64::from(answered);
             self.failed_unknown += u64::from(sent && !answered);
-            return;
+            return false;
         }
         self.tokens += Classes::of(tokens);
         self.requests += 1;
         self.cache_unknown += u64::from(tokens.cache_read.is_none());
+        self.write_unknown += u64::from(tokens.cache_write.is_none());
         self.reasoning_unknown += u64::from(tokens.reasoning.is_none());
+        true
     }
 
     /// Adds another bill.
@@ -108,6 +112,7 @@ impl Bill {
         self.unknown += other.unknown;
         self.failed_unknown += other.failed_unknown;
         self.cache_unknown += other.cache_unknown;
+        self.write_unknown += other.write_unknown;
         self.reasoning_unknown += other.reasoning_unknown;
     }
 
@@ -117,10 +122,10 @@ impl Bill {
         Self { tokens: Classes { visible: 0, reasoning: 0, ..self.tokens }, reasoning_unknown: 0, ..*self }
     }
 
-    /// The same bill as if nothing had been found in a cache.
+    /// The same bill as if nothing had been found in a cache, nor written to one where nobody tells.
     #[must_use]
     pub fn without_cache_hits(&self) -> Self {
-        Self { tokens: self.tokens.without_cache_hits(), cache_unknown: 0, ..*self }
+        Self { tokens: self.tokens.without_cache_hits(), cache_unknown: 0, write_unknown: 0, ..*self }
     }
 }
 
@@ -161,6 +166,9 @@ impl TokenPrices {
         let cache_write = match self.cache_write {
             None if tokens.cache_write > 0 => {
                 return Err(format!("{} prompt tokens were written to a billed cache, whose price is not known", tokens.cache_write));
+            }
+            Some(price) if price != self.input && bill.write_unknown > 0 => {
+                return Err(format!("{} requests do not report tokens written to a cache, whose price differs", bill.write_unknown));
             }
             price => price.unwrap_or(self.input),
         };
@@ -214,7 +222,10 @@ mod tests {
     fn bills_are_paid_by_class_or_say_why_not() {
         let check = |prices: TokenPrices, requests: &[(Tokens, bool)], expect: Result<f64, &str>| {
             let mut bill = Bill::default();
-            requests.iter().for_each(|(t, ok)| bill.add(t, true, *ok));
+            for (t, ok) in requests {
+                let before = bill.requests;
+                assert_eq!(bill.add(t, true, *ok), bill.requests > before);
+            }
             match (prices.usd(&bill), expect) {
                 (Ok(usd), Ok(expect)) => assert!((usd - expect).abs() < 1e-12, "{usd} for {expect}"),
                 (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
@@ -237,6 +248,9 @@ mod tests {
         // Anthropic's opus-5, whose decoder adds up the parts: input 2,000, read 8,000, written 1,000, output 1,000.
         let opus = TokenPrices { input: 5.0, cache_read: Some(0.5), cache_write: Some(6.25), output: 25.0, reasoning: None };
         check(opus, &[(Tokens { cache_write: Some(1_000), ..tokens(11_000, Some(8_000), 1_000) }, true)], Ok(0.045_25));
+        check(opus, &[(Tokens { cache_write: Some(0), ..tokens(10_000, Some(8_000), 1_000) }, true)], Ok(0.039));
+        check(opus, &[(cached, true)], Err("1 requests do not report tokens written to a cache, whose price differs"));
+        check(TokenPrices { cache_write: Some(5.0), ..opus }, &[(cached, true)], Ok(0.039)); // nothing to know
         // Reasoning costs what output does, unless it has a price of its own, and then it must be told apart.
         let apart = TokenPrices { reasoning: Some(1.0), ..no_cache };
         check(apart, &[(Tokens { reasoning: Some(600), ..tokens(0, None, 1_000) }, true)], Ok((400.0 * 1.98 + 600.0) / 1e6));

@@ -37,7 +37,7 @@ pub fn usd_per_mtok_good_out(run: &Run<'_>) -> Cell {
     if is_pool(run) {
         return per_million(run, run.arrived.good_output, "no token of a request that met the service level arrived in the window");
     }
-    per_million(run, run.good_bill.tokens.output(), "no request met the service level")
+    per_million(run, run.counts.good_tokens.unwrap_or(0), "no request met the service level")
 }
 
 /// Cost by the number of answers: a pool's by those that ended in the window, an API's by the answered requests that were billed.

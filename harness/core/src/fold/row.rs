@@ -22,8 +22,6 @@ pub struct Run<'a> {
     pub arrived: Arrived,
     /// What measured requests are billed for.
     pub bill: Bill,
-    /// The part of it for requests that met the service level.
-    pub good_bill: Bill,
     /// The end of the last record of any phase.
     pub last_end: Option<Nanos>,
     pub gauges: Gauges,
