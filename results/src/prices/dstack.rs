@@ -55,6 +55,14 @@ fn gigabytes(mib: u64) -> u64 {
     mib.saturating_add(512) / 1_024
 }
 
+/// Devices that are one good.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    name: String,
+    memory: Option<u64>,
+    owner: &'static str,
+}
+
 /// What offers became.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Offers {
@@ -71,7 +79,7 @@ pub struct Offers {
 pub fn offers(text: &str, day: i64) -> Result<Offers, String> {
     let page: Page = serde_json::from_str(text)
         .map_err(|e| format!("reading offers: {e}; give what `dstack offer --gpu … --json` prints (without --group-by)"))?;
-    let mut kinds: BTreeMap<(String, Option<u64>, &str), Vec<(f64, String)>> = BTreeMap::new();
+    let mut kinds: BTreeMap<Kind, Vec<(f64, String)>> = BTreeMap::new();
     let mut memories: BTreeMap<String, BTreeSet<Option<u64>>> = BTreeMap::new();
     let mut left_out: BTreeMap<&str, usize> = BTreeMap::new();
     for offer in page.offers {
@@ -92,7 +100,7 @@ pub fn offers(text: &str, day: i64) -> Result<Offers, String> {
         let owner = if offer.instance.resources.spot { "spot" } else { "on-demand" };
         let (name, memory) = (gpus[0].name.to_lowercase(), gpus[0].memory_mib.map(gigabytes));
         memories.entry(name.clone()).or_default().insert(memory);
-        kinds.entry((name, memory, owner)).or_default().push((offer.price / gpus.len() as f64, offer.backend));
+        kinds.entry(Kind { name, memory, owner }).or_default().push((offer.price / gpus.len() as f64, offer.backend));
     }
     if kinds.is_empty() {
         return Err("no offer has devices and a price; ask dstack for some: dstack offer --gpu H100 --json".into());
@@ -100,7 +108,7 @@ pub fn offers(text: &str, day: i64) -> Result<Offers, String> {
     let today = date::date(day);
     let mut toml =
         format!("# From `dstack offer --json`, {today}. Prices of instances by their devices: CPUs, memory and disk are in them.\n");
-    for ((name, memory, owner), mut prices) in kinds {
+    for (Kind { name, memory, owner }, mut prices) in kinds {
         let sku = match memory {
             Some(memory) if memories[&name].len() > 1 => format!("{name}-{memory}gb"),
             _ => name,
