@@ -122,10 +122,10 @@ impl Bill {
         Self { tokens: Classes { visible: 0, reasoning: 0, ..self.tokens }, reasoning_unknown: 0, ..*self }
     }
 
-    /// The same bill as if nothing had been found in a cache, nor written to one where nobody tells.
+    /// The same bill as if nothing had been found in a cache.
     #[must_use]
     pub fn without_cache_hits(&self) -> Self {
-        Self { tokens: self.tokens.without_cache_hits(), cache_unknown: 0, write_unknown: 0, ..*self }
+        Self { tokens: self.tokens.without_cache_hits(), cache_unknown: 0, ..*self }
     }
 }
 
@@ -167,7 +167,8 @@ impl TokenPrices {
             None if tokens.cache_write > 0 => {
                 return Err(format!("{} prompt tokens were written to a billed cache, whose price is not known", tokens.cache_write));
             }
-            Some(price) if price != self.input && bill.write_unknown > 0 => {
+            // Where nothing was read from a cache, nobody paid for writing to one.
+            Some(price) if price != self.input && bill.write_unknown > 0 && tokens.cache_read > 0 => {
                 return Err(format!("{} requests do not report tokens written to a cache, whose price differs", bill.write_unknown));
             }
             price => price.unwrap_or(self.input),
@@ -250,6 +251,7 @@ mod tests {
         check(opus, &[(Tokens { cache_write: Some(1_000), ..tokens(11_000, Some(8_000), 1_000) }, true)], Ok(0.045_25));
         check(opus, &[(Tokens { cache_write: Some(0), ..tokens(10_000, Some(8_000), 1_000) }, true)], Ok(0.039));
         check(opus, &[(cached, true)], Err("1 requests do not report tokens written to a cache, whose price differs"));
+        check(opus, &[(tokens(10_000, Some(0), 1_000), true)], Ok(0.075)); // nothing read, so nothing written
         check(TokenPrices { cache_write: Some(5.0), ..opus }, &[(cached, true)], Ok(0.039)); // nothing to know
         // Reasoning costs what output does, unless it has a price of its own, and then it must be told apart.
         let apart = TokenPrices { reasoning: Some(1.0), ..no_cache };
