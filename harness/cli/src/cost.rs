@@ -5,6 +5,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::put;
 use crate::prices;
 use crate::setup::{format, name_and_count};
+use nomoat_core::cost::AMOUNTS;
 use nomoat_core::cost::pool::{BESIDE, Band, Pool};
 use nomoat_core::fold::fold;
 use nomoat_core::slo::Slo;
@@ -234,7 +235,11 @@ fn pools(args: &CostArgs, manifest: &Manifest) -> Result<Vec<Named>, Failure> {
 /// The run's hardware at every price that was asked for.
 fn hosted(args: &CostArgs, manifest: &Manifest, book: &Book, at: i64, served: &Served, ages: &mut Ages) -> Result<Vec<Hosted>, Failure> {
     let amount = |flag: &str, usd: f64| {
-        if usd > 0.0 && usd.is_finite() { Ok(usd) } else { Err(Failure::usage(format!("{flag} must be an amount in USD, not {usd}"))) }
+        if AMOUNTS.contains(&usd) {
+            Ok(usd)
+        } else {
+            Err(Failure::usage(format!("{flag} must be an amount in USD, more than none and at most a billion, not {usd}")))
+        }
     };
     let beside = args.beside_usd_per_hour.map(|usd| amount("--beside-usd-per-hour", usd)).transpose()?;
     let beside = beside.map(|usd| Pool { role: BESIDE.into(), devices: 1, usd_per_device_hour: Band::of(usd) });

@@ -10,7 +10,7 @@ use crate::launch::plan::Plan;
 use crate::replay;
 use crate::suites;
 use nomoat_core::arrival::ArrivalProcess;
-use nomoat_core::cost::{Pricing, TokenPrices};
+use nomoat_core::cost::{AMOUNTS, Pricing, TokenPrices};
 use nomoat_core::digest::Digest;
 use nomoat_core::kv::KvGeometry;
 use nomoat_core::request::OutputLength;
@@ -526,10 +526,10 @@ fn slo(args: &RunArgs) -> Result<Slo, Failure> {
 
 fn pricing(args: &RunArgs) -> Result<Option<Pricing>, Failure> {
     let positive = |flag: &str, value: f64| {
-        if value.is_finite() && value >= 0.0 {
+        if value == 0.0 || AMOUNTS.contains(&value) {
             Ok(value)
         } else {
-            Err(Failure::usage(format!("{flag} must be an amount in USD, not {value}")))
+            Err(Failure::usage(format!("{flag} must be an amount in USD of at most a billion, not {value}")))
         }
     };
     match (args.usd_per_hour, &args.price) {

@@ -24,6 +24,9 @@ pub enum Pricing {
     PerToken(TokenPrices),
 }
 
+/// USD that an hour or a million tokens may cost. What is outside is a slip of a unit, and its sums would be no numbers.
+pub const AMOUNTS: std::ops::RangeInclusive<f64> = 1e-9..=1e9;
+
 /// What to give when there is no price.
 pub const NO_PRICE: &str = "no price: give --usd-per-hour (whole pool) or --price in=…,out=…, or price the run afterwards: nomoat cost RUN";
 

@@ -2,9 +2,9 @@
 
 use super::{Api, Book, DeviceHour, Provenance};
 use crate::date;
-use nomoat_core::cost::TokenPrices;
 use nomoat_core::cost::pool::Band;
 use nomoat_core::cost::tariff::{DAY, Hours, Period, Tariff};
+use nomoat_core::cost::{AMOUNTS, TokenPrices};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -274,7 +274,7 @@ pub fn clock(hours: &Hours) -> String {
 fn prices(row: Classes, factor: f64) -> Result<TokenPrices, String> {
     let check = |key: &str, price: f64| {
         // After the rate: a price that it makes endless or nothing is none.
-        if price > 0.0 && (price * factor).is_finite() && price * factor > 0.0 {
+        if AMOUNTS.contains(&(price * factor)) {
             Ok(price * factor)
         } else {
             Err(format!("has `{key} = {price}`, which is no price; a class whose price is not known is left out, never 0"))
@@ -342,9 +342,10 @@ fn hour(row: &HourRow, file: &str) -> Result<DeviceHour, String> {
         _ => return Err("has neither `usd` nor `low` and `high` (and `median`): write one price or a band".into()),
     };
     let (band, named) = (band.map(|usd| usd * factor), band);
-    let sound = |band: Band| band.low > 0.0 && band.low <= band.median && band.median <= band.high && band.high.is_finite();
-    if !(sound(named) && sound(band)) {
-        return Err(format!("costs {} / {} / {}, which is no band of prices from low to high", band.low, band.median, band.high));
+    let sound =
+        |band: Band| AMOUNTS.contains(&band.low) && band.low <= band.median && band.median <= band.high && AMOUNTS.contains(&band.high);
+    if !sound(band) {
+        return Err(format!("costs {} / {} / {}, which is no band of prices from low to high", named.low, named.median, named.high));
     }
     if row.all_in_kw.is_some_and(|kw| !(kw.is_finite() && kw > 0.0)) {
         return Err("has an `all_in_kw` that is no power in kW".into());

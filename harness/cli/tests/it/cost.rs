@@ -63,7 +63,8 @@ fn a_price_before_a_run_and_after_it_are_one() {
     let ended = place.say(
         "run --requests 40 --concurrency 4 --duration 60s --warmup 0s --slo ttft=30s,e2e=60ms --price in=0.5,cached=0.05,out=1 --quiet",
     );
-    assert!([Some(0), Some(5)].contains(&ended.code), "{ended:?}");
+    // Some of its answers are to miss the service level, which is an exit code of its own.
+    assert!([Some(0), Some(5), Some(20)].contains(&ended.code), "{ended:?}");
     let run = place.only_run();
     let read = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
     let summary = read(&std::fs::read_to_string(run.join("summary.json")).unwrap());
@@ -134,6 +135,8 @@ fn what_cannot_be_priced_is_an_error() {
         (&["cost", &run, "--sku", "h200:8", "--owner", "friend"], "--owner is one of"),
         (&["cost", &run, "--against", "groq/llama"], "is the nearest"),
         (&["cost", &run, "--usd-per-hour", "0"], "must be an amount"),
+        (&["cost", &run, "--usd-per-hour", "1e308"], "must be an amount"),
+        (&["cost", &run, "--usd-per-hour", "1e-300"], "must be an amount"),
         (&["cost", &run, "--usd-per-hour", "1", "--utilisation", "0"], "more than 0 and at most 100"),
         (&["cost", &run, "--usd-per-hour", "1", "--against", "cerebras/gpt-oss-120b", "--at", "yesterday"], "no moment in UTC"),
         (&["cost", &run, "--sku", "h200:8", "--owner", "neocloud", "--publish", "--max-price-age", "1"], "not to be published"),
