@@ -1,5 +1,10 @@
 //! Settings checked and made into nouns, before anything connects.
 
+mod load;
+mod worth;
+
+pub use worth::name_and_count;
+
 use crate::args::RunArgs;
 use crate::config::choose;
 use crate::energy::EnergyPlan;
@@ -7,10 +12,9 @@ use crate::exec;
 use crate::exit::{Exit, Failure};
 use crate::geometry;
 use crate::launch::plan::Plan;
-use crate::replay;
 use crate::suites;
 use nomoat_core::arrival::ArrivalProcess;
-use nomoat_core::cost::{AMOUNTS, Pricing, TokenPrices};
+use nomoat_core::cost::Pricing;
 use nomoat_core::digest::Digest;
 use nomoat_core::kv::KvGeometry;
 use nomoat_core::request::OutputLength;
@@ -22,29 +26,15 @@ use nomoat_drive::Timeouts;
 use nomoat_http::HttpVersion;
 use nomoat_http::engines::{Catalog, EngineSpec};
 use nomoat_results::Format;
-use nomoat_results::placement::{self, Placement};
-use nomoat_tokens::Tokenizer;
-use nomoat_workloads::{ImportOptions, Suite};
+use nomoat_results::placement::Placement;
+use nomoat_workloads::Suite;
 use serde_json::{Map, Value};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Seed when none is given: runs are comparable unless the user asks otherwise.
 pub const DEFAULT_SEED: u64 = 20_261_123;
-/// Concurrencies of the ladder.
-const LADDER: &str = "1,8,64";
-/// Length of one rung.
-const RUNG: Nanos = Nanos::from_secs(20);
-/// What comes before the window of a rung, and of any closed loop that is limited by time.
-const RUNG_WARMUP: Nanos = Nanos::from_secs(2);
-/// Measured requests of the embedded default: at its highest rate, about half a minute.
-const DEFAULT_REQUESTS: u32 = 540;
-/// Warm-up of the embedded default.
-const DEFAULT_WARMUP: Nanos = Nanos::from_secs(2);
-/// Window of a workload that has no end of its own.
-const DEFAULT_DURATION: Nanos = Nanos::from_secs(30);
 const DEFAULT_TIMEOUT: Nanos = Nanos::from_secs(600);
 const DEFAULT_MAX_IN_FLIGHT: u32 = 10_000;
 /// Most endpoints of a run; each has connections of its own on every shard.
@@ -178,20 +168,20 @@ impl Setup {
         let engine = known("--engine", args.engine.as_ref())?.or(started.filter(|_| launch.as_ref().is_some_and(|plan| plan.is_known)));
         let seed = *args.seed.get_or_insert(DEFAULT_SEED);
         let suite = suites::apply(&mut args)?;
-        let shape = shape(&args)?;
-        let trace = trace(&args, suite.as_ref(), shape, seed)?;
-        let (words, tokenizer) = words(&args)?;
-        let mode = mode(&args, trace.as_deref())?;
+        let shape = load::shape(&args)?;
+        let trace = load::trace(&args, suite.as_ref(), shape, seed)?;
+        let (words, tokenizer) = load::words(&args)?;
+        let mode = load::mode(&args, trace.as_deref())?;
         let bundled = args.trace.is_none() && suite.is_none() && shape.is_none();
-        let (warmup, limit, repeat) = window(&args, &mode, bundled)?;
-        let price = pricing(&args)?;
-        let (accelerators, declared) = system(&args)?;
-        let placement = placement(&args)?;
+        let (warmup, limit, repeat) = load::window(&args, &mode, bundled)?;
+        let price = worth::pricing(&args)?;
+        let (accelerators, declared) = worth::system(&args)?;
+        let placement = worth::placement(&args)?;
         let (kv_dtype, config) = (args.kv_dtype.as_deref(), args.model_config.as_deref());
         if kv_dtype.is_some() && config.is_none() {
             return Err(Failure::usage("--kv-dtype says how the cache of --model-config FILE is kept; give that too"));
         }
-        let (http, most) = connections(&args)?;
+        let (http, most) = load::connections(&args)?;
         let shards = match args.shards {
             Some(0) => return Err(Failure::usage("--shards must be at least 1")),
             Some(n) => n,
@@ -237,7 +227,7 @@ impl Setup {
             http,
             max_in_flight: args.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT),
             shards,
-            slo: slo(&args)?,
+            slo: worth::slo(&args)?,
             pricing: price,
             accelerators,
             declared,
@@ -330,286 +320,8 @@ fn default_shards() -> u16 {
     cores.saturating_sub(1).clamp(1, 64) as u16
 }
 
-/// Which HTTP, and the number of connections. Over HTTP/1.1 that bounds the requests in flight, one on each; over HTTP/2 they share them.
-fn connections(args: &RunArgs) -> Result<(HttpVersion, Option<u32>), Failure> {
-    if args.http.is_some() && args.url.is_empty() {
-        return Err(Failure::usage("--http is about an endpoint; it needs --url"));
-    }
-    let http = args.http.as_deref().unwrap_or("1").parse().map_err(|e| Failure::usage(format!("--http {e}")))?;
-    let limit = match args.connections.as_deref() {
-        None | Some("reuse" | "per-request") => None,
-        Some(_) if args.url.is_empty() => return Err(Failure::usage("--connections is about an endpoint; it needs --url")),
-        Some(_) if http == HttpVersion::Auto => {
-            return Err(Failure::usage(
-                "a number of --connections means one thing over HTTP/1.1 and another over HTTP/2; give --http 1 or 2",
-            ));
-        }
-        Some(text) => Some(text.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(|| {
-            Failure::usage(format!("--connections `{text}` is neither reuse nor per-request nor a number of connections"))
-        })?),
-    };
-    Ok((http, limit))
-}
-
-fn shape(args: &RunArgs) -> Result<Option<(u32, u32)>, Failure> {
-    match (args.input_tokens, args.output_tokens) {
-        (None, None) => Ok(None),
-        (Some(_), _) | (_, Some(_)) if args.trace.is_some() => {
-            Err(Failure::usage("a trace has lengths of its own; --input-tokens and --output-tokens go without --trace"))
-        }
-        (Some(0), _) | (_, Some(0)) => Err(Failure::usage("--input-tokens and --output-tokens must be at least 1")),
-        (Some(input), Some(output)) => Ok(Some((input, output))),
-        (Some(_), None) => Err(Failure::usage("--input-tokens needs --output-tokens beside it")),
-        (None, Some(_)) => Err(Failure::usage("--output-tokens needs --input-tokens beside it")),
-    }
-}
-
-/// Words that are one token each by the tokenizer of the model, where its file is given.
-fn words(args: &RunArgs) -> Result<(Arc<[String]>, Option<Digest>), Failure> {
-    let Some(path) = &args.tokenizer else { return Ok((Arc::new([]), None)) };
-    let tokenizer = Tokenizer::open(path).map_err(Failure::usage_of)?;
-    Ok((tokenizer.words().map_err(Failure::usage_of)?.into(), Some(tokenizer.digest())))
-}
-
-fn trace(args: &RunArgs, suite: Option<&Suite>, shape: Option<(u32, u32)>, seed: u64) -> Result<Option<Arc<Trace>>, Failure> {
-    if shape.is_some() {
-        return Ok(None);
-    }
-    let trace = match (&args.trace, suite) {
-        (_, Some(suite)) => suite.trace(),
-        (Some(path), None) => {
-            let options =
-                ImportOptions { seed, lenient: args.lenient, gaps: replay::gaps(args.gaps.as_deref())?, ..ImportOptions::default() };
-            nomoat_workloads::open(path, args.trace_format.as_deref(), &options)
-        }
-        (None, None) => nomoat_workloads::bundled_chat(),
-    };
-    let trace = trace.map_err(|e| Failure::usage(e.to_string()))?;
-    let policy = replay::policy(&replay::of_run(args), seed)?;
-    let replayed = policy.apply(&trace).map_err(Failure::usage)?;
-    Ok(Some(Arc::new(match replayed {
-        Cow::Owned(replayed) => replayed,
-        Cow::Borrowed(_) => trace,
-    })))
-}
-
-fn mode(args: &RunArgs, trace: Option<&Trace>) -> Result<Mode, Failure> {
-    let closed = args.concurrency.is_some();
-    let open = args.rate.is_some() || args.arrivals.is_some() || args.cv.is_some() || args.burstiness.is_some();
-    if closed && open {
-        return Err(Failure::usage(
-            "--concurrency is a closed loop and --rate, --arrivals, --cv are an open one; choose one, or cap an open loop with --max-concurrency",
-        ));
-    }
-    if args.think.is_some() && !closed {
-        return Err(Failure::usage("--think is the pause of a closed loop; it needs --concurrency"));
-    }
-    if args.max_concurrency == Some(0) {
-        return Err(Failure::usage("--max-concurrency must be at least 1"));
-    }
-    if let Some(concurrency) = args.concurrency {
-        return Ok(Mode::Single(Load::Closed { concurrency, think: time("--think", args.think.as_deref())?.unwrap_or_default() }));
-    }
-    if open {
-        return Ok(Mode::Single(open_load(args, trace)?));
-    }
-    let replay = args.trace.is_some() || args.speed.is_some();
-    if args.ladder.is_some() || (!replay && args.backend.as_deref() != Some("local")) {
-        let text = args.ladder.as_deref().unwrap_or(LADDER);
-        let rungs: Result<Vec<u32>, _> =
-            text.split(',').map(|c| c.trim().parse::<u32>().ok().filter(|c| *c > 0)).map(|c| c.ok_or(())).collect();
-        let rungs = rungs.map_err(|()| Failure::usage(format!("--ladder `{text}` is not a list of concurrencies; write 1,8,64")))?;
-        return Ok(Mode::Ladder(rungs));
-    }
-    if replay {
-        return Ok(Mode::Single(Load::Replay));
-    }
-    if trace.is_none() {
-        return Err(Failure::usage("prompts of one shape have no arrivals of their own; give --rate R or --concurrency C"));
-    }
-    Ok(Mode::Probed)
-}
-
-fn open_load(args: &RunArgs, trace: Option<&Trace>) -> Result<Load, Failure> {
-    let cv = match (args.cv, args.burstiness) {
-        (Some(_), Some(_)) => return Err(Failure::usage("--cv and --burstiness say the same (burstiness = 1/cv²); give one")),
-        (Some(cv), None) => Some(cv),
-        (None, Some(b)) if b > 0.0 => Some(1.0 / b.sqrt()),
-        (None, Some(b)) => return Err(Failure::usage(format!("--burstiness must be positive, not {b}"))),
-        (None, None) => None,
-    };
-    let law = args.arrivals.as_deref().map(|w| choose("--arrivals", w, &["constant", "poisson", "gamma"])).transpose()?;
-    let process = match (law, cv) {
-        (Some("gamma") | None, Some(cv)) => Some(ArrivalProcess::Gamma { cv }),
-        (Some("gamma"), None) => return Err(Failure::usage("--arrivals gamma needs --cv CV (or --burstiness)")),
-        (Some(other), Some(_)) => {
-            return Err(Failure::usage(format!("--cv and --burstiness shape gamma gaps; they do not go with --arrivals {other}")));
-        }
-        (Some("constant"), None) => Some(ArrivalProcess::Constant),
-        (Some(_), None) => Some(ArrivalProcess::Poisson),
-        (None, None) => None,
-    };
-    let recorded = trace.and_then(Trace::rate_per_s);
-    match (process, args.rate, recorded) {
-        (Some(process), Some(rate_per_s), _) => Ok(Load::Arrivals { process, rate_per_s }),
-        (Some(process), None, Some(rate)) => Ok(Load::Arrivals { process, rate_per_s: rate * args.speed.unwrap_or(1.0) }),
-        (Some(_), None, None) => Err(Failure::usage("--arrivals needs --rate R: there is no recorded rate")),
-        (None, Some(rate_per_s), Some(_)) => Ok(Load::Rescaled { rate_per_s }),
-        (None, Some(rate_per_s), None) => Ok(Load::Arrivals { process: ArrivalProcess::Poisson, rate_per_s }),
-        (None, None, _) => Err(Failure::usage("an open loop needs --rate R")),
-    }
-}
-
-fn window(args: &RunArgs, mode: &Mode, bundled: bool) -> Result<(Warmup, Limit, bool), Failure> {
-    let warmup = match args.warmup.as_deref() {
-        None => None,
-        Some(text) => Some(match text.parse::<u32>() {
-            Ok(n) => Warmup::Requests(n),
-            Err(_) => Warmup::Time(
-                Nanos::parse(text).map_err(|e| Failure::usage(format!("--warmup {e}; a bare number is a number of requests")))?,
-            ),
-        }),
-    };
-    if args.requests == Some(0) {
-        return Err(Failure::usage("--requests must be at least 1"));
-    }
-    let mut limit = Limit { duration: time("--duration", args.duration.as_deref())?, requests: args.requests };
-    let unlimited = limit == Limit::default();
-    let mut repeat = args.repeat;
-    let warmup = match mode {
-        Mode::Ladder(_) => {
-            limit.duration = if unlimited { Some(RUNG) } else { limit.duration };
-            repeat |= args.trace.is_none() && args.suite.is_none();
-            warmup.unwrap_or(Warmup::Time(RUNG_WARMUP))
-        }
-        Mode::Probed => {
-            limit.requests = if unlimited { Some(DEFAULT_REQUESTS) } else { limit.requests };
-            // As a run at a given rate has it, so that repeating this one from its manifest is the same schedule.
-            repeat |= bundled;
-            warmup.unwrap_or(Warmup::Time(DEFAULT_WARMUP))
-        }
-        Mode::Single(load) => {
-            // A workload without an end of its own gets one, and the bundled sample goes on as long as it is asked to.
-            if unlimited && ((args.trace.is_none() && args.suite.is_none()) || load.is_closed() || repeat) {
-                limit.duration = Some(DEFAULT_DURATION);
-            }
-            repeat |= bundled;
-            // The lanes of a closed loop all start at once, which is no part of its steady load.
-            let default = if load.is_closed() && limit.requests.is_none() { RUNG_WARMUP } else { Nanos::ZERO };
-            warmup.unwrap_or(Warmup::Time(default))
-        }
-    };
-    Ok((warmup, limit, repeat))
-}
-
 pub fn time(flag: &str, text: Option<&str>) -> Result<Option<Nanos>, Failure> {
     text.map(|t| Nanos::parse(t).map_err(|e| Failure::usage(format!("{flag} {e}")))).transpose()
-}
-
-fn slo(args: &RunArgs) -> Result<Slo, Failure> {
-    if !args.goodput.is_empty() && args.slo.is_some() {
-        return Err(Failure::usage("--slo and --goodput say the same; give one"));
-    }
-    if let Some(text) = &args.slo {
-        return Slo::parse(text).map_err(|e| Failure::usage(format!("--slo {e}")));
-    }
-    let parts: Result<Vec<String>, Failure> = args
-        .goodput
-        .iter()
-        .map(|part| match part.split_once(':') {
-            Some((name, ms)) if ms.parse::<f64>().is_ok() => Ok(format!("{name}={ms}ms")),
-            _ => Err(Failure::usage(format!("--goodput `{part}` is not METRIC:MILLISECONDS; write ttft:500 tpot:50"))),
-        })
-        .collect();
-    Slo::parse(&parts?.join(",")).map_err(|e| Failure::usage(format!("--goodput {e}")))
-}
-
-fn pricing(args: &RunArgs) -> Result<Option<Pricing>, Failure> {
-    let positive = |flag: &str, value: f64| {
-        if value == 0.0 || AMOUNTS.contains(&value) {
-            Ok(value)
-        } else {
-            Err(Failure::usage(format!("{flag} must be an amount in USD of at most a billion, not {value}")))
-        }
-    };
-    match (args.usd_per_hour, &args.price) {
-        (Some(_), Some(_)) => Err(Failure::usage("--usd-per-hour prices a pool and --price prices tokens; give one")),
-        (Some(usd), None) => Ok(Some(Pricing::Pool { usd_per_hour: positive("--usd-per-hour", usd)? })),
-        (None, None) => Ok(None),
-        (None, Some(text)) => {
-            let (mut input, mut cache_read, mut cache_write, mut output, mut reasoning) = (None, None, None, None, None);
-            for part in text.split(',').filter(|p| !p.trim().is_empty()) {
-                let wrong = || {
-                    Failure::usage(format!(
-                        "--price `{part}` is not a price; write in=0.15,out=0.60,cached=0.075 (USD per million tokens); prices by name are for finished runs: nomoat cost RUN --against PROVIDER/MODEL"
-                    ))
-                };
-                let (class, usd) = part.split_once('=').ok_or_else(wrong)?;
-                let usd = Some(positive("--price", usd.trim().parse().map_err(|_| wrong())?)?);
-                match choose("--price", class.trim(), &["in", "out", "cached", "write", "reasoning"])? {
-                    "in" => input = usd,
-                    "out" => output = usd,
-                    "write" => cache_write = usd,
-                    "reasoning" => reasoning = usd,
-                    _ => cache_read = usd,
-                }
-            }
-            match (input, output) {
-                (Some(input), Some(output)) => {
-                    Ok(Some(Pricing::PerToken(TokenPrices { input, cache_read, cache_write, output, reasoning })))
-                }
-                _ => Err(Failure::usage("--price needs in= and out=; a class without a price is not free")),
-            }
-        }
-    }
-}
-
-/// Devices as `NAME:COUNT`; `None` for anything else, and for more of them than anybody has.
-pub fn name_and_count(text: &str) -> Option<(String, u32)> {
-    let (name, count) = text.rsplit_once(':')?;
-    let (name, count) = (name.trim(), count.trim().parse::<u32>().ok()?);
-    (!name.is_empty() && (1..=1_000_000).contains(&count)).then(|| (name.to_owned(), count))
-}
-
-type Declared = (Option<(String, u32)>, Map<String, Value>);
-
-fn system(args: &RunArgs) -> Result<Declared, Failure> {
-    let mut declared = Map::new();
-    if let Some(path) = &args.system {
-        let shown = path.display();
-        let text = std::fs::read_to_string(path).map_err(|e| Failure::usage(format!("reading --system {shown}: {e}")))?;
-        declared = toml::from_str(&text).map_err(|e| Failure::usage(format!("reading --system {shown}: {e}")))?;
-    }
-    let text = args.accelerators.clone().or_else(|| declared.get("accelerators").and_then(Value::as_str).map(str::to_owned));
-    let accelerators = text
-        .map(|text| name_and_count(&text).ok_or_else(|| Failure::usage(format!("--accelerators `{text}` is not NAME:COUNT; write h200:8"))))
-        .transpose()?;
-    Ok((accelerators, declared))
-}
-
-/// What the recorded pages of --placement tell together.
-fn placement(args: &RunArgs) -> Result<Vec<Placement>, Failure> {
-    if args.placement.is_empty() {
-        return Ok(vec![]);
-    }
-    if args.backend.as_deref() == Some("local") {
-        return Err(Failure::usage("--placement says where what is behind an endpoint runs; the engine in this process runs here"));
-    }
-    let page = |path: &PathBuf| {
-        let failed = |why: String| Failure::usage(format!("reading --placement {}: {why}", path.display()));
-        let bytes = std::fs::metadata(path).map_err(|e| failed(e.to_string()))?.len();
-        if bytes > placement::MOST_BYTES {
-            return Err(failed(format!(
-                "it has {bytes} bytes, and {} are read at most; record the pods of one namespace",
-                placement::MOST_BYTES
-            )));
-        }
-        // The name alone: where it lies is nobody's business.
-        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        Ok((name, std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?))
-    };
-    let pages = args.placement.iter().map(page).collect::<Result<Vec<_>, _>>()?;
-    placement::read(&pages).map_err(|e| Failure::usage(format!("--placement: {e}")))
 }
 
 fn extra_body(args: &RunArgs) -> Result<Map<String, Value>, Failure> {

@@ -3,6 +3,22 @@
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
+/// What `nomoat cost --help` adds to `-h`.
+pub(super) const COST: &str = "\
+How it is counted:
+  Hardware: whole pools, busy or not, for the length of the window, by the tokens that arrived in
+  it. A fleet is not always busy: the same at your own utilisation stands below. An API charges for
+  the tokens of the measured requests, each at the price of its own moment, in classes that exclude
+  each other; failed requests that were billed are in it. The band of a price and the interval over
+  repeated runs are two intervals.
+  Break-even is what one device must serve, prompt and output tokens per second, to cost what the
+  API does. Nothing is interpolated between loads, and a load counts only if enough of its requests
+  met the service level.
+Examples:
+  nomoat cost runs/ID --sku h200:8 --owner neocloud --against groq/gpt-oss-120b
+  nomoat cost runs/* --sku prefill=h200:4 --sku decode=h200:8 --slo ttft=500ms,tpot=50ms
+  nomoat cost runs/ID --usd-per-hour 0.40 --against deepseek/deepseek-v4-pro --at 2026-10-28T02:00:00Z";
+
 #[derive(Args, Debug)]
 pub struct CostArgs {
     /// Finished runs: their directories

@@ -1,6 +1,6 @@
 //! Flags of `nomoat run` about energy.
 
-use super::one_or_many;
+use super::run::one_or_many;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
