@@ -97,15 +97,17 @@ struct Reader {
 
 impl Reader {
     fn line(&mut self, number: usize, line: &str) -> Result<(), String> {
-        // Launchers put a rank before each line, as `[1,0]<stdout>:`.
-        let line = line.trim_start();
-        let line = line.split_once("<stdout>:").filter(|(tag, _)| tag.starts_with('[')).map_or(line, |(_, rest)| rest.trim_start());
+        let line = unlabelled(line);
         if let Some(comment) = line.strip_prefix('#') {
             return self.comment(comment.trim());
         }
         // Old versions write this one without a sign of a comment.
-        if line.starts_with("Out of bounds values") {
+        if line.starts_with("Out of bounds values") || line.starts_with("rccl-tests:") {
             return self.comment(line);
+        }
+        // The library's own words stand between rows, behind the name of a host, which may begin with a digit.
+        if line.contains(" NCCL INFO ") || line.contains(" NCCL WARN ") {
+            return Ok(());
         }
         if line.contains("Test NCCL failure") || line.contains("Test CUDA failure") || line.contains("Test failure") {
             return Err(format!("the test failed there: {}; rows before it are no whole measurement", line.trim_end()));
@@ -139,12 +141,14 @@ impl Reader {
             let known = Collective::ALL.iter().find(|(_, known)| *known == name).map(|(collective, _)| *collective);
             let names = || Collective::ALL.map(|(_, name)| name).join(", ");
             self.current.collective = Some(known.ok_or_else(|| format!("`{name}` is no known collective; known are {}", names()))?);
-        } else if let [tests, "version", version, ..] = words[..]
+        } else if let [tests, "version" | "Version", version, ..] = words[..]
+            && let tests = tests.trim_end_matches(':')
             && (tests == "nccl-tests" || tests == "rccl-tests")
         {
             self.close();
-            self.current.version = Some(format!("{tests} {version}"));
-        } else if let ["Rank", rank, "Group", ..] = words[..] {
+            // AMD's print two: the number, in later releases, and the commit.
+            self.current.version.get_or_insert_with(|| format!("{tests} {version}"));
+        } else if let ["Rank", rank, "Group" | "Pid", ..] = words[..] {
             let rank = rank.parse::<u32>().map_err(|_| format!("`{rank}` is no rank"))?;
             self.listed.push(rank);
             // After the bus address there is the device's name.
@@ -179,6 +183,25 @@ impl Reader {
         table.ranks = if whole { u32::try_from(ranks.len()).ok() } else { None };
         self.columns = None;
         self.tables.push(table);
+    }
+}
+
+/// A line without what launchers put before it: Open MPI `[1,0]<stdout>:`, Slurm `0: `, Ray and SkyPilot `(head, rank=0, pid=38) `, a quote
+/// `> `. No row and no comment begins so.
+fn unlabelled(line: &str) -> &str {
+    let mut line = line.trim();
+    loop {
+        let rest = match line.as_bytes().first() {
+            Some(b'>') => Some(&line[1..]),
+            Some(b'(') => line.split_once(')').filter(|(label, _)| label.contains("pid=") || label.contains("rank=")).map(|(_, rest)| rest),
+            Some(b'[') => line.split_once("<stdout>:").map(|(_, rest)| rest),
+            Some(b'0'..=b'9') => line.split_once(':').filter(|(rank, _)| rank.bytes().all(|b| b.is_ascii_digit())).map(|(_, rest)| rest),
+            _ => None,
+        };
+        match rest {
+            Some(rest) => line = rest.trim_start(),
+            None => return line,
+        }
     }
 }
 
@@ -286,8 +309,33 @@ mod tests {
             tables.iter().map(|table| (table.rows.len(), table.ranks)).collect::<Vec<_>>(),
             [(19, Some(8)), (5, Some(4)), (4, None)]
         );
-        let tagged: Vec<String> = ROCM.lines().map(|line| format!("[1,0]<stdout>:{line}")).collect();
-        assert_eq!(read(&tagged.join("\n")).unwrap()[0].rows.len(), 5);
+    }
+
+    /// As AMD prints it without a number, and an older list of ranks: neither tells a group.
+    #[test]
+    fn older_heads() {
+        let text = ROCM.replace("# rccl-tests version 2.18.3\n", "").replace(" Group  0 ", " ");
+        let table = &read(&text).unwrap()[0];
+        assert_eq!((table.version.as_deref(), table.ranks, table.devices.len()), (Some("rccl-tests develop:made-up"), Some(4), 1));
+    }
+
+    /// What launchers and the library write around the rows is none of the page.
+    #[test]
+    fn labels_of_launchers() {
+        let alone = read(ROCM).unwrap();
+        for label in
+            ["[1,0]<stdout>:", " 0: ", "12:", "(head, rank=0, pid=3808) [1,0]<stdout>:", "(worker pid=12, ip=10.0.0.2) ", "> ", "> > "]
+        {
+            let tagged: Vec<String> = ROCM
+                .lines()
+                .flat_map(|line| [format!("{label}{line}"), format!("{label}10.0.0.1:78499:78499 [0] NCCL INFO comm 0x60 rank 0 nranks 2")])
+                .collect();
+            let mut found = read(&tagged.join("\n")).unwrap_or_else(|why| panic!("{label}: {why}"));
+            for (row, expect) in found.iter_mut().zip(&alone).flat_map(|(a, b)| a.rows.iter_mut().zip(&b.rows)) {
+                row.line = expect.line;
+            }
+            assert_eq!(found, alone, "{label}");
+        }
     }
 
     /// The made-up page of a newer version with one thing changed.
