@@ -146,8 +146,8 @@ impl EnergyPlan {
             Err(absent) => facts.absent.push(absent),
             Ok(names) => {
                 facts.by_address = self.which == Which::Auto && !setup.is_local() && setup.launch.is_none();
-                for meter in names {
-                    match find(meter, &places) {
+                for (meter, found) in find(&names, &places) {
+                    match found {
                         Ok(found) => {
                             if found.scope == Scope::Package {
                                 facts.packages = packages(HostFacts::read().make.sockets, &found.devices);
