@@ -10,10 +10,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Watts of the made-up meter.
 const WATTS: f64 = 250.0;
 
-/// A table of one reading a second, from so many seconds before now to so many after it.
-fn table(from: i64, to: i64) -> String {
+/// A table of one reading a second, from so many seconds before now to so many after it, by a clock that writes such a fraction.
+fn table(from: i64, to: i64, fraction: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
-    let rows: Vec<String> = (from..=to).map(|at| format!("{},pdu-1,{WATTS}\n", now + at)).collect();
+    let rows: Vec<String> = (from..=to).map(|at| format!("{}{fraction},pdu-1,{WATTS}\n", now + at)).collect();
     format!("time,device,watts\n{}", rows.concat())
 }
 
@@ -51,7 +51,7 @@ fn assert_repeats(place: &Place, run: &Path) {
 #[test]
 fn a_table_that_brackets_the_window_gives_joules() {
     let place = Place::new();
-    let table = place.file("power.csv", &table(-20, 300));
+    let table = place.file("power.csv", &table(-20, 300, ".000"));
     let ended = run(&place, &["--power", &table, "--energy-scope", "wall", "--usd-per-kwh", "0.4"]);
     let summary = ended.summary();
     ended.assert_exit(0, &summary);
@@ -73,9 +73,21 @@ fn a_table_that_brackets_the_window_gives_joules() {
 }
 
 #[test]
+fn a_table_of_whole_seconds_is_too_coarse_for_a_short_window() {
+    let place = Place::new();
+    let table = place.file("power.csv", &table(-20, 300, ""));
+    let summary = run(&place, &["--power", &table, "--energy-scope", "wall"]).summary();
+    let row = rows(&summary.0, "energy_joules")[0];
+    let reason = row["reason"].as_str().unwrap();
+    assert!(row["value"].is_null() && reason.starts_with("coarse: the clock of pdu-1 has steps of 1.0 s"), "{row}");
+    assert!(reason.contains("fractions of a second"), "{row}");
+    assert_repeats(&place, &place.only_run());
+}
+
+#[test]
 fn a_table_that_does_not_bracket_the_window_is_named_with_the_remedy() {
     let place = Place::new();
-    let table = place.file("power.csv", &table(-100, -50));
+    let table = place.file("power.csv", &table(-100, -50, ".000"));
     let ended = run(&place, &["--power", &table, "--energy-scope", "node"]);
     let summary = ended.summary();
     ended.assert_exit(0, &summary);

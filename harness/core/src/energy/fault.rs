@@ -58,7 +58,8 @@ pub enum Fault {
         /// By its power, in joules.
         power: f64,
     },
-    /// Most readings of a device share their moment with another: its clock ticks too rarely for the window's edges.
+    /// The clock of a device ticks too rarely for the window's edges: most of its readings share their moment with another, or their times
+    /// were written without a fraction of a second.
     Coarse {
         /// Which device.
         device: String,
@@ -167,8 +168,8 @@ impl fmt::Display for Fault {
             )?,
             Self::Coarse { device, tick, window } => write!(
                 f,
-                "the readings of {device} share moments {:.1} s apart, so both edges of the window of {:.1} s are unknown by that, and at \
-                 most {:.0} % of it together are allowed",
+                "the clock of {device} has steps of {:.1} s, so both edges of the window of {:.1} s are unknown by that, and at most {:.0} % \
+                 of it together are allowed",
                 tick.as_secs_f64(),
                 window.as_secs_f64(),
                 MAX_EDGES * 100.0

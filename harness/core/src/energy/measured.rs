@@ -42,7 +42,7 @@ pub struct Measured {
     pub meter: Option<Meter>,
     /// Whether it was held against how many devices there are.
     pub counted: bool,
-    /// By how much either edge of the window is unknown, where a meter's clock ticks more rarely than it was read.
+    /// By how much either edge of the window is unknown, where a meter's clock ticks more rarely than it was read or writes whole seconds.
     pub tick: Option<Nanos>,
 }
 
@@ -53,6 +53,8 @@ struct Device {
     joules: Series,
     /// The largest value of the counter.
     range: Option<f64>,
+    /// The step of the clock that stamped them, where it was told.
+    step: Option<Nanos>,
 }
 
 /// The energy of `window` in every scope that was read or told, or why there is none. The scope the user named comes first, whether it
@@ -64,6 +66,8 @@ pub fn measured(facts: &EnergyFacts, boards: Option<u32>, window: Window, sample
         let meter = sample.label(names::POWER_METER).and_then(Meter::find);
         let (Some(scope), Some(meter)) = (scope, meter) else { continue };
         let device = read.entry((scope, meter)).or_default().entry(sample.label(names::POWER_DEVICE).unwrap_or_default()).or_default();
+        let step = sample.label(names::POWER_STEP).and_then(|step| step.parse().ok()).filter(|step: &f64| step.is_finite() && *step > 0.0);
+        device.step = device.step.max(step.map(Nanos::from_secs_f64));
         match sample.metric.as_str() {
             names::POWER_WATTS => device.watts.push((sample.at, sample.value)),
             names::POWER_ENERGY => {
@@ -124,7 +128,7 @@ fn of_devices(
             series.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
             let (one_each, tick) = distinct(series, of_a_moment);
             *series = one_each;
-            sum.tick = sum.tick.max(edges(name, tick, window)?);
+            sum.tick = sum.tick.max(edges(name, tick.max(device.step), window)?);
         }
         let counter = (!device.joules.is_empty()).then(|| by_counter(name, &device.joules, device.range, window)).transpose()?;
         let power = (!device.watts.is_empty()).then(|| by_power(name, &device.watts, window)).transpose()?;

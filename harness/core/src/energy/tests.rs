@@ -127,9 +127,35 @@ fn readings_of_one_moment_are_one() {
     let short: Vec<_> = counter(4, true).iter().map(|(at, joules)| (at - 90.0, *joules)).collect();
     let fault = one(&EnergyFacts::default(), None, &readings(names::POWER_ENERGY, labels, &short)).unwrap_err();
     assert!(
-        fault.code() == "coarse" && fault.to_string().contains("1.0 s apart") && fault.to_string().ends_with(fault.remedy()),
+        fault.code() == "coarse" && fault.to_string().contains("has steps of 1.0 s") && fault.to_string().ends_with(fault.remedy()),
         "{fault}"
     );
+}
+
+#[test]
+fn one_reading_a_second_by_a_clock_of_whole_seconds_is_known_to_a_second() {
+    // The readings are half a second later than they are stamped; the power grows, so that it matters.
+    let rows = |labels: &str| -> Vec<Sample> {
+        let values: Vec<_> = (98..=202).map(|at| (f64::from(at), 20.0 * (f64::from(at) + 0.5))).collect();
+        readings(names::POWER_WATTS, &format!("scope=wall,meter=csv,device=0{labels}"), &values)
+    };
+    for (labels, tick) in [("", None), (",step=1", Some(1.0)), (",step=0.1", Some(0.1)), (",step=inf", None), (",step=0", None)] {
+        let got = long(&rows(labels)).unwrap();
+        assert_eq!((got.joules, got.tick), (301_000.0, tick.map(s)), "{labels}");
+    }
+    // Of ten seconds two are too many, and two tenths are not; of forty two are what is allowed.
+    let of = |seconds: f64, labels: &str| {
+        let window = Window { start: s(100.0), end: s(100.0 + seconds) };
+        measured(&EnergyFacts::default(), None, window, &rows(labels)).remove(0).1
+    };
+    for (seconds, labels, coarse) in
+        [(10.0, ",step=1", true), (39.9, ",step=1", true), (40.0, ",step=1", false), (10.0, ",step=0.1", false)]
+    {
+        match of(seconds, labels) {
+            Err(fault) => assert!(coarse && fault.to_string().starts_with("coarse: the clock of 0 has steps of 1.0 s"), "{fault}"),
+            Ok(got) => assert!(!coarse && got.tick.is_some(), "{seconds} s, {labels}: {got:?}"),
+        }
+    }
 }
 
 #[test]
