@@ -153,6 +153,24 @@ fn nvml(place: &Place, name: &str, define: &str) -> Option<String> {
     }
 }
 
+/// What a number says of meters that nobody named.
+const BY_ADDRESS: &str = "the engine is taken to run here by its address: --energy says so";
+
+#[test]
+fn meters_that_are_read_by_the_address_alone_are_said_to_be() {
+    let place = Place::new();
+    let Some(folder) = nvml(&place, "here", "-DWATTS_TOLD=100") else { return };
+    let place = place.with_env("LD_LIBRARY_PATH", &folder);
+    let summary = run_of(&place, 200, &["--accelerators", "h200:2"]).summary();
+    let row = rows(&summary.0, "energy_joules")[0];
+    assert!(row["value"].is_number() && row["scope"]["energy"] == "board", "{row}");
+    assert!(row["reason"].as_str().unwrap().contains(BY_ADDRESS), "{row}");
+    let shown = place.run(&["report", place.only_run().to_str().unwrap()]).stdout;
+    let line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(line.contains(BY_ADDRESS), "{shown}");
+    assert_repeats(&place, &place.only_run());
+}
+
 /// The whole way from the library's functions to joules, over the prototypes of its header: two boards of 100 and 200 W.
 #[test]
 fn boards_that_a_library_counts() {
@@ -173,6 +191,7 @@ fn boards_that_a_library_counts() {
     };
     check("alike", "-DWATTS_TOLD=100", "h200:2", &|row, seconds| {
         assert_eq!(row["scope"]["energy"], "board", "{row}");
+        assert!(!row["reason"].as_str().unwrap().contains(BY_ADDRESS), "the user said so: {row}");
         let (joules, expect) = (row["value"].as_f64().unwrap_or_else(|| panic!("{row}")), 300.0 * seconds);
         assert!((joules / expect - 1.0).abs() < 0.2, "{joules} J for {expect} J");
     });
