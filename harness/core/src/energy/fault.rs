@@ -1,6 +1,6 @@
 //! Why there is no number: a closed list of reasons, each with what to try.
 
-use super::{MAX_DISAGREEMENT, MAX_EDGES, MAX_GAP, MAX_WRAP_W, Scope};
+use super::{MAX_DISAGREEMENT, MAX_EDGES, MAX_GAP, MAX_WRAP_W, Meter, Scope};
 use crate::units::Nanos;
 use std::fmt;
 
@@ -79,6 +79,13 @@ pub enum Fault {
         /// Watts that it would have drawn had it started again after its range; `None` where that is not known.
         wrapped_w: Option<f64>,
     },
+    /// No device drew anything by its readings: its meter does not count.
+    Still {
+        /// Whose word it is.
+        meter: Meter,
+        /// How many devices.
+        devices: u32,
+    },
     /// A reading is no power: it is negative.
     NotPower {
         /// Which device.
@@ -110,6 +117,7 @@ impl Fault {
             Self::Disagree { .. } => "disagree",
             Self::Coarse { .. } => "coarse",
             Self::Fell { .. } => "fell",
+            Self::Still { .. } => "still",
             Self::NotPower { .. } => "not_power",
             Self::WholeJob { .. } => "whole_job",
         }
@@ -130,6 +138,7 @@ impl Fault {
             }
             Self::Coarse { .. } => "give a longer --duration, or let the meter log its time with fractions of a second",
             Self::Fell { .. } => "keep the driver loaded and the machine awake during the run",
+            Self::Still { .. } => "name another meter of it with --energy, or give --power FILE.csv or --power-url URL",
             Self::NotPower { .. } => "check the column and the unit of the meter",
             Self::WholeJob { .. } => "read the nodes themselves once a second: --power FILE.csv with --energy-scope node, or --power-url",
         }
@@ -182,6 +191,10 @@ impl fmt::Display for Fault {
                         write!(f, "had it started again after its range it would have drawn {watts:.0} W, more than {MAX_WRAP_W:.0} W")?;
                     }
                 }
+            }
+            Self::Still { meter, devices } => {
+                let what = if *devices == 1 { "the device draws".to_owned() } else { format!("all {devices} devices draw") };
+                write!(f, "by {} {what} nothing in the window, and what is on draws something", meter.words())?;
             }
             Self::NotPower { device, watts } => write!(f, "a reading of {device} is {watts} W")?,
             Self::WholeJob { job, lasted, watts, holds } => {

@@ -44,6 +44,8 @@ pub struct Measured {
     pub counted: bool,
     /// By how much either edge of the window is unknown, where a meter's clock ticks more rarely than it was read or writes whole seconds.
     pub tick: Option<Nanos>,
+    /// Of how many of the devices it is nothing: a board of several parts is told at one of them, others have a counter that does not count.
+    pub still: u32,
 }
 
 /// Readings of one device.
@@ -121,6 +123,7 @@ fn of_devices(
         meter: Some(meter),
         counted: expected.is_some(),
         tick: None,
+        still: 0,
     };
     for (name, mut device) in devices {
         let name = if name.is_empty() { "the meter" } else { name };
@@ -144,8 +147,10 @@ fn of_devices(
         let (joules, readings) = counter.or(power).unwrap_or_default();
         sum.joules += joules;
         sum.readings += readings;
+        sum.still += u32::from(joules == 0.0);
     }
-    Ok(sum)
+    // What is on draws something. Where nobody counts any of it that is no number but a meter that does not count.
+    if sum.still == sum.devices { Err(Fault::Still { meter, devices: found }) } else { Ok(sum) }
 }
 
 /// A job is one number: it is the window's where both its edges are next to the window's.
@@ -157,7 +162,7 @@ fn of_job(job: &Job, window: Window) -> Result<Measured, Fault> {
     if near(before) && near(after) && window.seconds() > 0.0 {
         let joules = job.joules * window.seconds() / lasted.as_secs_f64();
         let devices = job.nodes.unwrap_or(1);
-        return Ok(Measured { joules, devices, readings: 2, method: Method::Job, meter: None, counted: false, tick: None });
+        return Ok(Measured { joules, devices, readings: 2, method: Method::Job, meter: None, counted: false, tick: None, still: 0 });
     }
     let holds = before.0 >= 0 && after.0 >= 0;
     Err(Fault::WholeJob { job: job.id.clone(), lasted, watts: job.joules / lasted.as_secs_f64(), holds })
@@ -168,5 +173,5 @@ fn provisioned(watts: f64, window: Window) -> Result<Measured, Fault> {
         return Err(Fault::NoWindow);
     }
     let joules = watts * window.seconds();
-    Ok(Measured { joules, devices: 0, readings: 0, method: Method::Formula, meter: None, counted: false, tick: None })
+    Ok(Measured { joules, devices: 0, readings: 0, method: Method::Formula, meter: None, counted: false, tick: None, still: 0 })
 }

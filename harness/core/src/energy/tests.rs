@@ -203,6 +203,25 @@ fn power_and_counter_of_a_device_agree_or_there_is_no_number() {
 }
 
 #[test]
+fn a_meter_that_does_not_count_is_no_number() {
+    let counter = |device: u32, watts: f64| {
+        let values: Vec<_> = (9..=21).map(|at| (f64::from(at), 7.0 + watts * f64::from(at))).collect();
+        readings(names::POWER_ENERGY, &format!("scope=board,meter=amdsmi,device={device}"), &values)
+    };
+    let none = |samples: &[Sample]| one(&EnergyFacts::default(), None, samples).unwrap_err().to_string();
+    let two = none(&[counter(0, 0.0), counter(1, 0.0)].concat());
+    assert!(two.starts_with("still: by AMD SMI all 2 devices draw nothing in the window") && two.contains("--energy"), "{two}");
+    assert!(none(&counter(0, 0.0)).contains("the device draws nothing"));
+    assert!(none(&steady("wall", "csv", 0, 0.0)).contains("the file of --power"));
+    // One part of a board may tell for all of it: that is a number, with how many tell nothing.
+    let one_of_two = one(&EnergyFacts::default(), None, &[counter(0, 100.0), counter(1, 0.0)].concat()).unwrap();
+    assert_eq!((one_of_two.joules, one_of_two.devices, one_of_two.still), (1000.0, 2, 1));
+    // A counter that stands beside a power that does not is told as that.
+    let beside = [counter(0, 0.0), steady("board", "amdsmi", 0, 300.0)].concat();
+    assert!(none(&beside).starts_with("disagree: "));
+}
+
+#[test]
 fn scopes_are_never_added_and_the_named_one_comes_first() {
     let samples = [
         steady("package", "rapl", 0, 50.0),
@@ -263,6 +282,7 @@ fn the_method_in_words_has_the_limits_of_the_code() {
         Fault::Disagree { device: device(), counter: 1.0, power: 2.0 },
         Fault::Coarse { device: device(), tick: MAX_GAP, window: MAX_GAP },
         Fault::Fell { device: device(), from: 1.0, to: 0.0, wrapped_w: None },
+        Fault::Still { meter: Meter::AmdSmi, devices: 1 },
         Fault::NotPower { device: device(), watts: -1.0 },
         Fault::WholeJob { job: device(), lasted: MAX_GAP, watts: 1.0, holds: true },
     ];
