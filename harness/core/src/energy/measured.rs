@@ -1,7 +1,7 @@
 //! From the readings of a run to the energy of its window, scope by scope.
 
 use super::series::{Series, by_counter, by_power, distinct, edges, lowest, mean};
-use super::{EnergyFacts, Fault, Job, MAX_DISAGREEMENT, MAX_GAP, Meter, Scope};
+use super::{EnergyFacts, Fault, Job, MAX_DISAGREEMENT, MAX_EDGES, MAX_GAP, Meter, Scope};
 use crate::report::Window;
 use crate::sample::{Sample, SampleSource, names};
 use crate::units::Nanos;
@@ -14,7 +14,7 @@ pub enum Method {
     Counter,
     /// Power, integrated by trapezoids.
     Trapezoid,
-    /// The energy of a job that is the window but for [`MAX_GAP`] at either edge.
+    /// The energy of a job that is the window but for [`MAX_GAP`] at either edge and [`MAX_EDGES`] of it.
     Job,
     /// Provisioned power times time: nothing was measured.
     Formula,
@@ -153,13 +153,15 @@ fn of_devices(
     if sum.still == sum.devices { Err(Fault::Still { meter, devices: found }) } else { Ok(sum) }
 }
 
-/// A job is one number: it is the window's where both its edges are next to the window's.
+/// A job is one number: it is the window's where both its edges are next to the window's, and what lies between them, with the second to
+/// which a batch system's times are known at either edge, is no more of the window than a meter's clock may leave unknown.
 fn of_job(job: &Job, window: Window) -> Result<Measured, Fault> {
     let before = window.start - job.start;
     let after = job.end - window.end;
     let near = |part: Nanos| part.0 >= 0 && part <= MAX_GAP;
     let lasted = job.end - job.start;
-    if near(before) && near(after) && window.seconds() > 0.0 {
+    let unknown = (before + after).as_secs_f64() + 2.0;
+    if near(before) && near(after) && unknown <= MAX_EDGES * window.seconds() {
         let joules = job.joules * window.seconds() / lasted.as_secs_f64();
         let devices = job.nodes.unwrap_or(1);
         return Ok(Measured { joules, devices, readings: 2, method: Method::Job, meter: None, counted: false, tick: None, still: 0 });

@@ -245,19 +245,26 @@ fn scopes_are_never_added_and_the_named_one_comes_first() {
 
 #[test]
 fn a_job_is_the_window_or_no_number() {
-    let check = |start: f64, end: f64, expect: Result<f64, &str>| {
+    let check = |(from, to): (f64, f64), start: f64, end: f64, expect: Result<f64, &str>| {
+        let window = Window { start: s(from), end: s(to) };
         let job = Job { id: "42".into(), start: s(start), end: s(end), joules: 300.0 * (end - start), nodes: Some(2) };
         let facts = EnergyFacts { job: Some(job), ..EnergyFacts::default() };
-        match (one(&facts, None, &[]), expect) {
+        match (measured(&facts, None, window, &[]).remove(0).1, expect) {
             (Ok(got), Ok(joules)) => assert!((got.joules - joules).abs() < 1e-9 && got.method == Method::Job, "{got:?}"),
             (Err(fault), Err(says)) => assert!(fault.to_string().contains(says), "{fault}"),
             (got, _) => panic!("{start} to {end}: {got:?}"),
         }
     };
-    check(10.0, 20.0, Ok(3000.0));
-    check(8.0, 22.0, Ok(3000.0));
-    check(8.0, 23.1, Err("whole_job: the batch system tells 300 W, the mean of job 42 over 15 s, and the window is a part of it"));
-    check(11.0, 20.0, Err("does not lie in it"));
+    let long = (100.0, 300.0);
+    check(long, 100.0, 300.0, Ok(60_000.0));
+    check(long, 97.0, 303.0, Ok(60_000.0));
+    check(long, 97.0, 303.1, Err("whole_job: the batch system tells 300 W, the mean of job 42 over 206 s, and the window is a part of it"));
+    check(long, 101.0, 300.0, Err("does not lie in it"));
+    // Of a window of forty seconds the two at its edges that nobody knows are all that may be unknown.
+    check((100.0, 140.0), 100.0, 140.0, Ok(12_000.0));
+    check((100.0, 140.0), 99.0, 140.0, Err("whole_job: "));
+    check((10.0, 20.0), 8.0, 22.0, Err("whole_job: "));
+    check((10.0, 10.0), 10.0, 11.0, Err("whole_job: "));
 }
 
 #[test]
@@ -266,7 +273,7 @@ fn the_method_in_words_has_the_limits_of_the_code() {
     let gap = MAX_GAP.as_secs_f64();
     for part in [
         format!("neighbouring readings at most {gap:.0} s apart"),
-        format!("the window but for {gap:.0} s at either edge"),
+        format!("the window but for {gap:.0} s at either edge, and for {:.0} % of it", MAX_EDGES * 100.0),
         format!("both edges together, are at most {:.0} % of the window", MAX_EDGES * 100.0),
         format!("more than {MAX_WRAP_W:.0} W that way"),
         format!("integrated power and counter at most {:.0} % apart", MAX_DISAGREEMENT * 100.0),
