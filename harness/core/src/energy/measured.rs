@@ -46,6 +46,8 @@ pub struct Measured {
     pub tick: Option<Nanos>,
     /// Of how many of the devices it is nothing: a board of several parts is told at one of them, others have a counter that does not count.
     pub still: u32,
+    /// Another meter of as many devices of the scope that tells more than [`MAX_DISAGREEMENT`] more or less, and its joules.
+    pub other: Option<(Meter, f64)>,
 }
 
 /// Readings of one device.
@@ -81,14 +83,21 @@ pub fn measured(facts: &EnergyFacts, boards: Option<u32>, window: Window, sample
     }
     let mut found: Vec<(Scope, Result<Measured, Fault>)> = vec![];
     for ((scope, meter), devices) in read {
-        // The map is in order of scope and then of belief: the first of a scope is the one.
-        if found.last().is_none_or(|(last, _)| *last != scope) {
-            let expected = match scope {
-                Scope::Board => boards,
-                Scope::Package => facts.packages,
-                Scope::Node | Scope::Wall | Scope::Provisioned => None,
-            };
-            found.push((scope, of_devices(scope, meter, devices, expected, window)));
+        let expected = match scope {
+            Scope::Board => boards,
+            Scope::Package => facts.packages,
+            Scope::Node | Scope::Wall | Scope::Provisioned => None,
+        };
+        let energy = of_devices(scope, meter, devices, expected, window);
+        // The map is in order of scope and then of belief: the first of a scope is the one. What others say of as many devices is no
+        // number of its own, and no reason against the first, but is not kept from the reader where it is another.
+        match (found.last_mut().filter(|(last, _)| *last == scope), energy) {
+            (None, energy) => found.push((scope, energy)),
+            (Some((_, Ok(first))), Ok(other)) if first.devices == other.devices && first.other.is_none() => {
+                let apart = (other.joules - first.joules).abs() > MAX_DISAGREEMENT * first.joules.abs();
+                first.other = apart.then_some((meter, other.joules));
+            }
+            _ => {}
         }
     }
     if let Some(job) = facts.job.as_ref().filter(|_| found.iter().all(|(scope, _)| *scope != Scope::Node)) {
@@ -124,6 +133,7 @@ fn of_devices(
         counted: expected.is_some(),
         tick: None,
         still: 0,
+        other: None,
     };
     for (name, mut device) in devices {
         let name = if name.is_empty() { "the meter" } else { name };
@@ -164,7 +174,17 @@ fn of_job(job: &Job, window: Window) -> Result<Measured, Fault> {
     if near(before) && near(after) && unknown <= MAX_EDGES * window.seconds() {
         let joules = job.joules * window.seconds() / lasted.as_secs_f64();
         let devices = job.nodes.unwrap_or(1);
-        return Ok(Measured { joules, devices, readings: 2, method: Method::Job, meter: None, counted: false, tick: None, still: 0 });
+        return Ok(Measured {
+            joules,
+            devices,
+            readings: 2,
+            method: Method::Job,
+            meter: None,
+            counted: false,
+            tick: None,
+            still: 0,
+            other: None,
+        });
     }
     let holds = before.0 >= 0 && after.0 >= 0;
     Err(Fault::WholeJob { job: job.id.clone(), lasted, watts: job.joules / lasted.as_secs_f64(), holds })
@@ -175,5 +195,15 @@ fn provisioned(watts: f64, window: Window) -> Result<Measured, Fault> {
         return Err(Fault::NoWindow);
     }
     let joules = watts * window.seconds();
-    Ok(Measured { joules, devices: 0, readings: 0, method: Method::Formula, meter: None, counted: false, tick: None, still: 0 })
+    Ok(Measured {
+        joules,
+        devices: 0,
+        readings: 0,
+        method: Method::Formula,
+        meter: None,
+        counted: false,
+        tick: None,
+        still: 0,
+        other: None,
+    })
 }

@@ -244,6 +244,21 @@ fn scopes_are_never_added_and_the_named_one_comes_first() {
 }
 
 #[test]
+fn another_meter_of_a_scope_is_told_where_it_says_something_else() {
+    let other = |watts: f64, devices: u32| {
+        let second = (0..devices).flat_map(|device| steady("board", "hwmon", device, watts));
+        let samples: Vec<_> = steady("board", "amdsmi", 0, 100.0).into_iter().chain(second).collect();
+        let got = one(&EnergyFacts::default(), None, &samples).unwrap();
+        assert_eq!((got.joules, got.meter), (1000.0, Some(Meter::AmdSmi)), "the first is believed");
+        got.other
+    };
+    assert_eq!(other(104.9, 1), None);
+    assert_eq!(other(300.0, 1), Some((Meter::Hwmon, 3000.0)));
+    assert_eq!(other(300.0, 2), None, "two boards are others than one");
+    assert_eq!(other(0.0, 1), None, "what does not count says nothing");
+}
+
+#[test]
 fn a_job_is_the_window_or_no_number() {
     let check = |(from, to): (f64, f64), start: f64, end: f64, expect: Result<f64, &str>| {
         let window = Window { start: s(from), end: s(to) };
