@@ -29,6 +29,11 @@ struct Known {
 
 /// The series that are known, those of NVIDIA's DCGM exporter, of `nvidia_gpu_exporter`, of AMD's device-metrics-exporter and of the node
 /// exporter.
+///
+/// Not among them is `gpu_energy_consumed` of AMD's exporter. It is in µJ (ROCm/device-metrics-exporter, `docs/configuration/metricslist.md`;
+/// its value is that of ROCm/gpu-agent, `api/smi/amdsmi/smi_api.cc`: the driver's accumulator times the resolution in µJ that
+/// `amdsmi_get_energy_count` gives, or 15.3). But that product is of single precision, and counts from when the driver was loaded: after a
+/// month at 700 W its steps are of 134 J, after a year of 2 kJ. Being a counter it would be told before the power beside it, and be the worse.
 const KNOWN: &[Known] = {
     const fn power(name: &'static str, scope: Scope) -> Known {
         Known { name, scope, counts: false, per_unit: 1.0 }
@@ -51,6 +56,8 @@ const KNOWN: &[Known] = {
 const IDENTITIES: [&str; 3] = ["UUID", "uuid", "serial_number"];
 /// Labels that name it on its host.
 const NUMBERS: [&str; 4] = ["gpu", "gpu_id", "path", "index"];
+/// In a label `path`: another way to the counters of a package, which its own path tells already. The node exporter has a series for each.
+const TWIN: &str = "intel-rapl-mmio";
 /// Labels that name the host.
 const HOSTS: [&str; 2] = ["Hostname", "hostname"];
 
@@ -162,6 +169,9 @@ fn moved(before: &Readings, now: &Readings) -> Readings {
 fn readings(text: &str, prefix: &str, only: &[String]) -> Readings {
     let mut found = Readings::new();
     for (series, known) in series(text).filter_map(|s| Some((s, KNOWN.iter().find(|known| known.name == s.name)?))) {
+        if series.label("path").is_some_and(|path| path.contains(TWIN)) {
+            continue;
+        }
         let device = device(&series, prefix);
         let is = |want: &String| *want == device || NUMBERS.iter().any(|label| series.label(label).is_some_and(|v| *v == **want));
         if known.scope == Scope::Board && !only.is_empty() && !only.iter().any(is) {
@@ -225,6 +235,8 @@ DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{gpu="1",UUID="GPU-b",device="nvidia1",Hostn
 DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-a"} 61
 gpu_package_power{gpu_id="2",hostname="n2"} 748
 node_rapl_package_joules_total{index="0",path="/sys/class/powercap/intel-rapl:0"} 1234.5
+node_rapl_package_joules_total{index="0",path="/sys/class/powercap/intel-rapl-mmio:0"} 1234.5
+gpu_energy_consumed{gpu_id="2",hostname="n2"} 5e+12
 "#;
 
     #[test]
@@ -244,7 +256,7 @@ node_rapl_package_joules_total{index="0",path="/sys/class/powercap/intel-rapl:0"
         assert_eq!(shown("gpu_package_power 5\nnode_load1 1\n", "page1/", &[]), [("board", s("page1/0"), Some(5.0), None)]);
         assert_eq!(shown("", "", &[]), []);
         let samples = samples(&readings(PAGE, "", &[]));
-        assert_eq!(samples.len(), 5);
+        assert_eq!(samples.len(), 5, "a package once, however many ways lead to it");
         assert_eq!(samples[0].labels, "scope=board,meter=exporter,device=GPU-a");
         assert!(samples[4].labels.ends_with("device=/sys/class/powercap/intel-rapl:0"), "{}", samples[4].labels);
     }

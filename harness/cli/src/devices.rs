@@ -93,7 +93,7 @@ type Metered = (Meter, Result<PowerMeter, NoMeter>);
 
 /// Every meter that `nomoat run` can read here.
 fn meters() -> Vec<Metered> {
-    HOST_METERS.into_iter().map(|meter| (meter, power::find(meter, &PowerPlaces::default()))).collect()
+    power::find(&HOST_METERS, &PowerPlaces::default())
 }
 
 fn meters_json(meters: &[Metered]) -> serde_json::Value {

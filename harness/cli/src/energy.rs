@@ -17,7 +17,7 @@ use nomoat_drive::{HostFacts, MonotonicClock, Outcome};
 use nomoat_http::PowerPage;
 use nomoat_results::manifest::WallAnchor;
 use nomoat_results::power::{MOST_BYTES, PowerTable, WallClock, job, table};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,6 +96,9 @@ impl EnergyPlan {
             // Not shown: it may be a key, and it would stand in the manifest.
             return Err(Failure::usage("--power-url takes no query and no credentials; pages are asked for without any"));
         }
+        if let Some((_, twice)) = args.power_url.iter().enumerate().find(|(i, url)| args.power_url[..*i].contains(url)) {
+            return Err(Failure::usage(format!("--power-url {twice} is there twice, and what it tells would count twice")));
+        }
         let asked = *args != EnergyArgs::default() && args.energy.as_deref() != Some("off")
             || EnergyArgs { energy: None, ..args.clone() } != EnergyArgs::default();
         Ok(Self {
@@ -146,8 +149,8 @@ impl EnergyPlan {
             Err(absent) => facts.absent.push(absent),
             Ok(names) => {
                 facts.by_address = self.which == Which::Auto && !setup.is_local() && setup.launch.is_none();
-                for meter in names {
-                    match find(meter, &places) {
+                for (meter, found) in find(&names, &places) {
+                    match found {
                         Ok(found) => {
                             if found.scope == Scope::Package {
                                 facts.packages = packages(HostFacts::read().make.sockets, &found.devices);
@@ -181,10 +184,14 @@ fn why(none: &NoMeter) -> String {
     if none.remedy.is_empty() { none.why.clone() } else { format!("{}; {}", none.why, none.remedy) }
 }
 
-/// How many packages there should be readings of: one for each socket, or for each die where a package is told die by die.
+/// How many packages there should be readings of: one for each socket, or for each die where a package is told die by die, as many of
+/// every package as the one has of which most are there.
 fn packages(sockets: Option<u32>, devices: &[String]) -> Option<u32> {
-    let distinct: BTreeSet<&str> = devices.iter().map(|name| name.split("-die-").next().unwrap_or(name)).collect();
-    sockets.map(|sockets| if distinct.len() == sockets as usize { devices.len() as u32 } else { sockets })
+    let mut dies: BTreeMap<&str, u32> = BTreeMap::new();
+    for name in devices {
+        *dies.entry(name.split("-die-").next().unwrap_or(name)).or_default() += 1;
+    }
+    sockets.map(|sockets| sockets * dies.into_values().max().unwrap_or(1))
 }
 
 impl Watch {
@@ -289,6 +296,9 @@ mod tests {
         check(EnergyArgs { pue: Some(0.9), usd_per_kwh: Some(0.1), ..of() }, Err("--pue must be at least 1, not 0.9"));
         check(EnergyArgs { usd_per_kwh: Some(f64::NAN), ..of() }, Err("--usd-per-kwh must be an amount"));
         let leaky = EnergyArgs { power_url: vec!["http://u:sesame@h/metrics".into()], ..of() };
+        let pages = |urls: &[&str]| EnergyArgs { power_url: urls.iter().map(|url| (*url).to_owned()).collect(), ..of() };
+        check(pages(&["http://a:1/metrics", "http://b:1/metrics"]), Ok((true, None)));
+        check(pages(&["http://a:1/m", "http://b:1/m", "http://a:1/m"]), Err("--power-url http://a:1/m is there twice"));
         let query = EnergyArgs { power_url: vec!["http://h/metrics?token=sesame".into()], ..of() };
         for leaky in [leaky, query] {
             check(leaky.clone(), Err("--power-url takes no query and no credentials"));
@@ -302,7 +312,9 @@ mod tests {
             (Some(2), &["package-0", "package-1"][..], Some(2)),
             (Some(2), &["package-0"], Some(2)),
             (Some(1), &["package-0-die-0", "package-0-die-1"], Some(2)),
-            (Some(2), &["package-0-die-0", "package-0-die-1"], Some(2)),
+            (Some(2), &["package-0-die-0", "package-0-die-1"], Some(4)),
+            (Some(2), &["package-0-die-0", "package-0-die-1", "package-1-die-0"], Some(4)),
+            (Some(2), &["package-0-die-0", "package-0-die-1", "package-1-die-0", "package-1-die-1"], Some(4)),
             (None, &["package-0"], None),
         ] {
             let devices: Vec<String> = devices.iter().map(|name| (*name).to_owned()).collect();

@@ -129,7 +129,8 @@ pub mod names {
     /// Time requests were prefilled, a histogram.
     pub const PREFILL: &str = "engine.prefill_seconds";
 
-    /// Power of one device in watts, labelled with [`POWER_SCOPE`], [`POWER_METER`] and [`POWER_DEVICE`].
+    /// Power of one device in watts, labelled with [`POWER_SCOPE`], [`POWER_METER`] and [`POWER_DEVICE`], and with
+    /// [`POWER_STEP`] where its moment is known to that only.
     pub const POWER_WATTS: &str = "power.watts";
     /// Energy counter of one device in joules, labelled alike; a [`POWER_RANGE`] says after how many joules it starts again at zero.
     pub const POWER_ENERGY: &str = "power.energy_joules_total";
@@ -155,6 +156,8 @@ pub mod names {
     pub const POWER_DEVICE: &str = "device";
     /// The label of an energy counter: the joules after which it starts again at zero.
     pub const POWER_RANGE: &str = "range";
+    /// The label of a power reading: the step in seconds of the clock that it was stamped by, where that is coarse and known.
+    pub const POWER_STEP: &str = "step";
     /// The label of readings that are not the engine's own word: [`Layer::name`](super::Layer::name).
     pub const LAYER: &str = "layer";
 }

@@ -8,11 +8,13 @@
 mod amdsmi;
 mod hwmon;
 mod library;
+mod look;
 mod meters;
 mod nvml;
 mod rapl;
 mod thread;
 
+pub use look::find;
 pub use meters::Meters;
 pub(crate) use meters::watch;
 
@@ -67,11 +69,11 @@ impl NoMeter {
     }
 }
 
-/// Looks for a meter of this host.
+/// Looks for a meter of this host, and asks each of its devices once.
 ///
 /// # Errors
-/// Why it is not there, or is there and cannot be read. That a host has none is an answer, not a failure.
-pub fn find(meter: Meter, places: &PowerPlaces) -> Result<PowerMeter, NoMeter> {
+/// Why it is not there, or is there and cannot be read.
+fn look(meter: Meter, places: &PowerPlaces) -> Result<PowerMeter, NoMeter> {
     let (scope, found) = match meter {
         Meter::Nvml => (Scope::Board, nvml::find()?),
         Meter::AmdSmi => (Scope::Board, amdsmi::find()?),

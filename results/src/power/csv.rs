@@ -4,12 +4,13 @@
 //! read: a row that is left out could be the one that matters.
 
 use super::WallClock;
-use super::time::{cut, parse};
+use super::time::{Stamp, cut, parse};
 use nomoat_core::energy::{MAX_GAP, Meter, Scope};
 use nomoat_core::report::Window;
 use nomoat_core::sample::{Sample, SampleSource, label_value, names};
 use nomoat_core::units::Nanos;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// What a table holds.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -20,7 +21,7 @@ pub struct PowerTable {
 /// One reading.
 #[derive(Clone, PartialEq, Debug)]
 struct Row {
-    unix_ns: i64,
+    at: Stamp,
     device: String,
     watts: Option<f64>,
     joules: Option<f64>,
@@ -68,7 +69,7 @@ pub fn table(text: &str) -> Result<PowerTable, String> {
                     .ok_or_else(|| format!("`{}` is no number of {}", cut(text), if column == watts { "watts" } else { "joules" }))
             };
             let row = Row {
-                unix_ns: parse(cells[time])?,
+                at: parse(cells[time])?,
                 device: device.map_or(ONLY, |column| cells[column]).to_owned(),
                 watts: number(watts)?,
                 joules: number(joules)?,
@@ -88,13 +89,16 @@ pub fn table(text: &str) -> Result<PowerTable, String> {
 
 impl PowerTable {
     /// The readings on the run's clock, as samples of a scope: those within `around` and as far outside as the rules ask, of every device
-    /// the nearest on either side of it at least, so that a day's file does not become a part of every run.
+    /// the nearest on either side of it at least, so that a day's file does not become a part of every run. A device whose clock writes
+    /// no time finer than a tenth of a second has that in a label: on the run's clock it can no longer be seen.
     pub fn samples(&self, scope: Scope, clock: &WallClock, around: Window) -> Vec<Sample> {
         let wide = Window { start: around.start - MAX_GAP, end: around.end + MAX_GAP };
-        let mut nearest: BTreeMap<&str, (Nanos, Nanos)> = BTreeMap::new();
+        let mut nearest: BTreeMap<&str, (Nanos, Nanos, Option<Nanos>)> = BTreeMap::new();
         for row in &self.rows {
-            let at = clock.place(row.unix_ns);
-            let (before, after) = nearest.entry(&row.device).or_insert((Nanos(i64::MIN), Nanos::MAX));
+            let at = clock.place(row.at.unix_ns);
+            let (before, after, step) = nearest.entry(&row.device).or_insert((Nanos(i64::MIN), Nanos::MAX, row.at.step));
+            // The finest that it wrote: some leave a fraction out where it is zero.
+            *step = (*step).min(row.at.step);
             if at < wide.start {
                 *before = (*before).max(at);
             } else if at > wide.end {
@@ -103,13 +107,17 @@ impl PowerTable {
         }
         let mut samples = vec![];
         for row in &self.rows {
-            let at = clock.place(row.unix_ns);
-            let (before, after) = nearest[row.device.as_str()];
+            let at = clock.place(row.at.unix_ns);
+            let (before, after, step) = nearest[row.device.as_str()];
             if at < before || at > after {
                 continue;
             }
             let (scope, meter, device) = (scope.name(), Meter::Csv.name(), label_value(&row.device));
-            let labels = format!("{}={scope},{}={meter},{}={device}", names::POWER_SCOPE, names::POWER_METER, names::POWER_DEVICE);
+            let mut labels = format!("{}={scope},{}={meter},{}={device}", names::POWER_SCOPE, names::POWER_METER, names::POWER_DEVICE);
+            if let Some(step) = step {
+                // A string takes whatever is written to it.
+                let _ = write!(labels, ",{}={}", names::POWER_STEP, step.as_secs_f64());
+            }
             for (metric, value) in [(names::POWER_WATTS, row.watts), (names::POWER_ENERGY, row.joules)] {
                 samples.extend(value.map(|value| Sample {
                     at,
@@ -128,8 +136,8 @@ impl PowerTable {
     pub fn told_until(&self, clock: &WallClock) -> Option<Nanos> {
         let mut last: BTreeMap<&str, i64> = BTreeMap::new();
         for row in &self.rows {
-            let last = last.entry(&row.device).or_insert(row.unix_ns);
-            *last = row.unix_ns.max(*last);
+            let last = last.entry(&row.device).or_insert(row.at.unix_ns);
+            *last = row.at.unix_ns.max(*last);
         }
         last.into_values().min().map(|unix_ns| clock.place(unix_ns))
     }

@@ -40,11 +40,31 @@ fn times() {
         ("2024-01-01T00:00:0é", Err("shape")),
     ] {
         match (time::parse(text), expect) {
-            (Ok(got), Ok(expect)) => assert_eq!(got, expect, "{text}"),
+            (Ok(got), Ok(expect)) => assert_eq!(got.unix_ns, expect, "{text}"),
             (Err(got), Err(says)) => assert!(got.contains(says), "{text}: {got}"),
             (got, _) => panic!("{text}: {got:?}"),
         }
     }
+}
+
+#[test]
+fn the_step_of_a_clock_is_in_what_it_writes() {
+    let window = Window { start: Nanos::ZERO, end: Nanos::from_secs(1000) };
+    let check = |times: &[&str], expect: Option<&str>| {
+        let rows: Vec<String> = times.iter().map(|time| format!("{time},a,5\n")).collect();
+        let table = table(&format!("time,device,watts\n{}100.25,other,5\n", rows.concat())).unwrap();
+        let samples = table.samples(Scope::Wall, &clock(0), window);
+        let of = |device: &str| samples.iter().filter(|s| s.label("device") == Some(device)).map(|s| s.label("step")).collect::<Vec<_>>();
+        assert_eq!(of("a"), vec![expect; times.len()], "{times:?}");
+        assert_eq!(of("other"), [None], "each device has a clock of its own");
+    };
+    check(&["10", "11", "12"], Some("1"));
+    check(&["1970-01-01T00:00:10Z", "1970-01-01 01:00:11+01:00"], Some("1"));
+    check(&["10.0", "11.0"], Some("0.1"));
+    check(&["1970-01-01T00:00:10.5Z", "11"], Some("0.1"));
+    check(&["10.00", "11.00"], None);
+    check(&["10", "11.000", "12"], None);
+    check(&["1970-01-01T00:00:10.250Z", "1970-01-01T00:00:11Z"], None);
 }
 
 #[test]

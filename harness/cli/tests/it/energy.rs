@@ -10,10 +10,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Watts of the made-up meter.
 const WATTS: f64 = 250.0;
 
-/// A table of one reading a second, from so many seconds before now to so many after it.
-fn table(from: i64, to: i64) -> String {
+/// A table of one reading a second, from so many seconds before now to so many after it, by a clock that writes such a fraction.
+fn table(from: i64, to: i64, fraction: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
-    let rows: Vec<String> = (from..=to).map(|at| format!("{},pdu-1,{WATTS}\n", now + at)).collect();
+    let rows: Vec<String> = (from..=to).map(|at| format!("{}{fraction},pdu-1,{WATTS}\n", now + at)).collect();
     format!("time,device,watts\n{}", rows.concat())
 }
 
@@ -51,7 +51,7 @@ fn assert_repeats(place: &Place, run: &Path) {
 #[test]
 fn a_table_that_brackets_the_window_gives_joules() {
     let place = Place::new();
-    let table = place.file("power.csv", &table(-20, 300));
+    let table = place.file("power.csv", &table(-20, 300, ".000"));
     let ended = run(&place, &["--power", &table, "--energy-scope", "wall", "--usd-per-kwh", "0.4"]);
     let summary = ended.summary();
     ended.assert_exit(0, &summary);
@@ -73,9 +73,21 @@ fn a_table_that_brackets_the_window_gives_joules() {
 }
 
 #[test]
+fn a_table_of_whole_seconds_is_too_coarse_for_a_short_window() {
+    let place = Place::new();
+    let table = place.file("power.csv", &table(-20, 300, ""));
+    let summary = run(&place, &["--power", &table, "--energy-scope", "wall"]).summary();
+    let row = rows(&summary.0, "energy_joules")[0];
+    let reason = row["reason"].as_str().unwrap();
+    assert!(row["value"].is_null() && reason.starts_with("coarse: the clock of pdu-1 has steps of 1.0 s"), "{row}");
+    assert!(reason.contains("fractions of a second"), "{row}");
+    assert_repeats(&place, &place.only_run());
+}
+
+#[test]
 fn a_table_that_does_not_bracket_the_window_is_named_with_the_remedy() {
     let place = Place::new();
-    let table = place.file("power.csv", &table(-100, -50));
+    let table = place.file("power.csv", &table(-100, -50, ".000"));
     let ended = run(&place, &["--power", &table, "--energy-scope", "node"]);
     let summary = ended.summary();
     ended.assert_exit(0, &summary);
@@ -141,6 +153,24 @@ fn nvml(place: &Place, name: &str, define: &str) -> Option<String> {
     }
 }
 
+/// What a number says of meters that nobody named.
+const BY_ADDRESS: &str = "the engine is taken to run here by its address: --energy says so";
+
+#[test]
+fn meters_that_are_read_by_the_address_alone_are_said_to_be() {
+    let place = Place::new();
+    let Some(folder) = nvml(&place, "here", "-DWATTS_TOLD=100") else { return };
+    let place = place.with_env("LD_LIBRARY_PATH", &folder);
+    let summary = run_of(&place, 200, &["--accelerators", "h200:2"]).summary();
+    let row = rows(&summary.0, "energy_joules")[0];
+    assert!(row["value"].is_number() && row["scope"]["energy"] == "board", "{row}");
+    assert!(row["reason"].as_str().unwrap().contains(BY_ADDRESS), "{row}");
+    let shown = place.run(&["report", place.only_run().to_str().unwrap()]).stdout;
+    let line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(line.contains(BY_ADDRESS), "{shown}");
+    assert_repeats(&place, &place.only_run());
+}
+
 /// The whole way from the library's functions to joules, over the prototypes of its header: two boards of 100 and 200 W.
 #[test]
 fn boards_that_a_library_counts() {
@@ -161,6 +191,7 @@ fn boards_that_a_library_counts() {
     };
     check("alike", "-DWATTS_TOLD=100", "h200:2", &|row, seconds| {
         assert_eq!(row["scope"]["energy"], "board", "{row}");
+        assert!(!row["reason"].as_str().unwrap().contains(BY_ADDRESS), "the user said so: {row}");
         let (joules, expect) = (row["value"].as_f64().unwrap_or_else(|| panic!("{row}")), 300.0 * seconds);
         assert!((joules / expect - 1.0).abs() < 0.2, "{joules} J for {expect} J");
     });

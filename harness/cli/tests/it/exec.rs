@@ -93,6 +93,31 @@ fn the_example_is_started_measured_and_stopped() {
 }
 
 #[test]
+fn meters_of_this_host_are_read_beside_an_adapter_only_where_they_are_named() {
+    let Some(example) = example() else { return };
+    let reason = |flags: &[&str]| {
+        let place = Place::new();
+        let mut args = run(&telling(&example, ""));
+        args.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let ended = place.run(&args);
+        let summary = ended.summary();
+        ended.assert_exit(0, &summary);
+        let row = summary.0["metrics"].as_array().unwrap().iter().find(|row| row["name"] == "energy_joules").unwrap();
+        let absent = read(&manifests(&place).pop().unwrap())["facts"]["energy"]["absent"].to_string();
+        (row["value"].is_null(), row["reason"].as_str().unwrap().to_owned(), absent, ended.stderr)
+    };
+    let unknown = "this host's meters: where the engine behind an adapter runs is not known; name them with --energy if it is this host";
+    for asked in [&[][..], &["--energy", "auto"]] {
+        let (none, reason, absent, said) = reason(asked);
+        assert!(none && reason.contains(unknown) && absent.contains("behind an adapter"), "{asked:?}: {reason}");
+        assert_eq!(said.contains(unknown), !asked.is_empty(), "it is told to who asked for energy: {said}");
+    }
+    // Named they are looked for: whether this host has one is not the question.
+    let (_, reason, absent, _) = reason(&["--energy", "rapl"]);
+    assert!(reason.to_lowercase().contains("rapl") && !absent.contains("behind an adapter"), "{reason}");
+}
+
+#[test]
 fn a_secret_of_the_command_is_not_kept() {
     let Some(example) = example() else { return };
     let place = Place::new();

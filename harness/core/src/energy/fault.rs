@@ -1,6 +1,6 @@
 //! Why there is no number: a closed list of reasons, each with what to try.
 
-use super::{MAX_DISAGREEMENT, MAX_EDGES, MAX_GAP, MAX_WRAP_W, Scope};
+use super::{MAX_DISAGREEMENT, MAX_EDGES, MAX_GAP, MAX_WRAP_W, Meter, Scope};
 use crate::units::Nanos;
 use std::fmt;
 
@@ -58,7 +58,8 @@ pub enum Fault {
         /// By its power, in joules.
         power: f64,
     },
-    /// Most readings of a device share their moment with another: its clock ticks too rarely for the window's edges.
+    /// The clock of a device ticks too rarely for the window's edges: most of its readings share their moment with another, or their times
+    /// were written without a fraction of a second.
     Coarse {
         /// Which device.
         device: String,
@@ -77,6 +78,13 @@ pub enum Fault {
         to: f64,
         /// Watts that it would have drawn had it started again after its range; `None` where that is not known.
         wrapped_w: Option<f64>,
+    },
+    /// No device drew anything by its readings: its meter does not count.
+    Still {
+        /// Whose word it is.
+        meter: Meter,
+        /// How many devices.
+        devices: u32,
     },
     /// A reading is no power: it is negative.
     NotPower {
@@ -109,6 +117,7 @@ impl Fault {
             Self::Disagree { .. } => "disagree",
             Self::Coarse { .. } => "coarse",
             Self::Fell { .. } => "fell",
+            Self::Still { .. } => "still",
             Self::NotPower { .. } => "not_power",
             Self::WholeJob { .. } => "whole_job",
         }
@@ -129,6 +138,7 @@ impl Fault {
             }
             Self::Coarse { .. } => "give a longer --duration, or let the meter log its time with fractions of a second",
             Self::Fell { .. } => "keep the driver loaded and the machine awake during the run",
+            Self::Still { .. } => "name another meter of it with --energy, or give --power FILE.csv or --power-url URL",
             Self::NotPower { .. } => "check the column and the unit of the meter",
             Self::WholeJob { .. } => "read the nodes themselves once a second: --power FILE.csv with --energy-scope node, or --power-url",
         }
@@ -167,8 +177,8 @@ impl fmt::Display for Fault {
             )?,
             Self::Coarse { device, tick, window } => write!(
                 f,
-                "the readings of {device} share moments {:.1} s apart, so both edges of the window of {:.1} s are unknown by that, and at \
-                 most {:.0} % of it together are allowed",
+                "the clock of {device} has steps of {:.1} s, so both edges of the window of {:.1} s are unknown by that, and at most {:.0} % \
+                 of it together are allowed",
                 tick.as_secs_f64(),
                 window.as_secs_f64(),
                 MAX_EDGES * 100.0
@@ -181,6 +191,10 @@ impl fmt::Display for Fault {
                         write!(f, "had it started again after its range it would have drawn {watts:.0} W, more than {MAX_WRAP_W:.0} W")?;
                     }
                 }
+            }
+            Self::Still { meter, devices } => {
+                let what = if *devices == 1 { "the device draws".to_owned() } else { format!("all {devices} devices draw") };
+                write!(f, "by {} {what} nothing in the window, and what is on draws something", meter.words())?;
             }
             Self::NotPower { device, watts } => write!(f, "a reading of {device} is {watts} W")?,
             Self::WholeJob { job, lasted, watts, holds } => {

@@ -1,7 +1,7 @@
 //! From the readings of a run to the energy of its window, scope by scope.
 
 use super::series::{Series, by_counter, by_power, distinct, edges, lowest, mean};
-use super::{EnergyFacts, Fault, Job, MAX_DISAGREEMENT, MAX_GAP, Meter, Scope};
+use super::{EnergyFacts, Fault, Job, MAX_DISAGREEMENT, MAX_EDGES, MAX_GAP, Meter, Scope};
 use crate::report::Window;
 use crate::sample::{Sample, SampleSource, names};
 use crate::units::Nanos;
@@ -14,7 +14,7 @@ pub enum Method {
     Counter,
     /// Power, integrated by trapezoids.
     Trapezoid,
-    /// The energy of a job that is the window but for [`MAX_GAP`] at either edge.
+    /// The energy of a job that is the window but for [`MAX_GAP`] at either edge and [`MAX_EDGES`] of it.
     Job,
     /// Provisioned power times time: nothing was measured.
     Formula,
@@ -42,8 +42,12 @@ pub struct Measured {
     pub meter: Option<Meter>,
     /// Whether it was held against how many devices there are.
     pub counted: bool,
-    /// By how much either edge of the window is unknown, where a meter's clock ticks more rarely than it was read.
+    /// By how much either edge of the window is unknown, where a meter's clock ticks more rarely than it was read or writes whole seconds.
     pub tick: Option<Nanos>,
+    /// Of how many of the devices it is nothing: a board of several parts is told at one of them, others have a counter that does not count.
+    pub still: u32,
+    /// Another meter of as many devices of the scope that tells more than [`MAX_DISAGREEMENT`] more or less, and its joules.
+    pub other: Option<(Meter, f64)>,
 }
 
 /// Readings of one device.
@@ -53,6 +57,8 @@ struct Device {
     joules: Series,
     /// The largest value of the counter.
     range: Option<f64>,
+    /// The step of the clock that stamped them, where it was told.
+    step: Option<Nanos>,
 }
 
 /// The energy of `window` in every scope that was read or told, or why there is none. The scope the user named comes first, whether it
@@ -64,6 +70,8 @@ pub fn measured(facts: &EnergyFacts, boards: Option<u32>, window: Window, sample
         let meter = sample.label(names::POWER_METER).and_then(Meter::find);
         let (Some(scope), Some(meter)) = (scope, meter) else { continue };
         let device = read.entry((scope, meter)).or_default().entry(sample.label(names::POWER_DEVICE).unwrap_or_default()).or_default();
+        let step = sample.label(names::POWER_STEP).and_then(|step| step.parse().ok()).filter(|step: &f64| step.is_finite() && *step > 0.0);
+        device.step = device.step.max(step.map(Nanos::from_secs_f64));
         match sample.metric.as_str() {
             names::POWER_WATTS => device.watts.push((sample.at, sample.value)),
             names::POWER_ENERGY => {
@@ -75,14 +83,21 @@ pub fn measured(facts: &EnergyFacts, boards: Option<u32>, window: Window, sample
     }
     let mut found: Vec<(Scope, Result<Measured, Fault>)> = vec![];
     for ((scope, meter), devices) in read {
-        // The map is in order of scope and then of belief: the first of a scope is the one.
-        if found.last().is_none_or(|(last, _)| *last != scope) {
-            let expected = match scope {
-                Scope::Board => boards,
-                Scope::Package => facts.packages,
-                Scope::Node | Scope::Wall | Scope::Provisioned => None,
-            };
-            found.push((scope, of_devices(scope, meter, devices, expected, window)));
+        let expected = match scope {
+            Scope::Board => boards,
+            Scope::Package => facts.packages,
+            Scope::Node | Scope::Wall | Scope::Provisioned => None,
+        };
+        let energy = of_devices(scope, meter, devices, expected, window);
+        // The map is in order of scope and then of belief: the first of a scope is the one. What others say of as many devices is no
+        // number of its own, and no reason against the first, but is not kept from the reader where it is another.
+        match (found.last_mut().filter(|(last, _)| *last == scope), energy) {
+            (None, energy) => found.push((scope, energy)),
+            (Some((_, Ok(first))), Ok(other)) if first.devices == other.devices && first.other.is_none() => {
+                let apart = (other.joules - first.joules).abs() > MAX_DISAGREEMENT * first.joules.abs();
+                first.other = apart.then_some((meter, other.joules));
+            }
+            _ => {}
         }
     }
     if let Some(job) = facts.job.as_ref().filter(|_| found.iter().all(|(scope, _)| *scope != Scope::Node)) {
@@ -117,6 +132,8 @@ fn of_devices(
         meter: Some(meter),
         counted: expected.is_some(),
         tick: None,
+        still: 0,
+        other: None,
     };
     for (name, mut device) in devices {
         let name = if name.is_empty() { "the meter" } else { name };
@@ -124,7 +141,7 @@ fn of_devices(
             series.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
             let (one_each, tick) = distinct(series, of_a_moment);
             *series = one_each;
-            sum.tick = sum.tick.max(edges(name, tick, window)?);
+            sum.tick = sum.tick.max(edges(name, tick.max(device.step), window)?);
         }
         let counter = (!device.joules.is_empty()).then(|| by_counter(name, &device.joules, device.range, window)).transpose()?;
         let power = (!device.watts.is_empty()).then(|| by_power(name, &device.watts, window)).transpose()?;
@@ -140,20 +157,34 @@ fn of_devices(
         let (joules, readings) = counter.or(power).unwrap_or_default();
         sum.joules += joules;
         sum.readings += readings;
+        sum.still += u32::from(joules == 0.0);
     }
-    Ok(sum)
+    // What is on draws something. Where nobody counts any of it that is no number but a meter that does not count.
+    if sum.still == sum.devices { Err(Fault::Still { meter, devices: found }) } else { Ok(sum) }
 }
 
-/// A job is one number: it is the window's where both its edges are next to the window's.
+/// A job is one number: it is the window's where both its edges are next to the window's, and what lies between them, with the second to
+/// which a batch system's times are known at either edge, is no more of the window than a meter's clock may leave unknown.
 fn of_job(job: &Job, window: Window) -> Result<Measured, Fault> {
     let before = window.start - job.start;
     let after = job.end - window.end;
     let near = |part: Nanos| part.0 >= 0 && part <= MAX_GAP;
     let lasted = job.end - job.start;
-    if near(before) && near(after) && window.seconds() > 0.0 {
+    let unknown = (before + after).as_secs_f64() + 2.0;
+    if near(before) && near(after) && unknown <= MAX_EDGES * window.seconds() {
         let joules = job.joules * window.seconds() / lasted.as_secs_f64();
         let devices = job.nodes.unwrap_or(1);
-        return Ok(Measured { joules, devices, readings: 2, method: Method::Job, meter: None, counted: false, tick: None });
+        return Ok(Measured {
+            joules,
+            devices,
+            readings: 2,
+            method: Method::Job,
+            meter: None,
+            counted: false,
+            tick: None,
+            still: 0,
+            other: None,
+        });
     }
     let holds = before.0 >= 0 && after.0 >= 0;
     Err(Fault::WholeJob { job: job.id.clone(), lasted, watts: job.joules / lasted.as_secs_f64(), holds })
@@ -164,5 +195,15 @@ fn provisioned(watts: f64, window: Window) -> Result<Measured, Fault> {
         return Err(Fault::NoWindow);
     }
     let joules = watts * window.seconds();
-    Ok(Measured { joules, devices: 0, readings: 0, method: Method::Formula, meter: None, counted: false, tick: None })
+    Ok(Measured {
+        joules,
+        devices: 0,
+        readings: 0,
+        method: Method::Formula,
+        meter: None,
+        counted: false,
+        tick: None,
+        still: 0,
+        other: None,
+    })
 }

@@ -127,9 +127,35 @@ fn readings_of_one_moment_are_one() {
     let short: Vec<_> = counter(4, true).iter().map(|(at, joules)| (at - 90.0, *joules)).collect();
     let fault = one(&EnergyFacts::default(), None, &readings(names::POWER_ENERGY, labels, &short)).unwrap_err();
     assert!(
-        fault.code() == "coarse" && fault.to_string().contains("1.0 s apart") && fault.to_string().ends_with(fault.remedy()),
+        fault.code() == "coarse" && fault.to_string().contains("has steps of 1.0 s") && fault.to_string().ends_with(fault.remedy()),
         "{fault}"
     );
+}
+
+#[test]
+fn one_reading_a_second_by_a_clock_of_whole_seconds_is_known_to_a_second() {
+    // The readings are half a second later than they are stamped; the power grows, so that it matters.
+    let rows = |labels: &str| -> Vec<Sample> {
+        let values: Vec<_> = (98..=202).map(|at| (f64::from(at), 20.0 * (f64::from(at) + 0.5))).collect();
+        readings(names::POWER_WATTS, &format!("scope=wall,meter=csv,device=0{labels}"), &values)
+    };
+    for (labels, tick) in [("", None), (",step=1", Some(1.0)), (",step=0.1", Some(0.1)), (",step=inf", None), (",step=0", None)] {
+        let got = long(&rows(labels)).unwrap();
+        assert_eq!((got.joules, got.tick), (301_000.0, tick.map(s)), "{labels}");
+    }
+    // Of ten seconds two are too many, and two tenths are not; of forty two are what is allowed.
+    let of = |seconds: f64, labels: &str| {
+        let window = Window { start: s(100.0), end: s(100.0 + seconds) };
+        measured(&EnergyFacts::default(), None, window, &rows(labels)).remove(0).1
+    };
+    for (seconds, labels, coarse) in
+        [(10.0, ",step=1", true), (39.9, ",step=1", true), (40.0, ",step=1", false), (10.0, ",step=0.1", false)]
+    {
+        match of(seconds, labels) {
+            Err(fault) => assert!(coarse && fault.to_string().starts_with("coarse: the clock of 0 has steps of 1.0 s"), "{fault}"),
+            Ok(got) => assert!(!coarse && got.tick.is_some(), "{seconds} s, {labels}: {got:?}"),
+        }
+    }
 }
 
 #[test]
@@ -177,6 +203,25 @@ fn power_and_counter_of_a_device_agree_or_there_is_no_number() {
 }
 
 #[test]
+fn a_meter_that_does_not_count_is_no_number() {
+    let counter = |device: u32, watts: f64| {
+        let values: Vec<_> = (9..=21).map(|at| (f64::from(at), 7.0 + watts * f64::from(at))).collect();
+        readings(names::POWER_ENERGY, &format!("scope=board,meter=amdsmi,device={device}"), &values)
+    };
+    let none = |samples: &[Sample]| one(&EnergyFacts::default(), None, samples).unwrap_err().to_string();
+    let two = none(&[counter(0, 0.0), counter(1, 0.0)].concat());
+    assert!(two.starts_with("still: by AMD SMI all 2 devices draw nothing in the window") && two.contains("--energy"), "{two}");
+    assert!(none(&counter(0, 0.0)).contains("the device draws nothing"));
+    assert!(none(&steady("wall", "csv", 0, 0.0)).contains("the file of --power"));
+    // One part of a board may tell for all of it: that is a number, with how many tell nothing.
+    let one_of_two = one(&EnergyFacts::default(), None, &[counter(0, 100.0), counter(1, 0.0)].concat()).unwrap();
+    assert_eq!((one_of_two.joules, one_of_two.devices, one_of_two.still), (1000.0, 2, 1));
+    // A counter that stands beside a power that does not is told as that.
+    let beside = [counter(0, 0.0), steady("board", "amdsmi", 0, 300.0)].concat();
+    assert!(none(&beside).starts_with("disagree: "));
+}
+
+#[test]
 fn scopes_are_never_added_and_the_named_one_comes_first() {
     let samples = [
         steady("package", "rapl", 0, 50.0),
@@ -199,20 +244,42 @@ fn scopes_are_never_added_and_the_named_one_comes_first() {
 }
 
 #[test]
+fn another_meter_of_a_scope_is_told_where_it_says_something_else() {
+    let other = |watts: f64, devices: u32| {
+        let second = (0..devices).flat_map(|device| steady("board", "hwmon", device, watts));
+        let samples: Vec<_> = steady("board", "amdsmi", 0, 100.0).into_iter().chain(second).collect();
+        let got = one(&EnergyFacts::default(), None, &samples).unwrap();
+        assert_eq!((got.joules, got.meter), (1000.0, Some(Meter::AmdSmi)), "the first is believed");
+        got.other
+    };
+    assert_eq!(other(104.9, 1), None);
+    assert_eq!(other(300.0, 1), Some((Meter::Hwmon, 3000.0)));
+    assert_eq!(other(300.0, 2), None, "two boards are others than one");
+    assert_eq!(other(0.0, 1), None, "what does not count says nothing");
+}
+
+#[test]
 fn a_job_is_the_window_or_no_number() {
-    let check = |start: f64, end: f64, expect: Result<f64, &str>| {
+    let check = |(from, to): (f64, f64), start: f64, end: f64, expect: Result<f64, &str>| {
+        let window = Window { start: s(from), end: s(to) };
         let job = Job { id: "42".into(), start: s(start), end: s(end), joules: 300.0 * (end - start), nodes: Some(2) };
         let facts = EnergyFacts { job: Some(job), ..EnergyFacts::default() };
-        match (one(&facts, None, &[]), expect) {
+        match (measured(&facts, None, window, &[]).remove(0).1, expect) {
             (Ok(got), Ok(joules)) => assert!((got.joules - joules).abs() < 1e-9 && got.method == Method::Job, "{got:?}"),
             (Err(fault), Err(says)) => assert!(fault.to_string().contains(says), "{fault}"),
             (got, _) => panic!("{start} to {end}: {got:?}"),
         }
     };
-    check(10.0, 20.0, Ok(3000.0));
-    check(8.0, 22.0, Ok(3000.0));
-    check(8.0, 23.1, Err("whole_job: the batch system tells 300 W, the mean of job 42 over 15 s, and the window is a part of it"));
-    check(11.0, 20.0, Err("does not lie in it"));
+    let long = (100.0, 300.0);
+    check(long, 100.0, 300.0, Ok(60_000.0));
+    check(long, 97.0, 303.0, Ok(60_000.0));
+    check(long, 97.0, 303.1, Err("whole_job: the batch system tells 300 W, the mean of job 42 over 206 s, and the window is a part of it"));
+    check(long, 101.0, 300.0, Err("does not lie in it"));
+    // Of a window of forty seconds the two at its edges that nobody knows are all that may be unknown.
+    check((100.0, 140.0), 100.0, 140.0, Ok(12_000.0));
+    check((100.0, 140.0), 99.0, 140.0, Err("whole_job: "));
+    check((10.0, 20.0), 8.0, 22.0, Err("whole_job: "));
+    check((10.0, 10.0), 10.0, 11.0, Err("whole_job: "));
 }
 
 #[test]
@@ -221,7 +288,7 @@ fn the_method_in_words_has_the_limits_of_the_code() {
     let gap = MAX_GAP.as_secs_f64();
     for part in [
         format!("neighbouring readings at most {gap:.0} s apart"),
-        format!("the window but for {gap:.0} s at either edge"),
+        format!("the window but for {gap:.0} s at either edge, and for {:.0} % of it", MAX_EDGES * 100.0),
         format!("both edges together, are at most {:.0} % of the window", MAX_EDGES * 100.0),
         format!("more than {MAX_WRAP_W:.0} W that way"),
         format!("integrated power and counter at most {:.0} % apart", MAX_DISAGREEMENT * 100.0),
@@ -237,6 +304,7 @@ fn the_method_in_words_has_the_limits_of_the_code() {
         Fault::Disagree { device: device(), counter: 1.0, power: 2.0 },
         Fault::Coarse { device: device(), tick: MAX_GAP, window: MAX_GAP },
         Fault::Fell { device: device(), from: 1.0, to: 0.0, wrapped_w: None },
+        Fault::Still { meter: Meter::AmdSmi, devices: 1 },
         Fault::NotPower { device: device(), watts: -1.0 },
         Fault::WholeJob { job: device(), lasted: MAX_GAP, watts: 1.0, holds: true },
     ];

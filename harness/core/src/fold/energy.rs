@@ -98,7 +98,7 @@ fn none(facts: &EnergyFacts) -> String {
 /// What a number of joules is of.
 fn source(measured: &Measured, told: &Told) -> String {
     use energy::Scope;
-    let Measured { devices, method, meter, counted, tick, .. } = measured;
+    let Measured { devices, method, meter, counted, tick, still, other, .. } = measured;
     let count = |one: &str, many: &str| if *devices == 1 { format!("1 {one}") } else { format!("{devices} {many}") };
     let scope = told.scope.unwrap_or(Scope::Provisioned);
     let what = match scope {
@@ -121,7 +121,9 @@ fn source(measured: &Measured, told: &Told) -> String {
     let edges = tick.map_or_else(String::new, |tick| {
         format!("; the meter's clock has steps of {:.1} s, so either edge of the window is unknown by that", tick.as_secs_f64())
     });
-    format!("{} scope: {what}, by {by}{unsure}{here}{edges}", scope.name())
+    let nothing = if *still > 0 { format!("; of {still} of them it is 0 J") } else { String::new() };
+    let unlike = other.map_or_else(String::new, |(meter, joules)| format!("; by {} it is {joules:.1} J", meter.words()));
+    format!("{} scope: {what}, by {by}{nothing}{unlike}{unsure}{here}{edges}", scope.name())
 }
 
 fn per(told: &Told, of: impl Fn(f64) -> f64) -> Cell {

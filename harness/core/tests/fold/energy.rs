@@ -56,6 +56,16 @@ fn every_scope_has_numbers_of_its_own() {
     assert_eq!(said("j_per_request"), "board scope: 2 boards, by integrated power of the page of --power-url");
     assert!(said("energy_usd").ends_with("; times a PUE of 1.5"), "{}", said("energy_usd"));
     assert_eq!(report.single("usd_total").unwrap().value, None, "what energy costs is no part of the cost");
+    let part = folded(EnergyFacts::default(), Some(2), &[watts("board", 0, 300.0), watts("board", 1, 0.0)].concat());
+    let part = rows(&part, "energy_joules")[0];
+    assert_eq!(part.value, Some(3000.0));
+    assert!(part.reason.as_deref().unwrap().contains("of 1 of them it is 0 J"), "{:?}", part.reason);
+    let hwmon: Vec<Sample> = watts("board", 0, 900.0)
+        .into_iter()
+        .map(|sample| Sample { labels: sample.labels.replace("exporter", "hwmon"), ..sample })
+        .collect();
+    let two = folded(EnergyFacts::default(), Some(1), &[watts("board", 0, 300.0), hwmon].concat());
+    assert!(rows(&two, "energy_joules")[0].reason.as_deref().unwrap().contains("; by hwmon it is 9000.0 J"));
     let unsure = folded(EnergyFacts::default(), None, &samples);
     assert!(rows(&unsure, "energy_joules")[0].reason.as_deref().unwrap().contains("not known without --accelerators"));
 }

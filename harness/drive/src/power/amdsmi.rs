@@ -1,5 +1,8 @@
 //! AMD's management library: the energy counter of each accelerator.
 //!
+//! What the library calls a socket is a physical device, by its address on the bus. Where it is split into partitions each of them is a
+//! processor, and the energy is of the device: its first is read and stands for it.
+//!
 //! Only functions of plain numbers are called; structures of this library have changed between its versions. Power is read from the
 //! kernel's hardware monitor instead ([`super::hwmon`]). What a counter is in comes with it, about 15.3 µJ.
 
@@ -65,7 +68,7 @@ pub(super) fn find() -> Result<Found, NoMeter> {
             SUCCESS => {}
             code => return Err(failed("listing accelerators", code)),
         }
-        for handle in handles.into_iter().take(n as usize) {
+        for handle in handles.into_iter().take((n as usize).min(1)) {
             let mut buffer = [0 as c_char; UUID_BYTES];
             let mut length = UUID_BYTES as c_uint - 1;
             // SAFETY: the buffer has more bytes than are told, so that it ends with a zero whatever is written.

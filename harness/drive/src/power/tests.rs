@@ -24,7 +24,7 @@ fn read(meter: &mut PowerMeter) -> Result<Vec<Sample>, String> {
 }
 
 fn why(meter: Meter, places: &PowerPlaces) -> NoMeter {
-    match find(meter, places) {
+    match look(meter, places) {
         Ok(found) => panic!("{:?} of {meter:?}", found.devices),
         Err(none) => none,
     }
@@ -47,7 +47,7 @@ const RAPL: [(&str, &str); 11] = [
 #[test]
 fn packages_are_read_with_the_range_of_their_counters() {
     let dir = tree(&RAPL);
-    let mut meter = find(Meter::Rapl, &places(&dir)).unwrap_or_else(|none| panic!("{none:?}"));
+    let mut meter = look(Meter::Rapl, &places(&dir)).unwrap_or_else(|none| panic!("{none:?}"));
     assert_eq!((meter.scope, &meter.devices[..]), (Scope::Package, &["package-0".to_owned(), "package-1".into()][..]));
     let shown = |samples: Vec<Sample>| samples.into_iter().map(|s| (s.metric, s.labels, s.value)).collect::<Vec<_>>();
     let of = |labels: &str, joules| ("power.energy_joules_total".to_owned(), format!("scope=package,meter=rapl,{labels}"), joules);
@@ -102,11 +102,11 @@ fn boards_of_the_hardware_monitor() {
         ("class/hwmon/hwmon2/energy1_input", "2500000\n"),
         ("class/hwmon/hwmon3/name", "amdgpu\n"),
     ]);
-    let mut meter = find(Meter::Hwmon, &places(&dir)).unwrap_or_else(|none| panic!("{none:?}"));
+    let mut meter = look(Meter::Hwmon, &places(&dir)).unwrap_or_else(|none| panic!("{none:?}"));
     assert_eq!(meter.devices, ["amdgpu-device", "xe-hwmon2"]);
     let values: Vec<_> = read(&mut meter).unwrap().into_iter().map(|s| (s.metric, s.value)).collect();
     assert_eq!(values, [("power.watts".to_owned(), 550.0), ("power.energy_joules_total".to_owned(), 2.5)]);
-    let one = |want: &str| find(Meter::Hwmon, &PowerPlaces { devices: vec![want.into()], ..places(&dir) }).map(|meter| meter.devices);
+    let one = |want: &str| look(Meter::Hwmon, &PowerPlaces { devices: vec![want.into()], ..places(&dir) }).map(|meter| meter.devices);
     assert_eq!(one("xe").unwrap_or_default(), ["xe-hwmon2"]);
     let none = why(Meter::Hwmon, &PowerPlaces { devices: vec!["7".into()], ..places(&dir) });
     assert!(none.why.contains("none of its devices is called `7`") && none.remedy.contains("xe-hwmon2"), "{none:?}");
@@ -121,7 +121,7 @@ fn boards_of_the_hardware_monitor() {
 fn a_library_is_there_or_says_why_not() {
     // On a host that has one the boards are read instead; on every other the loader's own words are the reason.
     for (meter, library) in [(Meter::Nvml, "libnvidia-ml.so"), (Meter::AmdSmi, "libamd_smi.so")] {
-        match find(meter, &PowerPlaces::default()) {
+        match look(meter, &PowerPlaces::default()) {
             Ok(mut found) => assert!(!found.devices.is_empty() && !read(&mut found).unwrap().is_empty(), "{meter:?}"),
             Err(none) => assert!(!none.remedy.is_empty() && (none.why.contains(library) || !none.why.is_empty()), "{none:?}"),
         }
