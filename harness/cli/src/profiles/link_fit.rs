@@ -4,24 +4,13 @@ use crate::args::LinkFitArgs;
 use crate::config::choose;
 use crate::exit::Failure;
 use crate::output::{line, put};
-use nomoat_core::collective::{Collective, Fit, Weighting, crossover};
-use nomoat_results::collectives::{Table, read};
+use nomoat_core::collective::{Collective, Weighting};
+use nomoat_results::collectives::{Asked, LinkFit};
 use nomoat_results::table::{Cell, Figure, Figures, Format, note};
 use serde_json::{Value, json};
 
 /// A residual from which on a line is said not to fit: a size at which the time is off by a quarter is moved by something else.
 const MISFIT: f64 = 0.25;
-
-/// One table with its fit.
-struct Fitted {
-    /// Its file, and which table of it where it has several.
-    shown: String,
-    table: Table,
-    collective: Collective,
-    ranks: u32,
-    points: Vec<(f64, f64)>,
-    fit: Fit,
-}
 
 /// Runs the subcommand.
 pub fn link_fit(args: &LinkFitArgs, format: Format) -> Result<(), Failure> {
@@ -33,18 +22,10 @@ pub fn link_fit(args: &LinkFitArgs, format: Format) -> Result<(), Failure> {
         return Err(Failure::usage(format!("--d-model takes widths of models, not {width}")));
     }
     let told = args.collective.as_deref().map(named).transpose()?;
+    let asked = Asked { collective: told, ranks: args.ranks, in_place: args.in_place, weighting };
     let mut all = vec![];
     for path in &args.files {
-        let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| Failure::usage(format!("reading {shown}: {e}; give what nccl-tests or rccl-tests printed")))?;
-        let tables = read(&text).map_err(|e| Failure::usage(format!("{shown}: {e}")))?;
-        let several = tables.len() > 1;
-        for (index, table) in tables.into_iter().enumerate() {
-            let shown = if several { format!("{shown} #{}", index + 1) } else { shown.clone() };
-            let fitted = fitted(shown.clone(), table, args, told, weighting);
-            all.push(fitted.map_err(|what| Failure::usage(format!("{shown}: {what}")))?);
-        }
+        all.extend(LinkFit::open(path, asked).map_err(Failure::usage)?);
     }
     match format {
         Format::Table | Format::Markdown => tables(&all, args, format),
@@ -59,48 +40,6 @@ fn named(name: &str) -> Result<Collective, Failure> {
     Ok(Collective::ALL.iter().find(|(_, known)| *known == name).map_or(Collective::AllReduce, |(collective, _)| *collective))
 }
 
-fn fitted(shown: String, table: Table, args: &LinkFitArgs, told: Option<Collective>, weighting: Weighting) -> Result<Fitted, String> {
-    let differ = |what: &str, own: &str, given: &str| format!("its own {what} is {own}, not {given}; leave out the flag");
-    let collective = match (table.collective, told) {
-        (Some(own), Some(given)) if own != given => return Err(differ("collective", own.name(), given.name())),
-        (Some(collective), _) | (None, Some(collective)) => collective,
-        (None, None) => return Err("does not tell its collective; give --collective, for one all_reduce".into()),
-    };
-    let ranks = match (table.ranks, args.ranks) {
-        (Some(own), Some(given)) if own != given => return Err(differ("number of ranks", &own.to_string(), &given.to_string())),
-        (Some(ranks), _) | (None, Some(ranks)) => ranks,
-        (None, None) => return Err("does not list its ranks from 0 on; give --ranks".into()),
-    };
-    if ranks < 2 {
-        return Err(format!("{ranks} rank(s) move nothing over a link; two are the least"));
-    }
-    table.agrees(collective, ranks)?;
-    let points = table.points(args.in_place);
-    let fit = Fit::new(&points, weighting).map_err(|e| format!("{e}; {} of its rows have a time", points.len()))?;
-    Ok(Fitted { shown, table, collective, ranks, points, fit })
-}
-
-impl Fitted {
-    /// Bus bandwidth of the fitted slope, bytes per second.
-    fn bus(&self) -> Option<f64> {
-        self.fit.bytes_per_s().map(|rate| rate * self.collective.bus_factor(self.ranks))
-    }
-
-    /// The 95 % interval of β; its upper end is unknown where the slope's interval holds zero.
-    fn rate_interval(&self) -> (f64, Option<f64>) {
-        let half = self.fit.half_width(self.fit.slope_error);
-        (1.0 / (self.fit.slope + half), (self.fit.slope > half).then(|| 1.0 / (self.fit.slope - half)))
-    }
-
-    /// Tokens at which the bytes of one all-reduce of this width take as long as α, with half of the 95 % interval.
-    fn crossover(&self, width: u32) -> Option<(f64, f64)> {
-        let (bytes, error) = self.fit.crossover_bytes()?;
-        let per_token = 2.0 * f64::from(width);
-        Some((crossover(self.fit.alpha_s, self.fit.bytes_per_s()?, width, 2.0), self.fit.half_width(error) / per_token))
-            .filter(|_| bytes > 0.0)
-    }
-}
-
 fn column(key: &'static str, header: &'static str) -> Figure {
     Figure { key, header, number: true }
 }
@@ -109,7 +48,7 @@ fn plus_minus(value: f64, half: f64) -> String {
     format!("{value:.2} ± {half:.2}")
 }
 
-fn lines(all: &[Fitted]) -> Figures {
+fn lines(all: &[LinkFit]) -> Figures {
     let columns = vec![
         Figure { key: "file", header: "file", number: false },
         Figure { key: "collective", header: "collective", number: false },
@@ -121,7 +60,7 @@ fn lines(all: &[Fitted]) -> Figures {
         column("r2", "R²"),
         column("worst", "worst %"),
     ];
-    let row = |of: &Fitted| {
+    let row = |of: &LinkFit| {
         let (low, high) = of.rate_interval();
         let high = high.map_or_else(|| "?".into(), |high| format!("{:.1}", high / 1e9));
         vec![
@@ -139,7 +78,7 @@ fn lines(all: &[Fitted]) -> Figures {
     Figures { columns, rows: all.iter().map(row).collect() }
 }
 
-fn residuals(all: &[Fitted]) -> Figures {
+fn residuals(all: &[LinkFit]) -> Figures {
     let mut columns = vec![];
     if all.len() > 1 {
         columns.push(Figure { key: "file", header: "file", number: false });
@@ -165,7 +104,7 @@ fn residuals(all: &[Fitted]) -> Figures {
     Figures { rows: rows.collect(), columns }
 }
 
-fn crossings(all: &[Fitted], args: &LinkFitArgs) -> Figures {
+fn crossings(all: &[LinkFit], args: &LinkFitArgs) -> Figures {
     let mut columns = vec![];
     if all.len() > 1 {
         columns.push(Figure { key: "file", header: "file", number: false });
@@ -186,7 +125,7 @@ fn crossings(all: &[Fitted], args: &LinkFitArgs) -> Figures {
     Figures { rows: rows.collect(), columns }
 }
 
-fn tables(all: &[Fitted], args: &LinkFitArgs, format: Format) {
+fn tables(all: &[LinkFit], args: &LinkFitArgs, format: Format) {
     let say = |text: &str| put(&(note(text) + if format == Format::Markdown { "\n" } else { "" }));
     put(&lines(all).render(format));
     put("\n");
@@ -214,9 +153,8 @@ fn tables(all: &[Fitted], args: &LinkFitArgs, format: Format) {
     }
 }
 
-fn judged(of: &Fitted) -> String {
-    let far: Vec<f64> =
-        of.points.iter().zip(&of.fit.residuals).filter(|(_, residual)| residual.abs() > MISFIT).map(|((bytes, _), _)| *bytes).collect();
+fn judged(of: &LinkFit) -> String {
+    let far = of.misfits(MISFIT);
     let checked = of.table.rows.iter().filter(|row| row.timings.iter().flatten().all(|timing| timing.checked)).count();
     let mut text = match (of.fit.is_physical(), far.first(), far.last()) {
         (false, ..) => format!("{}: no α and β describe these times: one of them came out negative.", of.shown),
@@ -239,7 +177,7 @@ fn judged(of: &Fitted) -> String {
     text
 }
 
-fn as_json(all: &[Fitted], args: &LinkFitArgs) -> Value {
+fn as_json(all: &[LinkFit], args: &LinkFitArgs) -> Value {
     let fits: Vec<Value> = all
         .iter()
         .map(|of| {
