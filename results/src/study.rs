@@ -17,6 +17,7 @@ mod kv_footprint;
 mod phase_roofline;
 mod ssm_state;
 
+use crate::collectives::LinkFit;
 use crate::kernels::KernelRun;
 use nomoat_core::suggest::nearest;
 use std::io;
@@ -94,6 +95,8 @@ pub struct Inputs<'a> {
     pub prices: Option<&'a [PricePoint]>,
     /// What models can do.
     pub scores: Option<&'a Scores>,
+    /// Measured collectives.
+    pub collectives: &'a [LinkFit],
 }
 
 /// Passes the verdicts of a study.

@@ -139,6 +139,9 @@ pub struct StudyArgs {
     /// What models can do, for cost-decline: a CSV file with model,score,source
     #[arg(long, value_name = "FILE")]
     pub scores: Option<PathBuf>,
+    /// What all_reduce_perf of nccl-tests or rccl-tests printed, for collective-crossover (again for several)
+    #[arg(long, value_name = "FILE")]
+    pub collectives: Vec<PathBuf>,
     /// table, markdown, csv or json
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: String,

@@ -4,6 +4,8 @@ use crate::args::StudyArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{line, put};
 use crate::setup::format;
+use nomoat_core::collective::{Collective, Weighting};
+use nomoat_results::collectives::{Asked, LinkFit};
 use nomoat_results::kernels::KernelRun;
 use nomoat_results::study::{Inputs, Report, Scores, Study, StudyError, all, find, study_list, study_report, study_verdicts};
 
@@ -15,18 +17,32 @@ pub fn study(args: &StudyArgs) -> Result<Exit, Failure> {
     let (name, first) = if args.all { (None, args.name.as_ref()) } else { (args.name.as_ref(), None) };
     let runs = first.map(std::path::PathBuf::from).into_iter().chain(args.runs.iter().cloned());
     let runs: Vec<KernelRun> = runs.map(|run| KernelRun::read(&run).map_err(Failure::usage_of)).collect::<Result<_, _>>()?;
+    // By the user's word it is an all-reduce, where a page does not tell.
+    let asked = Asked { collective: Some(Collective::AllReduce), ranks: None, in_place: false, weighting: Weighting::Relative };
+    let pages = args.collectives.iter().map(|path| LinkFit::open(path, asked).map_err(Failure::usage));
+    let collectives: Vec<LinkFit> = pages.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+    let inputs = Inputs { scores: scores.as_ref(), collectives: &collectives, ..Inputs::default() };
     let Some(name) = name else {
-        if args.thresholds.is_some() || (args.scores.is_some() && !args.all) {
-            return Err(Failure::usage("--thresholds and --scores are of one study: give its name (--scores also with --all)"));
+        if args.thresholds.is_some() || ((args.scores.is_some() || !collectives.is_empty()) && !args.all) {
+            return Err(Failure::usage(
+                "--thresholds, --scores and --collectives are of one study: give its name (--scores and --collectives also with --all)",
+            ));
         }
-        put(&if args.all { study_verdicts(&every(&runs, scores.as_ref())?, format) } else { study_list(&all(), format) });
+        put(&if args.all { study_verdicts(&every(&runs, &inputs)?, format) } else { study_list(&all(), format) });
         return Ok(Exit::Ok);
     };
+    for (flag, given, of) in
+        [("--scores", scores.is_some(), "cost-decline"), ("--collectives", !collectives.is_empty(), "collective-crossover")]
+    {
+        if given && name != of {
+            return Err(Failure::usage(format!("{flag} is for the study {of}; {name} does not look at it")));
+        }
+    }
     let mut study = find(name).map_err(Failure::usage_of)?;
     if let Some(path) = &args.thresholds {
         study = study.by(path).map_err(Failure::usage_of)?;
     }
-    for (index, report) in reports(&study, &runs, scores.as_ref()).map_err(Failure::usage_of)?.iter().enumerate() {
+    for (index, report) in reports(&study, &runs, &inputs).map_err(Failure::usage_of)?.iter().enumerate() {
         if index > 0 {
             line("");
         }
@@ -36,16 +52,15 @@ pub fn study(args: &StudyArgs) -> Result<Exit, Failure> {
 }
 
 /// One report for each measurement, or one on none.
-fn reports(study: &Study, runs: &[KernelRun], scores: Option<&Scores>) -> Result<Vec<Report>, StudyError> {
-    let inputs = Inputs { scores, ..Inputs::default() };
+fn reports(study: &Study, runs: &[KernelRun], inputs: &Inputs) -> Result<Vec<Report>, StudyError> {
     match runs {
-        [] => Ok(vec![study.report(&inputs)?]),
-        runs => runs.iter().map(|run| study.report(&Inputs { kernels: Some(run), ..inputs })).collect(),
+        [] => Ok(vec![study.report(inputs)?]),
+        runs => runs.iter().map(|run| study.report(&Inputs { kernels: Some(run), ..*inputs })).collect(),
     }
 }
 
 /// All studies; measurements go to those that judge some.
-fn every(runs: &[KernelRun], scores: Option<&Scores>) -> Result<Vec<Report>, Failure> {
-    let of = |study: &Study| reports(study, if study.takes_runs() { runs } else { &[] }, scores).map_err(Failure::usage_of);
+fn every(runs: &[KernelRun], inputs: &Inputs) -> Result<Vec<Report>, Failure> {
+    let of = |study: &Study| reports(study, if study.takes_runs() { runs } else { &[] }, inputs).map_err(Failure::usage_of);
     Ok(all().iter().map(of).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }

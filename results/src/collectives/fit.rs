@@ -60,7 +60,7 @@ impl LinkFit {
     /// # Errors
     /// What the table does not tell, what contradicts it, or why there is no line.
     pub fn new(shown: String, table: Table, asked: Asked) -> Result<Self, String> {
-        let differ = |what: &str, own: &str, given: &str| format!("its own {what} is {own}, not {given}; leave out the flag");
+        let differ = |what: &str, own: &str, given: &str| format!("its own {what} is {own}, not {given} as was said");
         let collective = match (table.collective, asked.collective) {
             (Some(own), Some(given)) if own != given => return Err(differ("collective", own.name(), given.name())),
             (Some(collective), _) | (None, Some(collective)) => collective,

@@ -3,9 +3,11 @@
 mod prices;
 
 use super::*;
+use crate::collectives::{Asked, LinkFit};
 use crate::kernels::{CeilingWire, CeilingsWire, CheckWire, CompileWire, CostWire, GrowthWire, RowWire};
 use crate::made_up::kernel_run;
 use Verdict::{Contradicted, Inconclusive, Supported, Untested};
+use nomoat_core::collective::{Collective, Weighting};
 use nomoat_core::report::Interval;
 use prices::{falling, prices};
 
@@ -393,12 +395,56 @@ fn crossovers_are_points() {
     assert_eq!(study(500.0, 1.0, &[915.0, 1_830.0])[0], Supported);
 }
 
+/// Pages of which one line is the truth, with an error of so much at every other size.
+fn page(alpha_us: f64, gb_s: f64, off: f64, head: &str) -> LinkFit {
+    let rows = (10..31).map(|power| {
+        let bytes = f64::from(1 << power);
+        let noise = if power % 2 == 0 { off } else { -off };
+        let us = (alpha_us + bytes / gb_s / 1e3) * (1.0 + noise);
+        let alg = bytes / us / 1e3;
+        format!("{bytes} {} float sum -1 {us:.4} {alg:.4} {:.4} 0", bytes / 4.0, alg * 1.75)
+    });
+    let ranks = (0..8).map(|rank| format!("# Rank {rank} Group 0 Pid 1 on here device {rank} [0x0{rank}] Made-up accelerator"));
+    let head = [head.to_owned()].into_iter().chain(ranks).chain(["# size count type redop root time algbw busbw #wrong".to_owned()]);
+    let lines: Vec<String> = head.chain(rows).chain(["# Out of bounds values : 0 OK".to_owned()]).collect();
+    let table = crate::collectives::read(&lines.join("\n")).unwrap().remove(0);
+    let asked = Asked { collective: Some(Collective::AllReduce), ranks: None, in_place: false, weighting: Weighting::Relative };
+    LinkFit::new("page".into(), table, asked).unwrap()
+}
+
+#[test]
+fn a_measured_crossover_is_held_to_the_claim_by_its_interval() {
+    let study = |width: f64| swept(find("collective-crossover").unwrap(), "d_model", Values::Numbers(vec![width]));
+    let check = |page: &LinkFit, width: f64, expect: Verdict, says: &str| {
+        let study = study(width);
+        let inputs = Inputs { collectives: std::slice::from_ref(page), ..Inputs::default() };
+        let found = judged(&study, &inputs).pop().unwrap();
+        assert_eq!((found.verdict, found.evidence), (expect, Some(Evidence::Measured)), "{found:?}");
+        assert!(found.claim.contains("8 × Made-up accelerator"), "{}", found.claim);
+        assert!(found.reason.unwrap_or(found.seen).contains(says));
+    };
+    // 20 µs at 366 GB/s are 7.32 MB: 450 requests of d = 8,133.
+    let clean = page(20.0, 366.0, 0.0, "#");
+    check(&clean, 8_100.0, Supported, "α 20.0 ± 0.0 µs");
+    check(&clean, 8_200.0, Contradicted, "21 sizes");
+    let noisy = page(20.0, 366.0, 0.1, "#");
+    check(&noisy, 8_133.0, Inconclusive, "an interval has the limit in it");
+    check(&noisy, 4_096.0, Supported, "page: α");
+    check(&noisy, 16_384.0, Contradicted, "page: α");
+    check(&page(20.0, 366.0, 0.4, "#"), 4_096.0, Inconclusive, "one line does not fit");
+    let cut = LinkFit { table: crate::collectives::Table { ended: false, ..clean.table.clone() }, ..clean.clone() };
+    check(&cut, 4_096.0, Inconclusive, "cut off");
+    let gathered = LinkFit { collective: Collective::AllGather, ..clean };
+    let inputs = Inputs { collectives: &[gathered], ..Inputs::default() };
+    assert_eq!(judged(&study(4_096.0), &inputs).pop().unwrap().verdict, Untested);
+}
+
 #[test]
 fn pictures() {
     let run = kernel_run();
     let prices = [falling(7.0), prices(&[("2026-05-31", "b/dearer", 0.87), ("2026-08-16", "b/dearer", 1.98)])].concat();
     let report = |study: &Study| {
-        let inputs = Inputs { kernels: study.takes_runs().then_some(&run), prices: Some(&prices), scores: None };
+        let inputs = Inputs { kernels: study.takes_runs().then_some(&run), prices: Some(&prices), ..Inputs::default() };
         study.report(&inputs).unwrap()
     };
     let all = all();

@@ -61,11 +61,28 @@ fn a_file_of_the_users_own_and_scores() {
     let ended = place.say("study cost-decline --scores scores.csv");
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stdout.contains("a score of at least 60") && ended.stdout.contains("no price of nobody/none"), "{}", ended.stdout);
+    let pages = [
+        ("ring.txt", include_str!("../../../../results/fixtures/collectives/nccl-2.17.txt")),
+        ("gathered.txt", include_str!("../../../../results/fixtures/collectives/rccl.txt")),
+    ];
+    for (name, text) in pages {
+        std::fs::write(place.path().join(name), text).unwrap();
+    }
+    for line in ["study collective-crossover --collectives ring.txt", "study --all --collectives ring.txt"] {
+        let ended = place.say(line);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stdout.contains("GPU only: 8 × Made-up GPU"), "{}", ended.stdout);
+    }
     for (line, says) in [
         ("study collective-crossover --thresholds lacking.toml", ["lacking.toml", "`claimed`"]),
         ("study collective-crossover --thresholds none.toml", ["reading none.toml", "No such file"]),
         ("study --all --thresholds mine.toml", ["--thresholds", "give its name"]),
         ("study cost-decline --scores bare.csv", ["bare.csv: line 2", "source"]),
+        ("study cost-decline --collectives ring.txt", ["is for the study collective-crossover", "cost-decline does not look at it"]),
+        ("study collective-crossover --scores scores.csv", ["--scores", "cost-decline"]),
+        ("study collective-crossover --collectives gathered.txt", ["gathered.txt", "all_gather, not all_reduce"]),
+        ("study collective-crossover --collectives none.txt", ["reading none.txt", "nccl-tests"]),
+        ("study --collectives ring.txt", ["--collectives", "give its name"]),
         ("study dsa-alon", ["did you mean dsa-alone?", "nomoat study"]),
         ("study dsa-alone nowhere", ["nowhere", "kernels.json"]),
         ("study --all nowhere", ["nowhere", "kernels.json"]),
