@@ -11,6 +11,9 @@ use nomoat_core::energy::Job;
 /// How to record a page.
 const RECORD: &str = "record it with SLURM_TIME_FORMAT=%s sacct -j JOB --parsable2 --format=JobID,Start,End,NNodes,ConsumedEnergyRaw";
 
+/// Slurm's `NO_VAL64`, which some versions print.
+const NO_VALUE: &str = "18446744073709551614";
+
 /// A job's energy, on the wall clock.
 #[derive(Clone, PartialEq, Debug)]
 pub struct JobEnergy {
@@ -42,7 +45,8 @@ pub fn job(text: &str) -> Result<JobEnergy, String> {
         if cells.len() != names.len() {
             return Err(failed(format!("it has {} cells for {} columns; {RECORD}", cells.len(), names.len())));
         }
-        if cells[energy].is_empty() {
+        // A number that Slurm does not have is empty, or the highest of its type less one.
+        if cells[energy].is_empty() || cells[energy] == NO_VALUE {
             continue;
         }
         let seconds = |column: usize| {

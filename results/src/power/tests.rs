@@ -153,6 +153,7 @@ fn a_job_is_read_or_says_why_not() {
     check(&format!("{header}42|20|20|1|5\n"), "no length");
     check(&format!("{header}42|10|20|1|0\n"), "gathers none");
     check(&format!("{header}42|10|20|1|\n"), "no energy is told");
+    check(&format!("{header}42|10|20|1|18446744073709551614\n"), "no energy is told");
 }
 
 proptest! {
