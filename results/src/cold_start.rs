@@ -3,7 +3,7 @@
 //! Every cycle is kept, not their means: every number of a table can be computed again from here.
 
 use crate::error::StoreError;
-use crate::json::{parse, pretty};
+use crate::json::{pretty, read_file, write_file};
 use crate::kernels::HostWire;
 use crate::manifest::Launched;
 use serde::{Deserialize, Serialize};
@@ -136,9 +136,7 @@ impl ColdStartRun {
     /// # Errors
     /// When the file is absent, is no JSON, or is of another schema.
     pub fn read(directory: &Path) -> Result<Self, StoreError> {
-        let path = directory.join(FILE);
-        let text = std::fs::read_to_string(&path).map_err(StoreError::io("reading", &path))?;
-        parse(&path.display().to_string(), &text, SCHEMA)
+        read_file(directory, FILE, SCHEMA)
     }
 
     /// Into a directory, which is made. The file appears whole or not at all.
@@ -146,10 +144,7 @@ impl ColdStartRun {
     /// # Errors
     /// When the system refuses.
     pub fn write(&self, directory: &Path) -> Result<(), StoreError> {
-        std::fs::create_dir_all(directory).map_err(StoreError::io("making", directory))?;
-        let (beside, path) = (directory.join(format!("{FILE}.tmp")), directory.join(FILE));
-        std::fs::write(&beside, self.to_json()).map_err(StoreError::io("writing", &beside))?;
-        std::fs::rename(&beside, &path).map_err(StoreError::io("renaming to", &path))
+        write_file(directory, FILE, self)
     }
 }
 

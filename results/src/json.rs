@@ -3,6 +3,7 @@
 use crate::error::{StoreError, check_schema};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
+use std::path::Path;
 
 /// Parses a JSON file of schema `known`. The schema is looked at first, so that a newer file says so instead of naming one of its
 /// new keys.
@@ -22,6 +23,21 @@ pub(crate) fn pretty<T: Serialize>(value: &T) -> String {
     let mut text = serde_json::to_string_pretty(value).expect("wire types have text keys and no serializer of theirs fails");
     text.push('\n');
     text
+}
+
+/// Reads a JSON file of a directory.
+pub(crate) fn read_file<T: DeserializeOwned>(directory: &Path, file: &str, known: &'static str) -> Result<T, StoreError> {
+    let path = directory.join(file);
+    let text = std::fs::read_to_string(&path).map_err(StoreError::io("reading", &path))?;
+    parse(&path.display().to_string(), &text, known)
+}
+
+/// Writes a JSON file into a directory, which is made. The file appears whole or not at all.
+pub(crate) fn write_file<T: Serialize>(directory: &Path, file: &str, value: &T) -> Result<(), StoreError> {
+    std::fs::create_dir_all(directory).map_err(StoreError::io("making", directory))?;
+    let (beside, path) = (directory.join(format!("{file}.tmp")), directory.join(file));
+    std::fs::write(&beside, pretty(value)).map_err(StoreError::io("writing", &beside))?;
+    std::fs::rename(&beside, &path).map_err(StoreError::io("renaming to", &path))
 }
 
 /// Largest magnitude below which every integer-valued `f64` is written as an integer: all of them fit an `i64`.

@@ -3,7 +3,7 @@
 //! Samples are kept, not their medians: every number of a table can be computed again from here.
 
 use crate::error::StoreError;
-use crate::json::{number, optional_number, parse, pretty};
+use crate::json::{number, optional_number, pretty, read_file, write_file};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -296,9 +296,7 @@ impl KernelRun {
     /// # Errors
     /// When the file is absent, is no JSON, or is of another schema.
     pub fn read(directory: &Path) -> Result<Self, StoreError> {
-        let path = directory.join(FILE);
-        let text = std::fs::read_to_string(&path).map_err(StoreError::io("reading", &path))?;
-        parse(&path.display().to_string(), &text, SCHEMA)
+        read_file(directory, FILE, SCHEMA)
     }
 
     /// Into a directory, which is made. The file appears whole or not at all.
@@ -306,9 +304,6 @@ impl KernelRun {
     /// # Errors
     /// When the system refuses.
     pub fn write(&self, directory: &Path) -> Result<(), StoreError> {
-        std::fs::create_dir_all(directory).map_err(StoreError::io("making", directory))?;
-        let (beside, path) = (directory.join(format!("{FILE}.tmp")), directory.join(FILE));
-        std::fs::write(&beside, self.to_json()).map_err(StoreError::io("writing", &beside))?;
-        std::fs::rename(&beside, &path).map_err(StoreError::io("renaming to", &path))
+        write_file(directory, FILE, self)
     }
 }
