@@ -3,7 +3,7 @@
 //! Keys decide, not the names of models: a name says nothing of the layers of a model that was made after this version. Only where a
 //! family leaves a pattern unwritten does its `model_type` stand for it.
 
-use super::parameters;
+use super::{listed, parameters};
 use nomoat_core::footprint::{Indexer, Layer, Shape};
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ const KNOWN: &str = "attention (MHA, GQA, MQA, MLA, with index_topk, over a wind
 
 /// Keys of layers or heads that are not read: a model that has one is not what its other keys seem to say. Beside each key, the keys of
 /// patterns that say the same and are read instead.
-const UNKNOWN: [(&str, &[&str]); 30] = [
+const UNKNOWN: [(&str, &[&str]); 38] = [
     ("attention_chunk_size", &["layer_types"]),
     ("attention_k_eq_v", &[]),
     ("attention_types", &[]),
@@ -22,10 +22,18 @@ const UNKNOWN: [(&str, &[&str]); 30] = [
     ("attn_type_list", &[]),
     ("block_configs", &[]),
     ("block_types", &[]),
+    ("candidate_source_layer", &[]),
+    ("candidate_source_layer_id", &[]),
     ("cross_attention_layers", &[]),
     ("global_head_dim", &[]),
     ("hybrid_layer_pattern", &[]),
+    ("index_source_layer_ids", &[]),
+    ("index_source_layers", &[]),
+    ("index_topk_freq", &["indexer_types"]),
+    ("index_topk_pattern", &["indexer_types"]),
     ("kv_n_heads", &[]),
+    ("kv_source_layer_ids", &[]),
+    ("kv_source_layers", &[]),
     ("layers_block_type", &["layer_types", "hybrid_override_pattern", "attn_layer_period"]),
     ("linear_attn_config", &[]),
     ("multi_query_attention", &[]),
@@ -112,7 +120,8 @@ pub fn of_config(config: &Value) -> Result<Read, String> {
         Err(why) => Some(why),
     };
     let dtype = text("dtype").or_else(|| text("torch_dtype"));
-    Ok(Read { shape, dtype, quantization, uncounted, speculative: keys.get("num_nextn_predict_layers")?.unwrap_or(0) })
+    let speculative = listed::speculative(keys)?.iter().map(|(_, n)| *n).max().unwrap_or(0);
+    Ok(Read { shape, dtype, quantization, uncounted, speculative })
 }
 
 fn quantization(how: &Value) -> String {
@@ -182,6 +191,12 @@ impl<'a> Keys<'a> {
             Some(Value::Array(list)) => !list.is_empty(),
             Some(value) => value.as_u64() != Some(0),
         }
+    }
+
+    /// A key of experts that nobody reads the number of: `moe_num_experts` and its like.
+    pub(super) fn other_experts(self) -> Option<&'a str> {
+        let mut keys = self.0.as_object()?.keys().map(String::as_str);
+        keys.find(|key| (key.starts_with("moe_") || key.contains("experts")) && self.on(key))
     }
 
     pub(super) fn has(self, key: &str) -> bool {
@@ -268,11 +283,12 @@ fn layers(keys: Keys<'_>) -> Result<Vec<(u32, Layer)>, String> {
     let kind = keys.word("model_type")?.unwrap_or_default();
     refuse_unknown(keys, kind)?;
     if let Some(ratios) = keys.list("compress_ratios")? {
-        for ratio in ratios {
+        for ratio in listed::own(keys, "compress_ratios", ratios)? {
             let ratio = ratio.as_u64().and_then(|n| u32::try_from(n).ok());
             stack.add(compressed(keys, ratio.ok_or("has a `compress_ratios` that is no list of whole numbers")?)?);
         }
     } else if let Some(pattern) = keys.word("hybrid_override_pattern")? {
+        listed::exactly(keys, "hybrid_override_pattern", pattern.chars().count())?;
         for letter in pattern.chars() {
             match letter {
                 'M' => stack.add(mamba2(keys, ["mamba_num_heads", "mamba_head_dim", "ssm_state_size", "n_groups", "conv_kernel"])?),
@@ -287,7 +303,7 @@ fn layers(keys: Keys<'_>) -> Result<Vec<(u32, Layer)>, String> {
             }
         }
     } else if let Some(kinds) = keys.list("layer_types")? {
-        for kind in kinds {
+        for kind in listed::own(keys, "layer_types", kinds)? {
             stack.add(of_type(keys, kind.as_str().ok_or("has a `layer_types` that is no list of names")?)?);
         }
     } else if keys.has("ssm_cfg") {
@@ -333,7 +349,14 @@ fn refuse_unknown(keys: Keys<'_>, kind: &str) -> Result<(), String> {
 fn plain(keys: Keys<'_>, kind: &str, stack: &mut Stack) -> Result<(), String> {
     let layers = count(keys, "num_hidden_layers")?;
     if keys.has("kv_lora_rank") {
-        stack.0.push((layers, latent(keys)?));
+        match keys.list("indexer_types")? {
+            Some(kinds) => {
+                for kind in listed::own(keys, "indexer_types", kinds)? {
+                    stack.add(chooses(keys, kind)?);
+                }
+            }
+            None => stack.0.push((layers, latent(keys)?)),
+        }
         return Ok(());
     }
     let used = keys.flag("use_sliding_window")?.unwrap_or(true);
@@ -422,11 +445,29 @@ fn latent(keys: Keys<'_>) -> Result<Layer, String> {
     Ok(Layer::Latent { heads: keys.size("num_attention_heads")?, rank, rope_dim, indexer })
 }
 
+/// A latent layer of GLM-5.2 and its like: with an indexer of its own, or reading what that of a layer before it chose.
+fn chooses(keys: Keys<'_>, kind: &Value) -> Result<Layer, String> {
+    let Layer::Latent { heads, rank, rope_dim, indexer: Some(own) } = latent(keys)? else {
+        return Err("has `indexer_types` but lacks `index_topk`".into());
+    };
+    let indexer = match kind.as_str() {
+        Some("full") => own,
+        Some("shared") => Indexer { heads: 0, dim: 0, ..own },
+        _ => return Err(format!("has {} in `indexer_types`; known are full and shared", brief(kind))),
+    };
+    Ok(Layer::Latent { heads, rank, rope_dim, indexer: Some(indexer) })
+}
+
 fn indexer(keys: Keys<'_>, top_k: u32) -> Result<Indexer, String> {
     Ok(Indexer { heads: keys.size("index_n_heads")?, dim: keys.size("index_head_dim")?, top_k })
 }
 
 fn compressed(keys: Keys<'_>, ratio: u32) -> Result<Layer, String> {
+    if (1..4).contains(&ratio) {
+        return Err(format!(
+            "has a ratio of {ratio} in `compress_ratios`, whose layers are not read; known are 0 (a window alone), 4 (with an indexer) and more"
+        ));
+    }
     let indexer = if ratio == 4 { Some(indexer(keys, keys.size("index_topk")?)?) } else { None };
     let (heads, dim) = (keys.size("num_attention_heads")?, keys.size("head_dim")?);
     let rope_dim = keys.size("qk_rope_head_dim")?;

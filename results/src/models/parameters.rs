@@ -2,6 +2,7 @@
 //! hundredth. The input embedding counts as active, as in most cards.
 
 use super::config::{Keys, count as count_of};
+use super::listed;
 use nomoat_core::footprint::{Embedding, Experts, Layer, Shape};
 
 /// What was counted.
@@ -81,6 +82,11 @@ fn feed_forward(keys: Keys<'_>, layers: u32, width: f64) -> Result<Feed, String>
     for key in ["n_routed_experts", "num_local_experts", "num_experts"] {
         number = number.or(keys.get(key)?);
     }
+    if number.is_none()
+        && let Some(key) = keys.other_experts()
+    {
+        return Err(format!("has `{key}`, but its experts by none of `n_routed_experts`, `num_local_experts` and `num_experts`"));
+    }
     let number = number.filter(|n| *n > 1);
     let Some(number) = number else {
         return Ok(Feed { shared: f64::from(layers) * of(keys.need("intermediate_size")?), experts: None });
@@ -114,6 +120,13 @@ fn feed_forward(keys: Keys<'_>, layers: u32, width: f64) -> Result<Feed, String>
 
 /// Layers that have experts.
 fn sparse(keys: Keys<'_>, layers: u32) -> Result<u32, String> {
+    if let Some(kinds) = keys.list("mlp_layer_types")? {
+        return listed::own(keys, "mlp_layer_types", kinds)?.iter().try_fold(0, |n, kind| match kind.as_str() {
+            Some("dense") => Ok(n),
+            Some("sparse" | "moe" | "hash_moe") => Ok(n + 1),
+            _ => Err(format!("has {kind} in `mlp_layer_types`; known are dense, sparse, moe and hash_moe")),
+        });
+    }
     if keys.has("expert_layer_period") {
         let (period, offset) = (keys.need("expert_layer_period")?, keys.need("expert_layer_offset")?);
         let of = |index: u32| index.checked_rem(period).map(|rest| rest == offset);

@@ -100,13 +100,23 @@ fn layers_of_configurations() {
         ("both in every layer", with(hybrid.clone(), "model_type", json!("falcon_h1")), 4 * 1_024, 4 * (1_024 << 12) + 4 * hybrid_state),
         (
             "listed types with a state",
-            with(hybrid, "layer_types", json!(["mamba", "mamba", "attention"])),
+            with(hybrid, "layer_types", json!(["mamba", "mamba", "attention", "mamba"])),
             1_024,
-            (1_024 << 12) + 2 * hybrid_state,
+            (1_024 << 12) + 3 * hybrid_state,
+        ),
+        (
+            "MLA of which every second layer reads what the indexer before it chose",
+            with(with(indexed.clone(), "indexer_types", json!(["full", "shared", "full", "shared"])), "num_hidden_layers", json!(4)),
+            4 * 1_152 + 2 * 256,
+            (4 * 1_152 + 2 * 256) << 12,
         ),
         (
             "compressed",
-            with(with(with(indexed, "compress_ratios", json!([0, 4, 128])), "head_dim", json!(512)), "sliding_window", json!(128)),
+            with(
+                with(with(with(indexed, "compress_ratios", json!([0, 4, 128])), "head_dim", json!(512)), "sliding_window", json!(128)),
+                "num_hidden_layers",
+                json!(3),
+            ),
             1_024 / 4 + 256 / 4 + 1_024 / 128,
             3 * 1_024 * 128 + 1_024 * (1_280 + 32),
         ),
@@ -115,6 +125,95 @@ fn layers_of_configurations() {
         let shape = of_config(&config).unwrap_or_else(|e| panic!("{what}: {e}")).shape;
         assert_eq!(shape.per_token(1 << 20, Packing::Bf16).to_bits(), (per_token as f64).to_bits(), "{what}");
         assert_eq!(shape.held(1 << 12, Packing::Bf16), at_4k, "{what}");
+    }
+}
+
+/// Lists of layers as they are published, and of which length they are refused. DeepSeek-V4-Flash has 44 ratios for 43 layers and one for
+/// speculative decoding, its version of July 46 with a drafting module that listens to three; Step-3.5-Flash has 48 types for 45 and three.
+#[test]
+fn lengths_of_lists() {
+    let attention = json!({"num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 128, "sliding_window": 512});
+    let flash = json!({"num_attention_heads": 64, "head_dim": 512, "qk_rope_head_dim": 64, "sliding_window": 128, "index_topk": 512,
+        "index_n_heads": 64, "index_head_dim": 128});
+    let ratios = |n: usize| Value::from((0..n).map(|i| if (2..=42).contains(&i) { [4, 128][i % 2] } else { 0 }).collect::<Vec<_>>());
+    let types = |n: usize| Value::from(vec!["full_attention"; n]);
+    let latent = json!({"num_attention_heads": 128, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "index_topk": 2048, "index_n_heads": 64,
+        "index_head_dim": 128});
+    let nemotron = json!({"mamba_num_heads": 64, "mamba_head_dim": 64, "ssm_state_size": 128, "n_groups": 8, "conv_kernel": 4,
+        "num_attention_heads": 32, "num_key_value_heads": 2, "head_dim": 128});
+    let next = |n: u32| ("num_nextn_predict_layers", json!(n));
+    let drafts = ("dspark_target_layer_ids", json!([40, 41, 42]));
+    type Keys<'a> = Vec<(&'a str, Value)>;
+    type Counted<'a> = Result<(u32, u32), &'a str>;
+    // Layers that are counted and layers for speculative decoding, or what the error says.
+    let cases: Vec<(&str, &Value, u32, Keys<'_>, Counted<'_>)> = vec![
+        ("V4-Flash", &flash, 43, vec![("compress_ratios", ratios(44)), next(1)], Ok((43, 1))),
+        ("its version of July", &flash, 43, vec![("compress_ratios", ratios(46)), next(1), drafts.clone()], Ok((43, 3))),
+        ("without its layer for speculation", &flash, 43, vec![("compress_ratios", ratios(43)), next(1)], Ok((43, 1))),
+        (
+            "nobody says whose the 44th is",
+            &flash,
+            43,
+            vec![("compress_ratios", ratios(44))],
+            Err("44 entries in `compress_ratios`, but `num_hidden_layers` = 43: each layer needs one; give the config.json"),
+        ),
+        (
+            "two too many",
+            &flash,
+            43,
+            vec![("compress_ratios", ratios(45)), next(1), drafts],
+            Err("45 entries in `compress_ratios`, but `num_hidden_layers` = 43 and `num_nextn_predict_layers` = 1 and 3 `dspark_target"),
+        ),
+        ("too short", &flash, 43, vec![("compress_ratios", ratios(42)), next(1)], Err("42 entries in `compress_ratios`")),
+        ("Step-3.5-Flash", &attention, 45, vec![("layer_types", types(48)), next(3)], Ok((45, 3))),
+        (
+            "a layer was cut off",
+            &attention,
+            29,
+            vec![("layer_types", types(30))],
+            Err("30 entries in `layer_types`, but `num_hidden_layers` = 29"),
+        ),
+        ("a layer was put on", &attention, 31, vec![("layer_types", types(30))], Err("30 entries in `layer_types`")),
+        ("Qwen3.5 and its like", &attention, 30, vec![("layer_types", types(30)), ("mtp_num_hidden_layers", json!(1))], Ok((30, 1))),
+        ("letters", &nemotron, 4, vec![("hybrid_override_pattern", json!("M-*E"))], Ok((2, 0))),
+        (
+            "letters have none for speculation",
+            &nemotron,
+            3,
+            vec![("hybrid_override_pattern", json!("M-*E")), next(1)],
+            Err("4 entries in `hybrid_override_pattern`, but `num_hidden_layers` = 3: each"),
+        ),
+        ("indexers", &latent, 2, vec![("indexer_types", json!(["full", "shared"]))], Ok((2, 0))),
+        ("indexers", &latent, 3, vec![("indexer_types", json!(["full", "shared"]))], Err("2 entries in `indexer_types`")),
+        ("indexers", &latent, 1, vec![("indexer_types", json!(["half"]))], Err("\"half\" in `indexer_types`; known are full and shared")),
+        ("sparse layers without their list", &latent, 2, vec![("index_topk_freq", json!(4))], Err("`index_topk_freq`, which is not read")),
+        ("V4.1", &flash, 2, vec![("compress_ratios", json!([2, 1]))], Err("a ratio of 2 in `compress_ratios`")),
+        (
+            "V4.1",
+            &flash,
+            2,
+            vec![("compress_ratios", json!([0, 4])), ("kv_source_layer_ids", json!([1]))],
+            Err("`kv_source_layer_ids`, which is not read"),
+        ),
+    ];
+    for (what, base, layers, keys, expect) in cases {
+        let mut config = base.clone();
+        config["num_hidden_layers"] = json!(layers);
+        for (key, value) in keys {
+            config[key] = value;
+        }
+        let counted = of_config(&config).map(|read| (read.shape.layers.iter().map(|(n, _)| n).sum::<u32>(), read.speculative));
+        match (counted, expect) {
+            (Err(error), Err(says)) => assert!(error.contains(says), "{what}: {error}"),
+            (counted, expect) => assert_eq!(counted, expect.map_err(str::to_owned), "{what}"),
+        }
+    }
+    // The published shape is that of its configuration.
+    let mut config = flash;
+    (config["num_hidden_layers"], config["compress_ratios"], config["num_nextn_predict_layers"]) = (json!(43), ratios(44), json!(1));
+    for tokens in [1 << 12, 1 << 20] {
+        let held = |shape: &Shape| shape.held(tokens, Packing::Fp8);
+        assert_eq!(held(&of_config(&config).unwrap().shape), held(&find("deepseek-v4-flash").unwrap().shape));
     }
 }
 
@@ -214,7 +313,7 @@ fn keys_that_say_nothing_more() {
     let listed = json!(["full_attention", "full_attention"]);
     for (key, value) in [("no_rope_layers", json!([1, 0])), ("attention_chunk_size", json!(8192))] {
         let mut config = llama_with(key, value);
-        config["layer_types"] = listed.clone();
+        (config["num_hidden_layers"], config["layer_types"]) = (json!(2), listed.clone());
         assert_eq!(of_config(&config).unwrap().shape.held(1, Packing::Bf16), 2 * 4_096, "{key}");
     }
     for (key, value) in [("multi_query", json!(false)), ("num_kv_shared_layers", json!(0)), ("cross_attention_layers", json!([]))] {
@@ -334,6 +433,25 @@ fn parameters_of_configurations() {
     assert_eq!(of_config(&llama()).unwrap().notes(), ["its own type is bfloat16"]);
 }
 
+/// Which layers are dense may be written by layers, too.
+#[test]
+fn experts_by_layer() {
+    let base = json!({"num_hidden_layers": 4, "num_attention_heads": 8, "hidden_size": 64, "intermediate_size": 256, "vocab_size": 512,
+        "hidden_act": "silu", "tie_word_embeddings": false, "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32});
+    let with = |key: &str, value: Value| {
+        let mut config = base.clone();
+        config[key] = value;
+        of_config(&config).unwrap()
+    };
+    let first = with("first_k_dense_replace", json!(1));
+    let listed = with("mlp_layer_types", json!(["dense", "sparse", "sparse", "sparse"]));
+    assert_eq!((listed.shape.total, listed.shape.active), (first.shape.total, first.shape.active));
+    assert_eq!(listed.shape.experts.map(|experts| experts.layers), Some(3));
+    for (kinds, why) in [(json!(["dense"]), "1 entries in `mlp_layer_types`"), (json!(["a", "b", "c", "d"]), "known are dense")] {
+        assert!(with("mlp_layer_types", kinds).uncounted.unwrap().contains(why));
+    }
+}
+
 #[test]
 fn parameters_that_are_not_counted_say_why() {
     for (key, value, why) in [
@@ -343,10 +461,14 @@ fn parameters_that_are_not_counted_say_why() {
         ("hidden_act", json!("gelu_new"), "`hidden_act`"),
         ("num_local_experts", json!(8), "lacks `num_experts_per_tok`"),
         ("layer_types", json!(["mamba"]), "state layers"),
+        ("moe_num_experts", json!(288), "has `moe_num_experts`"),
     ] {
         let mut config = llama();
         for (key, value) in [("mamba_n_heads", 2), ("mamba_d_head", 2), ("mamba_d_state", 2), ("mamba_n_groups", 1), ("mamba_d_conv", 4)] {
             config[key] = json!(value);
+        }
+        if key == "layer_types" {
+            config["num_hidden_layers"] = json!(1);
         }
         config[key] = value;
         let read = of_config(&config).unwrap();
@@ -368,8 +490,9 @@ fn uniform_caches_only() {
         of(&config).unwrap_err()
     };
     assert!(with("sliding_window", json!(4096)).contains("sliding window"));
-    assert!(with("layer_types", json!(["mamba", "full_attention"])).contains("mamba_n_heads"));
+    assert!(with("layer_types", json!(vec!["mamba"; 32])).contains("mamba_n_heads"));
     let mut mixed = llama();
+    mixed["num_hidden_layers"] = json!(2);
     mixed["layer_types"] = json!(["sliding_attention", "full_attention"]);
     mixed["sliding_window"] = json!(128);
     assert!(of(&mixed).unwrap_err().contains("layer_types"));

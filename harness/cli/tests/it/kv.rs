@@ -92,10 +92,12 @@ fn every_format_holds_every_model() {
 #[test]
 fn what_cannot_be() {
     let place = Place::new();
-    place.file("config.json", r#"{"num_hidden_layers": 2, "layer_types": ["chunked_attention"]}"#);
+    place.file("config.json", r#"{"num_hidden_layers": 1, "layer_types": ["chunked_attention"]}"#);
+    place.file("cut.json", r#"{"num_hidden_layers": 2, "layer_types": ["full_attention"]}"#);
     for (line, says) in [
         ("llama-3.1-8", "is the nearest"),
         ("config.json", "known are full_attention"),
+        ("cut.json", "1 entries in `layer_types`, but `num_hidden_layers` = 2"),
         ("--device h20", "nomoat profiles"),
         ("--device h200 --memory 80", "give one of them"),
         ("--link 40g", "or a rate in GB/s"),

@@ -108,7 +108,8 @@ impl Work {
     }
 }
 
-/// What chooses the tokens that sparse attention reads.
+/// What chooses the tokens that sparse attention reads. A layer that reads what the indexer of a layer before it chose has one of no heads
+/// and no dimensions: it keeps no key and computes nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Indexer {
     /// Its heads.
@@ -237,7 +238,8 @@ fn latent_row(rank: u32, rope_dim: u32, packing: Packing) -> u64 {
 fn index_row(indexer: Option<Indexer>, packing: Packing) -> u64 {
     indexer.map_or(0, |indexer| match packing {
         Packing::Bf16 => 2 * u64::from(indexer.dim),
-        Packing::Fp8 => u64::from(indexer.dim) + 4,
+        // A scale of four bytes for each key, where there is one.
+        Packing::Fp8 => u64::from(indexer.dim) + if indexer.dim > 0 { 4 } else { 0 },
     })
 }
 
