@@ -13,7 +13,7 @@ mod tests;
 pub use config::{Read, of_config};
 pub use uniform::uniform;
 
-use nomoat_core::footprint::{Embedding, Experts, Indexer, Layer, Shape};
+use nomoat_core::footprint::{Embedding, Expanded, Experts, Indexer, Layer, Shape};
 use nomoat_core::suggest::nearest;
 use serde::Deserialize;
 use serde_json::Value;
@@ -70,10 +70,16 @@ struct Row {
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Kind {
     Attention { heads: u32, kv_heads: u32, key_dim: u32, value_dim: u32, window: Option<u32> },
-    Latent { heads: u32, rank: u32, rope_dim: u32, indexer: Option<Chooser> },
+    Latent { heads: u32, rank: u32, rope_dim: u32, indexer: Option<Chooser>, expanded: Option<Heads> },
     Compressed { heads: u32, dim: u32, rope_dim: u32, window: u32, ratio: u32, indexer: Option<Chooser> },
     State { heads: u32, value_dim: u32, state_dim: u32, conv_channels: u32, conv_width: u32, operations: u32 },
     Shift { width: u32, heads: u32, state_dim: u32, shift: u32 },
+}
+
+#[derive(Deserialize)]
+struct Heads {
+    key_dim: u32,
+    value_dim: u32,
 }
 
 #[derive(Deserialize)]
@@ -95,7 +101,13 @@ impl From<Kind> for Layer {
             Kind::Attention { heads, kv_heads, key_dim, value_dim, window } => {
                 Self::Attention { heads, kv_heads, key_dim, value_dim, window }
             }
-            Kind::Latent { heads, rank, rope_dim, indexer } => Self::Latent { heads, rank, rope_dim, indexer: indexer.map(Indexer::from) },
+            Kind::Latent { heads, rank, rope_dim, indexer, expanded } => Self::Latent {
+                heads,
+                rank,
+                rope_dim,
+                indexer: indexer.map(Indexer::from),
+                expanded: expanded.map(|Heads { key_dim, value_dim }| Expanded { key_dim, value_dim }),
+            },
             Kind::Compressed { heads, dim, rope_dim, window, ratio, indexer } => {
                 Self::Compressed { heads, dim, rope_dim, window, ratio, indexer: indexer.map(Indexer::from) }
             }

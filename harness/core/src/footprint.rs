@@ -18,10 +18,12 @@ pub enum Packing {
 }
 
 mod layer;
+mod prompt;
 mod shape;
 mod step;
 
 pub use layer::{Indexer, Layer, Work};
+pub use prompt::{Expanded, Mixing, Prompt};
 pub use shape::{Embedding, Experts, Shape};
 pub use step::{Chip, Limit, Precision, Step};
 

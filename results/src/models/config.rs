@@ -4,7 +4,7 @@
 //! family leaves a pattern unwritten does its `model_type` stand for it.
 
 use super::{listed, parameters};
-use nomoat_core::footprint::{Indexer, Layer, Shape};
+use nomoat_core::footprint::{Expanded, Indexer, Layer, Shape};
 use serde_json::Value;
 
 /// Kinds of layers that are read, for messages.
@@ -254,7 +254,7 @@ fn possible(layers: &[(u32, Layer)]) -> Result<(), String> {
                 }
                 product(&[heads, key_dim]) + product(&[heads, value_dim])
             }
-            Layer::Latent { heads, rank, rope_dim, indexer } => {
+            Layer::Latent { heads, rank, rope_dim, indexer, .. } => {
                 product(&[2, heads, rank]) + product(&[heads, rope_dim]) + of_indexer(indexer)
             }
             Layer::Compressed { heads, dim, indexer, .. } => product(&[2, heads, dim]) + of_indexer(indexer),
@@ -442,12 +442,16 @@ fn kv_heads(keys: Keys<'_>, heads: u32) -> Result<u32, String> {
 fn latent(keys: Keys<'_>) -> Result<Layer, String> {
     let indexer = keys.size_or_none("index_topk")?.map(|top_k| indexer(keys, top_k)).transpose()?;
     let (rank, rope_dim) = (keys.size("kv_lora_rank")?, keys.size("qk_rope_head_dim")?);
-    Ok(Layer::Latent { heads: keys.size("num_attention_heads")?, rank, rope_dim, indexer })
+    let expanded = match (keys.size_or_none("qk_nope_head_dim")?, keys.size_or_none("v_head_dim")?) {
+        (Some(plain), Some(value_dim)) => Some(Expanded { key_dim: plain + rope_dim, value_dim }),
+        _ => None,
+    };
+    Ok(Layer::Latent { heads: keys.size("num_attention_heads")?, rank, rope_dim, indexer, expanded })
 }
 
 /// A latent layer of GLM-5.2 and its like: with an indexer of its own, or reading what that of a layer before it chose.
 fn chooses(keys: Keys<'_>, kind: &Value) -> Result<Layer, String> {
-    let Layer::Latent { heads, rank, rope_dim, indexer: Some(own) } = latent(keys)? else {
+    let Layer::Latent { heads, rank, rope_dim, indexer: Some(own), expanded } = latent(keys)? else {
         return Err("has `indexer_types` but lacks `index_topk`".into());
     };
     let indexer = match kind.as_str() {
@@ -455,7 +459,7 @@ fn chooses(keys: Keys<'_>, kind: &Value) -> Result<Layer, String> {
         Some("shared") => Indexer { heads: 0, dim: 0, ..own },
         _ => return Err(format!("has {} in `indexer_types`; known are full and shared", brief(kind))),
     };
-    Ok(Layer::Latent { heads, rank, rope_dim, indexer: Some(indexer) })
+    Ok(Layer::Latent { heads, rank, rope_dim, indexer: Some(indexer), expanded })
 }
 
 fn indexer(keys: Keys<'_>, top_k: u32) -> Result<Indexer, String> {

@@ -5,7 +5,7 @@
 
 use super::{Named, find};
 use crate::profiles::link;
-use nomoat_core::footprint::{Chip, Indexer, Layer, Packing, Precision, Shape, Step};
+use nomoat_core::footprint::{Chip, Indexer, Layer, Packing, Precision, Prompt, Shape, Step};
 
 const CONTEXTS: [u64; 3] = [1 << 12, 1 << 17, 1 << 20];
 
@@ -234,6 +234,46 @@ const SPARSE: [(u64, [f64; 5]); 5] = [
     (1_048_576, [292_058.0, 570.425, 17_179.9, 16.4537, 4.92192]),
 ];
 
+/// PFLOP of whole prompts at each of the contexts, and the share of the layers that mix tokens.
+#[rustfmt::skip]
+const PROMPTS: [(&str, [f64; 3], [f64; 3]); 16] = [
+    ("llama-3.1-8b", [0.0701798, 6.60861, 305.07], [0.06267, 0.6815, 0.9448]),
+    ("llama-3.1-70b", [0.599955, 41.0129, 1589.11], [0.03665, 0.549, 0.9069]),
+    ("llama-3.1-405b", [3.39399, 177.323, 5390.76], [0.02041, 0.4, 0.8421]),
+    ("405b-as-mha", [3.39399, 177.323, 5390.76], [0.02041, 0.4, 0.8421]),
+    ("qwen3-32b", [0.285974, 26.6026, 1221.63], [0.06152, 0.6772, 0.9438]),
+    ("qwen3-235b-a22b", [0.207619, 32.2756, 1739.89], [0.1245, 0.8198, 0.9733]),
+    ("gpt-oss-120b", [0.0446511, 3.88302, 172.928], [0.05881, 0.6537, 0.9378]),
+    ("deepseek-v3", [0.345023, 52.6243, 2824.79], [0.1215, 0.8157, 0.9725]),
+    ("v3-as-mha", [0.345023, 52.6243, 2824.79], [0.1215, 0.8157, 0.9725]),
+    ("deepseek-v3.2", [0.418381, 22.8095, 663.52], [0.2755, 0.5748, 0.8831]),
+    ("deepseek-v4-pro", [0.4277, 15.7533, 215.791], [0.06147, 0.1846, 0.5238]),
+    ("deepseek-v4-flash", [0.114622, 4.6005, 88.044], [0.07089, 0.2592, 0.6903]),
+    ("mamba2-2.7b", [0.02351, 0.752319, 6.01855], [0.05919, 0.05919, 0.05919]),
+    ("qwen3-next-80b-a3b", [0.0342262, 2.73131, 116.426], [0.06654, 0.6257, 0.9298]),
+    ("nemotron-3-nano-30b", [0.0298979, 1.77477, 61.486], [0.041, 0.483, 0.8806]),
+    ("jamba-1.5-large", [0.772894, 27.1867, 359.357], [0.003682, 0.09362, 0.4514]),
+];
+
+/// Of a model, how its cache and its weights are kept: batches and a context.
+type Crossings = (&'static str, Packing, Precision, [f64; 2], Option<f64>);
+
+/// Sequences of 4 Ki and of 128 Ki, and the context of 32 sequences, at which a step moves as many bytes of caches as of weights; found by
+/// halving over that program's figures, which has no such table. Two models have other weights there: V4-Pro a rounded total, Jamba no experts.
+#[rustfmt::skip]
+const EVEN: [Crossings; 10] = [
+    ("llama-3.1-8b", Packing::Bf16, Precision::Bf16, [29.9141, 0.934814], Some(3829.0)),
+    ("llama-3.1-70b", Packing::Fp8, Precision::Fp8, [105.131, 3.28535], Some(13_457.0)),
+    ("qwen3-32b", Packing::Bf16, Precision::Bf16, [61.0229, 1.90697], Some(7811.0)),
+    ("qwen3-235b-a22b", Packing::Fp8, Precision::Fp8, [596.275, 7.64055], Some(66_976.0)),
+    ("gpt-oss-120b", Packing::Bf16, Precision::Fp8, [750.288, 1.67882], Some(63_719.0)),
+    ("deepseek-v3.2", Packing::Fp8, Precision::Fp8, [5838.15, 589.971], Some(1.67515e+06)),
+    ("deepseek-v4-flash", Packing::Fp8, Precision::Fp8, [25_067.2, 4161.38], Some(1.07363e+07)),
+    ("mamba2-2.7b", Packing::Bf16, Precision::Bf16, [15.8976, 15.8976], Some(1.0)),
+    ("qwen3-next-80b-a3b", Packing::Bf16, Precision::Bf16, [626.964, 9.18033], Some(92_575.0)),
+    ("nemotron-3-nano-30b", Packing::Bf16, Precision::Bf16, [512.444, 67.3944], Some(241_177.0)),
+];
+
 fn near(value: f64, expect: f64) -> bool {
     (value - expect).abs() <= 0.01 * expect.abs() + 1e-9
 }
@@ -334,7 +374,7 @@ fn floors_of_a_step() {
 #[test]
 fn floors_of_one_layer() {
     let attention = |heads, kv_heads, dim| Layer::Attention { heads, kv_heads, key_dim: dim, value_dim: dim, window: None };
-    let latent = |heads, indexer| Layer::Latent { heads, rank: 512, rope_dim: 64, indexer };
+    let latent = |heads, indexer| Layer::Latent { heads, rank: 512, rope_dim: 64, indexer, expanded: None };
     let compressed = |heads, ratio, indexer| Layer::Compressed { heads, dim: 512, rope_dim: 64, window: 128, ratio, indexer };
     let state = |heads, value_dim, state_dim, conv_channels, operations| Layer::State {
         heads,
@@ -369,6 +409,40 @@ fn floors_of_one_layer() {
 }
 
 #[test]
+fn prompts() {
+    let chip = Chip::default();
+    for (name, expect, shares) in PROMPTS {
+        let shape = with_embedding(&shape(name));
+        for ((context, expect), share) in CONTEXTS.into_iter().zip(expect).zip(shares) {
+            let prompt = Prompt::new(&shape, context, Precision::Bf16, &chip);
+            assert!(near(prompt.total().unwrap() / 1e15, expect), "{name} {context}: {prompt:?}, not {expect}");
+            assert!((prompt.mixing_share().unwrap() - share).abs() < 0.01, "{name} {context}: {prompt:?}, not {share}");
+        }
+    }
+    // That program multiplies the input embedding, and the output's matrix for every token of a prompt.
+    let (llama, tokens) = (shape("llama-3.1-8b"), f64::from(1 << 12));
+    let less = |shape: &Shape| Prompt::new(shape, 1 << 12, Precision::Bf16, &chip).matrices.unwrap();
+    let rows = 2.0 * 128_256.0 * 4_096.0;
+    assert!(near(less(&with_embedding(&llama)) - less(&llama), rows * (2.0 * tokens - 1.0)));
+}
+
+#[test]
+fn caches_as_large_as_weights() {
+    for (name, packing, weights, batches, context) in EVEN {
+        let shape = with_embedding(&shape(name));
+        for (tokens, expect) in CONTEXTS.into_iter().zip(batches) {
+            let batch = shape.even_batch(tokens, packing, weights.bytes()).unwrap();
+            assert!(near(batch, expect), "{name} {tokens}: {batch}, not {expect}");
+        }
+        let tokens = shape.even_context(32.0, packing, weights.bytes()).map(|tokens| tokens as f64);
+        assert!(
+            tokens.is_some() == context.is_some() && tokens.zip(context).is_none_or(|(n, expect)| near(n, expect)),
+            "{name}: {tokens:?}"
+        );
+    }
+}
+
+#[test]
 fn hand_overs() {
     let nvlink = link("nvlink4").unwrap();
     for (name, expect) in HAND_OVER {
@@ -381,8 +455,8 @@ fn hand_overs() {
 
 #[test]
 fn a_sparse_indexer_still_grows() {
-    let dense = Layer::Latent { heads: 128, rank: 512, rope_dim: 64, indexer: None };
-    let sparse = Layer::Latent { heads: 128, rank: 512, rope_dim: 64, indexer: Some(Indexer { heads: 64, dim: 128, top_k: 2_048 }) };
+    let of = |indexer| Layer::Latent { heads: 128, rank: 512, rope_dim: 64, indexer, expanded: None };
+    let (dense, sparse) = (of(None), of(Some(Indexer { heads: 64, dim: 128, top_k: 2_048 })));
     for (context, expect) in SPARSE {
         let (all, some) = (dense.work(context), sparse.work(context));
         let values = [

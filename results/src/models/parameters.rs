@@ -52,7 +52,7 @@ fn mixer(keys: Keys<'_>, layer: &Layer, width: f64) -> Result<f64, String> {
             let (heads, kv_heads, key, value) = (f64::from(heads), f64::from(kv_heads), f64::from(key_dim), f64::from(value_dim));
             Ok(width * (heads * key + kv_heads * (key + value)) + heads * value * width)
         }
-        Layer::Latent { heads, rank, rope_dim, indexer } => {
+        Layer::Latent { heads, rank, rope_dim, indexer, .. } => {
             let (heads, rank, rope) = (f64::from(heads), f64::from(rank), f64::from(rope_dim));
             let (plain, value) = (f64::from(keys.need("qk_nope_head_dim")?), f64::from(keys.need("v_head_dim")?));
             let query = heads * (plain + rope);

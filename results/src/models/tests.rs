@@ -1,7 +1,7 @@
 //! Configurations as their families write them, and what is refused.
 
 use super::*;
-use nomoat_core::footprint::Packing;
+use nomoat_core::footprint::{Chip, Packing, Precision, Prompt};
 use serde_json::json;
 
 #[test]
@@ -383,6 +383,10 @@ fn no_number_panics() {
                 let shape = &read.shape;
                 assert!(shape.held(tokens, packing) > 0, "{config}");
                 let sum = shape.moved(tokens, packing) as f64 + shape.work(tokens).total() as f64 + shape.per_token(tokens, packing);
+                let prompt = Prompt::new(shape, tokens, Precision::Bf16, &Chip::default());
+                let even = [shape.even_batch(tokens, packing, 2.0), prompt.total(), prompt.mixing.map(|mixing| mixing.total())];
+                assert!(even.into_iter().flatten().all(|n| n.is_finite() && n >= 0.0), "{config}: {even:?}");
+                assert!(shape.even_context(3.0, packing, 2.0).is_none_or(|n| n <= 1 << 32), "{config}");
                 assert!(sum.is_finite() && shape.read(3.0).is_none_or(f64::is_finite) && shape.tail() < u64::MAX, "{config}");
             }
         }

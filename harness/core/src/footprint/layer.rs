@@ -1,6 +1,6 @@
 //! One layer: what it holds, moves and computes.
 
-use super::Packing;
+use super::{Expanded, Packing};
 
 /// One kind of layer that mixes tokens.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -28,6 +28,8 @@ pub enum Layer {
         rope_dim: u32,
         /// The indexer, where there is one.
         indexer: Option<Indexer>,
+        /// Its heads as a prompt is computed without an indexer; `None` where nobody says.
+        expanded: Option<Expanded>,
     },
     /// One shared row of keys and values over a window, and a compressed entry for every few tokens.
     Compressed {
@@ -183,7 +185,7 @@ impl Layer {
                 let attention = 2 * u64::from(heads) * (u64::from(key_dim) + u64::from(value_dim)) * visible(tokens, window);
                 Work { attention, ..Work::default() }
             }
-            Self::Latent { heads, rank, rope_dim, indexer } => {
+            Self::Latent { heads, rank, rope_dim, indexer, .. } => {
                 let read = indexer.map_or(tokens, |indexer| tokens.min(indexer.top_k.into()));
                 let attention = 2 * u64::from(heads) * (2 * u64::from(rank) + u64::from(rope_dim)) * read;
                 Work { attention, index_fp8: choosing(indexer, tokens), ..Work::default() }

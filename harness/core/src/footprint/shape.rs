@@ -46,6 +46,9 @@ pub struct Experts {
     pub rest: Option<f64>,
 }
 
+/// More sequences than any step serves.
+const MOST: f64 = 1e12;
+
 impl Experts {
     /// Parameters of all of them.
     pub fn total(&self) -> f64 {
@@ -99,6 +102,40 @@ impl Shape {
             None => (self.active == Some(total)).then_some(total)?,
         };
         Some((whole - all).max(0.0) + looked_up)
+    }
+
+    /// Sequences of `tokens` at which the bytes of cache and state that a decode step moves are as many as those of weights that it reads: below
+    /// it most of what is read are weights, above it caches. Below one where a single sequence has more. `None` where the weights that
+    /// are read are not known.
+    pub fn even_batch(&self, tokens: u64, packing: Packing, weight_bytes: f64) -> Option<f64> {
+        let moved = self.moved(tokens, packing) as f64;
+        let caches_are_less = |batch: f64| Some(batch * moved < self.read(batch)? * weight_bytes);
+        let (mut below, mut above) = (0.0, MOST);
+        if caches_are_less(above)? {
+            return None;
+        }
+        // What is read grows ever less with the batch, what is moved as the batch does: there is one crossing.
+        while above - below > 1e-9 * above {
+            let middle = f64::midpoint(below, above);
+            if caches_are_less(middle)? { below = middle } else { above = middle }
+        }
+        Some(above)
+    }
+
+    /// Tokens of each of `batch` sequences from which on the bytes of cache and state that a decode step moves are at least those of weights that
+    /// it reads. `None` where that is not known, or at no context below 2³² tokens: a state does not grow.
+    pub fn even_context(&self, batch: f64, packing: Packing, weight_bytes: f64) -> Option<u64> {
+        let weights = self.read(batch)? * weight_bytes;
+        let caches_are_less = |tokens: u64| batch * (self.moved(tokens, packing) as f64) < weights;
+        let (mut below, mut above) = (0, 1 << 32);
+        if caches_are_less(above) {
+            return None;
+        }
+        while above - below > 1 {
+            let middle = below + (above - below) / 2;
+            if caches_are_less(middle) { below = middle } else { above = middle }
+        }
+        Some(above)
     }
 
     /// Bytes that one more token takes, at `tokens`: the mean over the next 128, because compressed layers grow in steps.

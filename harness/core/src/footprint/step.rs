@@ -47,6 +47,11 @@ impl Chip {
         }
     }
 
+    /// Seconds that `flop` take at `peak`: no work takes no time, whether a peak is known or not.
+    pub(super) fn seconds(flop: f64, peak: Option<f64>) -> Option<f64> {
+        if flop == 0.0 { Some(0.0) } else { peak.map(|peak| flop / peak) }
+    }
+
     /// Operations a byte at which computing takes as long as reading.
     pub fn ridge(&self, precision: Precision) -> Option<f64> {
         Some(self.peak(precision)? / self.bandwidth?)
@@ -88,13 +93,11 @@ impl Step {
         let matrices = shape.matrices().map(|flop| flop * count);
         let read = shape.read(count).map(|parameters| parameters * weights.bytes());
         let cache = count * shape.moved(tokens, packing) as f64;
-        // No work takes no time, whether a peak is known or not.
-        let seconds = |flop: f64, peak: Option<f64>| if flop == 0.0 { Some(0.0) } else { peak.map(|peak| flop / peak) };
         let compute_s = (|| {
             Some(
-                seconds(matrices?, chip.peak(weights))?
-                    + seconds(count * (work.attention + work.state) as f64, chip.bf16)?
-                    + seconds(count * (work.index_fp8 + work.index_fp4) as f64, chip.fp8)?,
+                Chip::seconds(matrices?, chip.peak(weights))?
+                    + Chip::seconds(count * (work.attention + work.state) as f64, chip.bf16)?
+                    + Chip::seconds(count * (work.index_fp8 + work.index_fp4) as f64, chip.fp8)?,
             )
         })();
         let memory_s = (|| Some((read? + cache) / chip.bandwidth?))();

@@ -9,7 +9,7 @@ fn attention(heads: u32, kv_heads: u32, dim: u32) -> Layer {
 }
 
 fn latent(indexer: Option<Indexer>) -> Layer {
-    Layer::Latent { heads: 128, rank: 512, rope_dim: 64, indexer }
+    Layer::Latent { heads: 128, rank: 512, rope_dim: 64, indexer, expanded: Some(Expanded { key_dim: 192, value_dim: 128 }) }
 }
 
 fn v4(heads: u32, ratio: u32, top_k: u32) -> Layer {
@@ -106,7 +106,7 @@ fn what_a_decoded_token_moves_and_computes() {
     let intensity = mla.work(4_096).total() as f64 / mla.moved(4_096, Packing::Bf16) as f64;
     assert!((intensity / 256.0 - 1.0).abs() < 0.06, "{intensity}");
     // Sparse attention by loops: five of nine tokens are read, all nine are indexed.
-    let small = Layer::Latent { heads: 4, rank: 8, rope_dim: 4, indexer: Some(Indexer { heads: 2, dim: 3, top_k: 5 }) };
+    let small = Layer::Latent { heads: 4, rank: 8, rope_dim: 4, indexer: Some(Indexer { heads: 2, dim: 3, top_k: 5 }), expanded: None };
     let read: u64 = (0..5).map(|_| 4 * (2 * (8 + 4) + 2 * 8)).sum();
     let indexed: u64 = (0..9).map(|_| 2 * 2 * 3).sum();
     assert_eq!(small.work(9).total(), read + indexed);
@@ -197,4 +197,94 @@ fn a_step_names_only_what_is_known() {
     // A large batch of short contexts computes.
     let step = Step::new(&llama, 4_096, 1, Packing::Bf16, Precision::Bf16, &chip);
     assert_eq!(step.limit(), Some(Limit::Compute));
+}
+
+#[test]
+fn a_prompt_is_the_sum_of_its_tokens() {
+    let window = |window| Layer::Attention { heads: 6, kv_heads: 2, key_dim: 8, value_dim: 4, window };
+    let small = |indexer| Layer::Latent { heads: 4, rank: 8, rope_dim: 4, indexer, expanded: Some(Expanded { key_dim: 5, value_dim: 3 }) };
+    let chooser = |top_k| Some(Indexer { heads: 2, dim: 3, top_k });
+    let packed = |ratio, indexer| Layer::Compressed { heads: 4, dim: 16, rope_dim: 4, window: 7, ratio, indexer };
+    let channel = Layer::State { heads: 32, value_dim: 1, state_dim: 16, conv_channels: 32, conv_width: 4, operations: 5 };
+    let shift = Layer::Shift { width: 4, heads: 2, state_dim: 4, shift: 3 };
+    let layers = [
+        window(None),
+        window(Some(1)),
+        window(Some(50)),
+        small(chooser(5)),
+        small(chooser(1_000)),
+        packed(0, None),
+        packed(4, chooser(3)),
+        packed(4, chooser(1_000)),
+        packed(128, None),
+        packed(5, None),
+        channel,
+        shift,
+    ];
+    for layer in layers {
+        let mut sum = Work::default();
+        for tokens in 1..=400 {
+            sum = sum.plus(layer.work(tokens), 1);
+            let prompt = layer.prompt(tokens).unwrap();
+            let index = sum.index_fp8 + sum.index_fp4;
+            assert_eq!((prompt.bf16, prompt.index), ((sum.total() - index) as f64, index as f64), "{layer:?} {tokens}");
+        }
+    }
+    // Latent attention is expanded: fewer operations for each of the pairs, and unknown where its heads are.
+    assert_eq!(small(None).prompt(10).map(|mixing| mixing.total()), Some(2.0 * 4.0 * (5.0 + 3.0) * 55.0));
+    assert_eq!(Layer::Latent { heads: 4, rank: 8, rope_dim: 4, indexer: None, expanded: None }.prompt(10), None);
+    let pair = |layer: Layer| layer.prompt(1).map(|mixing| mixing.total());
+    assert_eq!((pair(latent(None)), latent(None).work(1).total()), (Some(81_920.0), 278_528));
+    // A state in chunks of 256, or of the whole prompt, with one group: 2Q·N + H·(2Q·P + 4N·P) and the convolution.
+    let token = |chunk: f64| 2.0 * chunk * 128.0 + 80.0 * (2.0 * chunk * 64.0 + 4.0 * 128.0 * 64.0) + 2.0 * 5_376.0 * 4.0;
+    for (tokens, chunk) in [(1_u32, 1.0), (256, 256.0), (4_096, 256.0)] {
+        let prompt = state(80, 64, 128, 5_376).prompt(tokens.into()).unwrap();
+        assert_eq!(prompt.total(), f64::from(tokens) * token(chunk));
+    }
+    // No number of tokens or of heads overflows.
+    let wide = Layer::Attention { heads: u32::MAX, kv_heads: 1, key_dim: u32::MAX, value_dim: u32::MAX, window: None };
+    assert!(wide.prompt(1 << 32).unwrap().total().is_finite());
+}
+
+#[test]
+fn a_prompt_asks_for_one_token() {
+    // 100 parameters of which 30 are the output's matrix and 30, in another one, the input's.
+    let embedding = |counted_active| Some(Embedding { parameters: 30.0, row: 3.0, counted_active });
+    let untied = Shape { active: Some(100.0), total: Some(100.0), embedding: embedding(true), ..shape(&[(1, attention(1, 1, 1))]) };
+    let chip = Chip { bandwidth: None, bf16: Some(100.0), fp8: Some(200.0), fp4: None };
+    let of = |shape: &Shape, tokens| Prompt::new(shape, tokens, Precision::Fp8, &chip);
+    assert_eq!(of(&untied, 10).matrices, Some(2.0 * (10.0 * 40.0 + 30.0)));
+    assert_eq!(of(&Shape { active: Some(70.0), embedding: embedding(false), ..untied.clone() }, 10).matrices, Some(860.0));
+    // Of one that is the input's too, or of unknown size, it is multiplied for every token.
+    let tied = Shape { embedding: None, ..untied.clone() };
+    let prompt = of(&tied, 10);
+    assert_eq!((prompt.matrices, prompt.total()), (Some(2_000.0), Some(2_000.0 + 4.0 * 55.0)));
+    assert_eq!((prompt.compute_s, prompt.mixing_share()), (Some(10.0 + 2.2), Some(220.0 / 2_220.0)));
+    let unknown = of(&Shape { active: None, ..tied }, 10);
+    assert_eq!((unknown.total(), unknown.compute_s, unknown.mixing.map(|mixing| mixing.total())), (None, None, Some(220.0)));
+}
+
+#[test]
+fn where_caches_are_as_much_as_weights() {
+    let near = |value: Option<f64>, expect: f64| assert!((value.unwrap() / expect - 1.0).abs() < 1e-6, "{value:?}, not {expect}");
+    // 131,072 bytes a token.
+    let dense = Shape { active: Some(8e9), total: Some(8e9), ..shape(&[(32, attention(32, 8, 128))]) };
+    near(dense.even_batch(4_096, Packing::Bf16, 2.0), 16e9 / (131_072.0 * 4_096.0));
+    near(dense.even_batch(1 << 20, Packing::Bf16, 2.0), 16e9 / (131_072.0 * f64::from(1 << 20)));
+    for batch in [1.0_f64, 32.0] {
+        let tokens = dense.even_context(batch, Packing::Bf16, 2.0).unwrap();
+        assert_eq!(tokens as f64, (16e9 / (131_072.0 * batch)).ceil());
+    }
+    // Experts that more sequences touch: the crossing is later than that of what one sequence reads.
+    let experts = Experts { layers: 32, count: 128, chosen: 8, parameters: 1e6, rest: None };
+    let sparse = Shape { total: Some(8e9), active: Some(4e9), experts: Some(experts), ..dense.clone() };
+    let batch = sparse.even_batch(4_096, Packing::Bf16, 2.0).unwrap();
+    assert!((batch * 131_072.0 * 4_096.0 / (sparse.read(batch).unwrap() * 2.0) - 1.0).abs() < 1e-6);
+    assert!(batch > sparse.read(1.0).unwrap() * 2.0 / (131_072.0 * 4_096.0));
+    // A state grows with sequences and not with tokens.
+    let state = Shape { active: Some(2.7e9), total: Some(2.7e9), ..shape(&[(64, state(80, 64, 128, 5_376))]) };
+    assert!((15.0..17.0).contains(&state.even_batch(9, Packing::Bf16, 2.0).unwrap()));
+    assert_eq!((state.even_context(1.0, Packing::Bf16, 2.0), state.even_context(99.0, Packing::Bf16, 2.0)), (None, Some(1)));
+    let unknown = Shape { total: None, ..dense };
+    assert_eq!((unknown.even_batch(9, Packing::Bf16, 2.0), unknown.even_context(9.0, Packing::Bf16, 2.0)), (None, None));
 }
