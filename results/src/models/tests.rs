@@ -431,6 +431,16 @@ fn parameters_of_configurations() {
         assert_eq!(read.shape.matrices().map(|n| (n / (some - rows.parameters) / 2.0 * 1e6).round()), Some(1e6), "{what}");
         assert_eq!(read.shape.read(1.0).map(|n| (n / (some - rows.parameters + rows.row) * 1e6).round()), Some(1e6), "{what}");
     }
+    // The shipped figures are those of the configurations, V3.2's with its indexers.
+    let mut sparse = deepseek.clone();
+    (sparse["index_topk"], sparse["index_n_heads"], sparse["index_head_dim"]) = (json!(2048), json!(64), json!(128));
+    for (name, config) in [("deepseek-v3", &deepseek), ("deepseek-v3.2", &sparse)] {
+        let (own, shipped) = (of_config(config).unwrap().shape, find(name).unwrap().shape);
+        assert_eq!(own.layers, shipped.layers, "{name}");
+        for (own, shipped) in [(own.matrices(), shipped.matrices()), (own.read(8.0), shipped.read(8.0))] {
+            assert!((own.unwrap() / shipped.unwrap() - 1.0).abs() < 0.001, "{name}: {own:?} {shipped:?}");
+        }
+    }
     let read = of_config(&deepseek).unwrap();
     let notes = read.notes().join("; ");
     assert!(notes.contains("quantised (fp8, e4m3), else bfloat16") && notes.contains("1 more layer(s) for speculative"), "{notes}");
