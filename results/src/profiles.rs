@@ -19,6 +19,8 @@ pub struct Device {
     pub title: String,
     /// Memory beside the compute, GiB; `None` where nobody says.
     pub memory_gib: Option<f64>,
+    /// Whose figure that is; `None` where nobody says.
+    pub memory_by: Option<MemoryBy>,
     /// Bandwidth of that memory, GB/s (10⁹).
     pub bandwidth_gb_s: Option<f64>,
     /// Dense peak in bf16, TFLOP/s.
@@ -59,6 +61,42 @@ impl Evidence {
             Self::SecondHand => "second_hand",
             Self::Measured => "measured",
             Self::Recalled => "recalled",
+        }
+    }
+}
+
+/// Whose figure a device's memory is: they differ by a few hundredths.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryBy {
+    /// What programs may allocate, as CUDA or its like tells them.
+    Programs,
+    /// What the driver's own tool lists, of which it keeps some.
+    Driver,
+    /// Its maker's GiB, of which a driver keeps some.
+    MakerGib,
+    /// Its maker's GB, taken as 10⁹ bytes.
+    MakerGb,
+}
+
+impl MemoryBy {
+    /// As a file writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Programs => "programs",
+            Self::Driver => "driver",
+            Self::MakerGib => "maker_gib",
+            Self::MakerGb => "maker_gb",
+        }
+    }
+
+    /// As a sentence goes on with it.
+    pub fn said(self) -> &'static str {
+        match self {
+            Self::Programs => "what programs may allocate on it",
+            Self::Driver => "what its driver's tool lists; the driver keeps some of it, often about 1 %",
+            Self::MakerGib => "what its maker states; a driver keeps some of it, often about 1 %",
+            Self::MakerGb => "its maker's GB as 10⁹ bytes; a driver may tell more",
         }
     }
 }
@@ -386,6 +424,14 @@ mod tests {
             assert_eq!(checked.right[kind], text.lines().filter(|line| line.starts_with("[[")).count());
         }
         assert_eq!(device("H200").unwrap().memory_gib, Some(139.8));
+        // Memory is what programs may allocate: less than nvidia-smi lists, and never the maker's GB where a driver tells.
+        for (name, programs, lists_mib) in
+            [("h100-pcie", 79.1, 81_559.0), ("b200", 178.3, 183_359.0), ("b300", 267.6, 275_040.0), ("gb200", 184.3, 189_471.0)]
+        {
+            let device = device(name).unwrap();
+            assert_eq!((device.memory_gib, device.memory_by), (Some(programs), Some(MemoryBy::Programs)));
+            assert!((0.99..1.0).contains(&(programs * 1024.0 / lists_mib)), "{name}");
+        }
         assert_eq!(link("400g").unwrap().bytes_per_s(), 50e9);
         assert_eq!(node("edge-128").unwrap().memory_gib, 128.0);
         let error = device("h20").unwrap_err();
@@ -397,6 +443,7 @@ mod tests {
         for device in devices() {
             let peaks: Vec<f64> = [device.bf16_tflops, device.fp8_tflops, device.fp4_tflops].into_iter().flatten().collect();
             assert!(peaks.windows(2).all(|pair| pair[0] <= pair[1]), "{}", device.name);
+            assert_eq!(device.memory_gib.is_some(), device.memory_by.is_some(), "{}", device.name);
             assert!(device.memory_gib.is_some() || device.source.contains("plugged in"), "{}", device.name);
         }
     }
