@@ -11,7 +11,7 @@ mod golden;
 mod tests;
 
 pub use config::{Read, of_config};
-pub use uniform::uniform;
+pub use uniform::{layout, uniform};
 
 use nomoat_core::footprint::{Embedding, Expanded, Experts, Indexer, Layer, Shape};
 use nomoat_core::suggest::nearest;

@@ -84,6 +84,8 @@ pub struct TableContext {
     pub slo: Slo,
     /// Whether the user asked for energy: then its absence has a place in the tables.
     pub energy_asked: bool,
+    /// How the rows of the cache lie, where theoretical bytes leave that open.
+    pub kv_rows: Option<String>,
     /// Addresses of the endpoints, where there are several, in the order of their indices.
     pub endpoints: Vec<String>,
     /// Lines under the table: host, digests, where the files are.

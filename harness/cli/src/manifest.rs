@@ -12,6 +12,7 @@ use nomoat_results::manifest::{
     Accelerator, Clock, ColdStart, Command, Cpu, Engine as EngineFacts, Harness, Host, System, Told, TraceInfo, WallAnchor as AnchorWire,
     Workload,
 };
+use nomoat_results::models::layout;
 use nomoat_results::{Manifest, TableContext, rfc3339_utc};
 use std::path::Path;
 
@@ -240,6 +241,7 @@ pub fn context(manifest: &Manifest, dir: &Path, next: &str) -> TableContext {
             .then(|| manifest.system.accelerators.iter().map(|a| format!("{} × {}", a.count, a.name)).collect::<Vec<_>>().join(", ")),
         slo: manifest.facts().map(|f| f.slo).unwrap_or_default(),
         energy_asked: manifest.facts.energy.asked,
+        kv_rows: manifest.facts().ok().and_then(|facts| facts.geometry.as_ref().and_then(layout)),
         endpoints: engine.endpoints.clone(),
         below,
         calibration: manifest.calibration.as_ref().and_then(calibration),

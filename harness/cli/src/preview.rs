@@ -8,6 +8,7 @@ use crate::setup::{Mode, Setup};
 use nomoat_core::cost::{Pricing, TokenPrices};
 use nomoat_core::schedule::Load;
 use nomoat_core::units::Nanos;
+use nomoat_results::models::layout;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -67,9 +68,10 @@ fn describe(setup: &Setup, load: Load, text: &mut String) -> Result<(), Failure>
                 "KV cache",
                 match &setup.geometry {
                     Some(g) => format!(
-                        "{} in all, {} per token, every element in the type of the cache",
+                        "{} in all, {} per token, {}",
                         bytes(g.bytes_per_token() * (t.input_tokens + t.output_tokens) as f64),
-                        bytes(g.bytes_per_token())
+                        bytes(g.bytes_per_token()),
+                        layout(g).unwrap_or_else(|| "every element in the type of the cache".into())
                     ),
                     None => "– (give --model-config FILE)".into(),
                 },

@@ -511,3 +511,17 @@ fn uniform_caches_only() {
     mixed["sliding_window"] = json!(128);
     assert!(of(&mixed).unwrap_err().contains("layer_types"));
 }
+
+#[test]
+fn rows_of_fp8_caches_are_named() {
+    let mla = json!({"num_hidden_layers": 61, "num_attention_heads": 128, "kv_lora_rank": 512, "qk_rope_head_dim": 64});
+    for (config, bytes, expect) in [
+        (&mla, 1.0, Some("plain fp8 rows, 576 B a layer; packed rows of engines have 656 B, see nomoat kv")),
+        (&mla, 2.0, None),
+        (&llama(), 1.0, Some("plain fp8 rows without scales")),
+        (&llama(), 4.0, None),
+    ] {
+        let geometry = uniform(&of_config(config).unwrap(), bytes).unwrap();
+        assert_eq!(layout(&geometry).as_deref(), expect);
+    }
+}

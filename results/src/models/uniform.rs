@@ -2,7 +2,7 @@
 //! run needs.
 
 use super::config::Read;
-use nomoat_core::footprint::Layer;
+use nomoat_core::footprint::{Layer, Packing};
 use nomoat_core::kv::{KvGeometry, Mixer};
 
 /// The geometry of `read` with `bytes_per_element` bytes an element.
@@ -23,4 +23,20 @@ pub fn uniform(read: &Read, bytes_per_element: f64) -> Result<KvGeometry, String
         Layer::State { .. } | Layer::Shift { .. } => return Err(format!("has layers with a state: {ONLY}")),
     };
     Ok(KvGeometry { layers, mixer, bytes_per_element })
+}
+
+/// How the rows of a cache of one byte an element lie, which theoretical bytes do not say: plain, or packed with scales as engines keep
+/// latent ones. `None` for other caches, which have one way.
+pub fn layout(geometry: &KvGeometry) -> Option<String> {
+    if geometry.bytes_per_element.to_bits() != 1.0_f64.to_bits() {
+        return None;
+    }
+    Some(match geometry.mixer {
+        Mixer::Latent { rank, rope_dim } => {
+            let packed = Layer::Latent { heads: 1, rank, rope_dim, indexer: None, expanded: None }.held(1, Packing::Fp8);
+            let plain = u64::from(rank) + u64::from(rope_dim);
+            format!("plain fp8 rows, {plain} B a layer; packed rows of engines have {packed} B, see nomoat kv")
+        }
+        Mixer::Grouped { .. } => "plain fp8 rows without scales".into(),
+    })
 }

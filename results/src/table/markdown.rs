@@ -50,6 +50,7 @@ fn ending(report: &RunReport, context: &TableContext, notes: &Notes) -> String {
         let [ok, measured] = [counts.ok, counts.measured].map(units::count);
         items.push(format!("{line}, {ok} of {measured} answered"));
     }
+    items.extend(context.kv_rows.iter().map(|rows| format!("theoretical KV bytes: {rows}")));
     items.extend(fidelity::line(&report.fidelity, &report.counts));
     items.extend(context.below.iter().cloned());
     items.push(context.calibration_words().to_owned());

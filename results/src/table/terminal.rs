@@ -283,8 +283,9 @@ impl<'a> Page<'a> {
             let remark = "per answered request, at least: from the model's geometry and the tokens it held".to_owned();
             ["Theoretical".to_owned(), self.cell(Some(row)), remark]
         });
+        let rows = self.context.kv_rows.as_ref().map_or_else(String::new, |rows| format!(": {rows}"));
         vec![
-            self.fact("Theoretical", "kv_bytes_per_token", "per token, from the model's geometry"),
+            self.fact("Theoretical", "kv_bytes_per_token", &format!("per token, from the model's geometry{rows}")),
             per_request,
             self.fact("Allocated", "kv_allocated_bytes", allocated),
             self.fact("Occupied", "kv_occupied_mean_bytes", &occupied),

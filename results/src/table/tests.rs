@@ -14,6 +14,7 @@ fn context() -> TableContext {
         accelerators: Some("8 × h200".into()),
         slo: made_up::facts().slo,
         energy_asked: false,
+        kv_rows: None,
         endpoints: vec![],
         below: vec![
             "host: Made-up 9000, 2 cores, linux 6.12".into(),
@@ -162,6 +163,18 @@ fn energy_has_a_place_where_there_is_any_or_it_was_asked_for() {
     assert!(!ladder.contains("J per output token") && ladder.contains("energy: no energy source"), "{ladder}");
     let asked = TableContext { energy_asked: true, ..context() };
     insta::assert_snapshot!("table_energy_absent", section(&none, &asked));
+}
+
+#[test]
+fn rows_of_a_cache_stand_beside_its_bytes() {
+    let named = TableContext { kv_rows: Some("plain fp8 rows, 576 B a layer".into()), ..context() };
+    for (context, expect) in [(named, true), (context(), false)] {
+        let text = render(&made_up::valid_report(), &context, Format::Table);
+        let line = text.lines().find(|line| line.contains("per token, from the model's geometry")).unwrap();
+        assert_eq!(line.contains("geometry: plain fp8 rows"), expect, "{text}");
+        let markdown = render(&made_up::valid_report(), &context, Format::Markdown);
+        assert_eq!(markdown.contains("- theoretical KV bytes: plain fp8 rows, 576 B a layer"), expect, "{markdown}");
+    }
 }
 
 #[test]
