@@ -3,6 +3,7 @@
 use super::ask::{Ask, GIB, Way, shown};
 use super::rows::{Against, Row};
 use nomoat_core::footprint::{Limit, Precision, Step};
+use nomoat_results::profiles::MemoryBy;
 use nomoat_results::table::{Cell, Figure, Figures, Format, note};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -27,6 +28,12 @@ enum Place {
     Link,
     /// The same, where another model is given.
     Against,
+    /// A whole prompt, and when caches outweigh weights.
+    Prompt,
+    /// More of both, where they have a table of their own.
+    PromptAlone,
+    /// How long a prompt takes, where a device is given.
+    PromptTime,
     /// What a step moves and computes.
     Step,
     /// How long it takes, where a device is given.
@@ -43,7 +50,7 @@ const fn word(key: &'static str, header: &'static str) -> Figure {
     Figure { key, header, number: false }
 }
 
-const COLUMNS: [Column; 28] = [
+const COLUMNS: [Column; 34] = [
     Column {
         figure: word("model", "model"),
         place: Place::All,
@@ -68,12 +75,12 @@ const COLUMNS: [Column; 28] = [
     },
     Column { figure: figure("decode_bytes", "moved"), place: Place::Data, cell: |row| Cell::number(Some(row.moved), size) },
     Column {
-        figure: figure("decode_flop", "GFLOP/token"),
+        figure: figure("decode_flop", "mixing GFLOP/token"),
         place: Place::Sequence,
         cell: |row| Cell::number(Some(row.work.total() as f64), |n| digits(n / 1e9)),
     },
     Column {
-        figure: figure("decode_flop_per_byte", "FLOP/byte"),
+        figure: figure("decode_flop_per_byte", "mixing FLOP/byte"),
         place: Place::Sequence,
         cell: |row| Cell::number(Some(row.work.total() as f64 / row.moved.max(1.0)), |n| format!("{n:.1}")),
     },
@@ -95,6 +102,32 @@ const COLUMNS: [Column; 28] = [
         cell: |row| share(row, |against| against.weighted),
     },
     Column { figure: figure("flop_against_plain", "plain %"), place: Place::Against, cell: |row| share(row, |against| against.plain) },
+    Column {
+        figure: figure("prompt_flop", "prompt PFLOP"),
+        place: Place::Prompt,
+        cell: |row| Cell::number(row.prompt.total(), |n| digits(n / 1e15)),
+    },
+    Column {
+        figure: figure("prompt_mixing_flop", "mixing PFLOP"),
+        place: Place::Data,
+        cell: |row| Cell::number(row.prompt.mixing.map(|mixing| mixing.total()), |n| digits(n / 1e15)),
+    },
+    Column {
+        figure: figure("prompt_mixing_share", "mixing %"),
+        place: Place::PromptAlone,
+        cell: |row| Cell::number(row.prompt.mixing_share(), |share| format!("{:.1}", share * 100.0)),
+    },
+    Column {
+        figure: figure("prompt_compute_s", "compute"),
+        place: Place::PromptTime,
+        cell: |row| Cell::number(row.prompt.compute_s, time),
+    },
+    Column { figure: figure("even_batch", "even batch"), place: Place::Prompt, cell: |row| Cell::number(row.even_batch, sequences) },
+    Column {
+        figure: figure("even_context_tokens", "even context"),
+        place: Place::PromptAlone,
+        cell: |row| Cell::number(row.even_context.map(|n| n as f64), tokens),
+    },
     Column { figure: word("weights", "weights in"), place: Place::Data, cell: |row| Cell::word(precision(row.kept.weights)) },
     Column {
         figure: figure("step_matrices_flop", "GFLOP matrices"),
@@ -185,6 +218,28 @@ fn size(bytes: f64) -> String {
     if bytes >= GIB / 10.0 { format!("{:.3} GiB", bytes / GIB) } else { format!("{:.2} MiB", bytes / f64::from(1 << 20)) }
 }
 
+/// Sequences, of which there may be less than one.
+fn sequences(number: f64) -> String {
+    match number {
+        n if n < 0.01 => "<0.01".into(),
+        n if n < 1.0 => format!("{n:.2}"),
+        n if n < 100.0 => format!("{n:.1}"),
+        n => format!("{n:.0}"),
+    }
+}
+
+/// Tokens in round numbers, as contexts are given.
+fn tokens(number: f64) -> String {
+    let (k, m) = (f64::from(1 << 10), f64::from(1 << 20));
+    match number {
+        n if n >= 10.0 * m => format!("{:.0}M", n / m),
+        n if n >= m => format!("{:.1}M", n / m),
+        n if n >= 10.0 * k => format!("{:.0}k", n / k),
+        n if n >= k => format!("{:.1}k", n / k),
+        n => format!("{n:.0}"),
+    }
+}
+
 fn time(seconds: f64) -> String {
     match seconds {
         s if s >= 1.0 => format!("{s:.1} s"),
@@ -204,8 +259,8 @@ fn figures(rows: &[Row<'_>], places: &[Place]) -> Figures {
 
 /// Every figure.
 pub fn data(rows: &[Row<'_>]) -> Figures {
-    use Place::{Against, All, Data, Link, Sequence, Step, Time, Users};
-    figures(rows, &[All, Sequence, Users, Link, Against, Step, Time, Data])
+    use Place::{Against, All, Data, Link, Prompt, PromptAlone, PromptTime, Sequence, Step, Time, Users};
+    figures(rows, &[All, Sequence, Users, Link, Against, Prompt, PromptAlone, PromptTime, Step, Time, Data])
 }
 
 /// Every figure, with what they were computed for.
@@ -218,7 +273,8 @@ pub fn json(ask: &Ask, rows: &[Row<'_>]) -> Value {
     });
     let device = ask.device.as_ref().map(|device| {
         json!({
-            "name": device.name, "memory_gib": device.memory_gib, "bandwidth_gb_s": device.bandwidth_gb_s,
+            "name": device.name, "memory_gib": device.memory_gib,
+            "memory_by": device.memory_by.map(MemoryBy::word), "bandwidth_gb_s": device.bandwidth_gb_s,
             "bf16_tflops": device.bf16_tflops, "fp8_tflops": device.fp8_tflops, "fp4_tflops": device.fp4_tflops,
             "evidence": device.evidence.word(), "source": device.source, "date": device.date,
         })
@@ -231,7 +287,7 @@ pub fn json(ask: &Ask, rows: &[Row<'_>]) -> Value {
     })
 }
 
-/// What a person reads: a table of sequences, one of steps where they are asked for, and notes.
+/// What a person reads: a table of sequences, with their prompts where there is room, one of steps where they are asked for, and notes.
 pub fn tables(ask: &Ask, rows: &[Row<'_>], format: Format) -> String {
     let mut places = vec![Place::All, Place::Sequence];
     places.extend(ask.memory.map(|_| Place::Users));
@@ -239,6 +295,8 @@ pub fn tables(ask: &Ask, rows: &[Row<'_>], format: Format) -> String {
     // All at once would not fit into a line.
     let apart = ask.memory.is_some() && ask.link.is_some();
     places.extend(ask.against.as_ref().filter(|_| !apart).map(|_| Place::Against));
+    let room = ask.memory.is_none() && ask.link.is_none() && ask.against.is_none() && ask.batch.is_none();
+    places.extend(room.then_some(Place::Prompt));
     let mut text = figures(rows, &places).render(format);
     if let Some(other) = ask.against.as_ref().filter(|_| apart) {
         let shares = figures(rows, &[Place::All, Place::Against]).render(format);
@@ -251,6 +309,12 @@ pub fn tables(ask: &Ask, rows: &[Row<'_>], format: Format) -> String {
         let many = if batch == 1 { "1 sequence".into() } else { format!("{batch} sequences") };
         let steps = figures(rows, &places).render(format);
         text = format!("{text}\nOne decode step of {many}{on}:\n\n{steps}");
+    }
+    if !room {
+        let mut places = vec![Place::All, Place::Prompt, Place::PromptAlone];
+        places.extend(ask.device.as_ref().map(|_| Place::PromptTime));
+        let prompts = figures(rows, &places).render(format);
+        text = format!("{text}\nOne prompt of that length, and where caches are as much as weights:\n\n{prompts}");
     }
     text.push('\n');
     for paragraph in notes(ask, rows) {
@@ -265,10 +329,12 @@ pub fn tables(ask: &Ask, rows: &[Row<'_>], format: Format) -> String {
 fn notes(ask: &Ask, rows: &[Row<'_>]) -> Vec<String> {
     let mut notes = vec![
         "Theoretical, from shapes: no blocks, no engine's reserve. fp8 has the packed rows that engines deploy for latent and compressed \
-         caches (a latent of 512 with 64 rotary: 656 bytes, where a plain fp8 cache, which `nomoat run --kv-dtype fp8` counts, has 576); states are in four bytes beside bf16 and in two beside fp8. GFLOP/token and FLOP/byte are of the layers that mix tokens, \
-         for one decoded token and the cache that it moves."
+         caches (a latent of 512 with 64 rotary: 656 bytes, where a plain fp8 cache, which `nomoat run --kv-dtype fp8` counts, has 576); \
+         states are in four bytes beside bf16 and in two beside fp8. Mixing is of the layers that mix tokens, for one decoded token and the \
+         cache that it moves; the matrices' operations come on top."
             .to_owned(),
     ];
+    notes.push(of_prompt(ask));
     let tails: Vec<String> = ask
         .models
         .iter()
@@ -281,8 +347,16 @@ fn notes(ask: &Ask, rows: &[Row<'_>]) -> Vec<String> {
             tails.join(", ")
         ));
     }
-    if ask.memory.is_some() {
-        notes.push(format!("users: sequences that fit beside the weights, {}; – where the parameters are not known.", weights(ask)));
+    if let Some(memory) = ask.memory {
+        let whose = ask.device.as_ref().filter(|device| device.memory_gib.is_some()).map_or_else(String::new, |device| {
+            format!(" of {} ({})", device.name, device.memory_by.map_or("nobody says whose figure that is", MemoryBy::said))
+        });
+        notes.push(format!(
+            "users: sequences that fit beside the weights into {} GiB{whose}: one device, {}. 0 where the weights alone do not fit, – where the \
+             parameters are not known. An engine needs some of it for itself and for the activations of its batches.",
+            (memory / GIB * 1e3).round() / 1e3,
+            weights(ask)
+        ));
     }
     if let Some(other) = &ask.against {
         notes.push(format!(
@@ -299,6 +373,26 @@ fn notes(ask: &Ask, rows: &[Row<'_>]) -> Vec<String> {
         notes.push(format!("{}: {}", model.name, said.join("; ")));
     }
     notes
+}
+
+fn of_prompt(ask: &Ask) -> String {
+    let apart: Vec<&str> = ask.models.iter().filter(|model| model.shape.embedding.is_none()).map(|model| model.name.as_str()).collect();
+    let output = match apart[..] {
+        [] => String::new(),
+        _ => format!(" (those of {} for every token: nobody says their size)", apart.join(", ")),
+    };
+    let step = ask.batch.unwrap_or(1);
+    let time = ask.device.as_ref().map_or("", |_| " compute: at the device's peaks, a floor of the time to the first token.");
+    let context = if ask.batch.is_some() || ask.memory.is_some() || ask.link.is_some() || ask.against.is_some() {
+        format!(", even context: how many tokens of each of {step} sequence(s),")
+    } else {
+        String::new()
+    };
+    format!(
+        "prompt: all operations of a whole prompt with nothing of it cached, matrices included, the output's for the last token{output}.{time} \
+         even batch: how many sequences of that context{context} it takes until a decode step moves as many bytes of caches as of weights; \
+         beyond it caches are most of what it moves. – where that is not known or never."
+    )
 }
 
 fn weights(ask: &Ask) -> String {

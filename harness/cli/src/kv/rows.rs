@@ -1,7 +1,7 @@
 //! The figures: one row for each model, kind of cache and context.
 
 use super::ask::{Ask, Kept};
-use nomoat_core::footprint::{Shape, Step, Work};
+use nomoat_core::footprint::{Prompt, Shape, Step, Work};
 use nomoat_results::models::Named;
 
 /// Figures of one model at one context.
@@ -19,6 +19,12 @@ pub struct Row<'a> {
     pub users: Option<u64>,
     pub hand_over_s: Option<f64>,
     pub step: Option<Step>,
+    /// A prompt of the context's length.
+    pub prompt: Prompt,
+    /// Sequences of it at which a step moves as many bytes of caches as of weights.
+    pub even_batch: Option<f64>,
+    /// Tokens at which the sequences of a step do.
+    pub even_context: Option<u64>,
     pub against: Option<Against>,
 }
 
@@ -55,6 +61,9 @@ fn row<'a>(ask: &Ask, model: &'a Named, kept: Kept, context: u64) -> Row<'a> {
         work: shape.work(context),
         users: ask.memory.and_then(|memory| shape.users(memory, kept.weights.bytes(), context, kept.packing)),
         hand_over_s: ask.link.as_ref().map(|link| link.seconds(held)),
+        prompt: Prompt::new(shape, context, kept.weights, &ask.chip()),
+        even_batch: shape.even_batch(context, kept.packing, kept.weights.bytes()),
+        even_context: shape.even_context(ask.batch.unwrap_or(1) as f64, kept.packing, kept.weights.bytes()),
         step: ask.batch.map(|batch| Step::new(shape, batch, context, kept.packing, kept.weights, &ask.chip())),
         against: ask.against.as_ref().map(|other| against(shape, &other.shape, kept, context)),
     }

@@ -60,6 +60,55 @@ fn a_step_on_a_device() {
 }
 
 #[test]
+fn a_prompt_and_where_caches_are_as_much_as_weights() {
+    let place = Place::new();
+    let row = |line: &str| rows(&place, line)[0].clone();
+    let near = |row: &Value, key: &str, expect: f64| assert!((row[key].as_f64().unwrap() / expect - 1.0).abs() < 0.001, "{key}: {row}");
+    // 2 operations for each of 8.03e9 parameters less both embeddings, the output's once, and 32 layers of 4 × 4096 for each of the pairs.
+    let llama = row("llama-3.1-8b --context 4k --dtype bf16 --device h200 --batch 32");
+    let (tokens, output) = (4_096.0, 525_336_576.0);
+    let mixing = 32.0 * 4.0 * 4_096.0 * tokens * (tokens + 1.0) / 2.0;
+    let matrices = 2.0 * (tokens * (8.03e9 - 2.0 * output) + output);
+    near(&llama, "prompt_mixing_flop", mixing);
+    near(&llama, "prompt_flop", mixing + matrices);
+    near(&llama, "prompt_compute_s", (mixing + matrices) / 989.5e12);
+    // 15.0 GB of weights by 0.5 GiB a sequence, and by 128 KiB of each of 32 a token.
+    near(&llama, "even_batch", 27.96);
+    near(&llama, "even_context_tokens", 3_579.0);
+    // A state does not grow, and nobody knows the heads of a latent that only says its rank.
+    assert_eq!(row("mamba2-2.7b --context 4k")["even_context_tokens"], Value::Null);
+    place.file("mla.json", r#"{"num_hidden_layers": 61, "num_attention_heads": 128, "kv_lora_rank": 512, "qk_rope_head_dim": 64}"#);
+    let unknown = row("mla.json --context 4k");
+    for key in ["prompt_flop", "prompt_mixing_flop", "prompt_compute_s", "even_batch"] {
+        assert_eq!(unknown[key], Value::Null, "{key}");
+    }
+    // Where there is room it stands beside the sequences, else in a table of its own; both fit into a line.
+    for (line, alone) in [("", false), ("--link 400g", true), ("--memory 80 --link 50 --against deepseek-v3", true), ("--batch 3", true)] {
+        let table = place.say(&format!("kv {line}")).stdout;
+        assert_eq!(table.contains("One prompt of that length"), alone, "{table}");
+        assert!(
+            table.replace("\n  ", " ").contains("even batch: how many sequences") && table.lines().all(|line| line.chars().count() <= 100),
+            "{table}"
+        );
+    }
+}
+
+#[test]
+fn whose_memory_it_is() {
+    let place = Place::new();
+    for (device, by, says) in [
+        ("b200", "programs", "178.3 GiB of b200 (what programs may allocate on it)"),
+        ("mi300x", "maker_gib", "192 GiB of mi300x (what its maker states; a driver keeps some"),
+        ("gaudi3", "maker_gb", "119.2 GiB of gaudi3 (its maker's GB"),
+    ] {
+        let page: Value = serde_json::from_str(&place.say(&format!("kv llama-3.1-8b --device {device} --format json")).stdout).unwrap();
+        assert_eq!(page["device"]["memory_by"], by);
+        let table = place.say(&format!("kv llama-3.1-8b --device {device}")).stdout.replace("\n  ", " ");
+        assert!(table.contains(says), "{table}");
+    }
+}
+
+#[test]
 fn a_configuration_of_ones_own() {
     let place = Place::new();
     place.file(
