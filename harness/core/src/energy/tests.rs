@@ -284,7 +284,8 @@ fn a_job_is_the_window_or_no_number() {
 
 #[test]
 fn the_method_in_words_has_the_limits_of_the_code() {
-    let words = include_str!("../../../../METHODOLOGY.md");
+    // However its lines are broken.
+    let words = include_str!("../../../../METHODOLOGY.md").split_whitespace().collect::<Vec<_>>().join(" ");
     let gap = MAX_GAP.as_secs_f64();
     for part in [
         format!("neighbouring readings at most {gap:.0} s apart"),
