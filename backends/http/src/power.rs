@@ -27,8 +27,8 @@ struct Known {
     per_unit: f64,
 }
 
-/// The series that are known, those of NVIDIA's DCGM exporter, of `nvidia_gpu_exporter`, of AMD's device-metrics-exporter and of the node
-/// exporter.
+/// The series that are known, those of NVIDIA's DCGM exporter, of `nvidia_gpu_exporter`, of AMD's device-metrics-exporter, of the node
+/// exporter and of the IPMI exporter (the whole node, by its management controller; a version before 1.7.0 tells 0 where there is none).
 ///
 /// Not among them is `gpu_energy_consumed` of AMD's exporter. It is in µJ (ROCm/device-metrics-exporter, `docs/configuration/metricslist.md`;
 /// its value is that of ROCm/gpu-agent, `api/smi/amdsmi/smi_api.cc`: the driver's accumulator times the resolution in µJ that
@@ -49,6 +49,7 @@ const KNOWN: &[Known] = {
         power("gpu_package_power", Scope::Board),
         power("gpu_average_package_power", Scope::Board),
         energy("node_rapl_package_joules_total", Scope::Package, 1.0),
+        power("ipmi_dcmi_power_consumption_watts", Scope::Node),
     ]
 };
 
@@ -237,6 +238,7 @@ gpu_package_power{gpu_id="2",hostname="n2"} 748
 node_rapl_package_joules_total{index="0",path="/sys/class/powercap/intel-rapl:0"} 1234.5
 node_rapl_package_joules_total{index="0",path="/sys/class/powercap/intel-rapl-mmio:0"} 1234.5
 gpu_energy_consumed{gpu_id="2",hostname="n2"} 5e+12
+ipmi_dcmi_power_consumption_watts 5417
 "#;
 
     #[test]
@@ -250,13 +252,14 @@ gpu_energy_consumed{gpu_id="2",hostname="n2"} 5e+12
         let a = ("board", s("GPU-a"), Some(312.456), Some(15_152_422.938));
         let b = ("board", s("GPU-b"), Some(88.5), None);
         let package = ("package", s("/sys/class/powercap/intel-rapl:0"), None, Some(1234.5));
-        assert_eq!(shown(PAGE, "", &[]), [a.clone(), b.clone(), ("board", s("n2/2"), Some(748.0), None), package.clone()]);
-        assert_eq!(shown(PAGE, "page1/", &["GPU-b"]).len(), 2, "packages are no boards to choose from");
+        let node = ("node", s("0"), Some(5417.0), None);
+        assert_eq!(shown(PAGE, "", &[]), [a.clone(), b.clone(), ("board", s("n2/2"), Some(748.0), None), package.clone(), node]);
+        assert_eq!(shown(PAGE, "page1/", &["GPU-b"]).len(), 3, "packages and nodes are no boards to choose from");
         assert_eq!(shown(PAGE, "", &["0"])[0], a);
         assert_eq!(shown("gpu_package_power 5\nnode_load1 1\n", "page1/", &[]), [("board", s("page1/0"), Some(5.0), None)]);
         assert_eq!(shown("", "", &[]), []);
         let samples = samples(&readings(PAGE, "", &[]));
-        assert_eq!(samples.len(), 5, "a package once, however many ways lead to it");
+        assert_eq!(samples.len(), 6, "a package once, however many ways lead to it");
         assert_eq!(samples[0].labels, "scope=board,meter=exporter,device=GPU-a");
         assert!(samples[4].labels.ends_with("device=/sys/class/powercap/intel-rapl:0"), "{}", samples[4].labels);
     }
