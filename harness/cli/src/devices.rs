@@ -1,12 +1,13 @@
-//! `nomoat devices`: every device that kernels can run on, and every one that is not there, with the reason.
+//! `nomoat devices`: every device that kernels can run on, and every one that is not there, with the reason; the same of power meters.
+
+mod meters;
+mod trial;
 
 use crate::args::DevicesArgs;
 use crate::exit::{Exit, Failure};
 use crate::kernels::{SEED, options};
 use crate::output::{line, put};
 use crate::setup::format;
-use nomoat_core::energy::Meter;
-use nomoat_drive::power::{self, HOST_METERS, NoMeter, PowerMeter, PowerPlaces};
 use nomoat_kernels::device::DeviceInfo;
 use nomoat_kernels::device::find::{FindOptions, Found, Missing, find, open};
 use nomoat_kernels::selftest::{Outcome, selftest};
@@ -17,6 +18,9 @@ use std::fmt::Write as _;
 /// Runs the subcommand. That there is no GPU is an answer, not a failure.
 pub fn devices(args: &DevicesArgs) -> Result<Exit, Failure> {
     let format = format(&args.format)?;
+    if let Some(time) = &args.power {
+        return trial::trial(time, format);
+    }
     let options = options(args.rtc.clone());
     let found = find(&options);
     if args.selftest {
@@ -27,7 +31,7 @@ pub fn devices(args: &DevicesArgs) -> Result<Exit, Failure> {
             let missing: Vec<_> =
                 found.missing.iter().map(|missing| json!({"what": missing.what, "why": missing.why, "remedy": missing.remedy})).collect();
             let devices: Vec<_> = found.devices.iter().map(to_json).collect();
-            let energy = meters_json(&meters());
+            let energy = meters::json(&meters::all());
             let all = json!({"devices": devices, "missing": missing, "energy": energy});
             line(&serde_json::to_string_pretty(&all).map_err(Failure::internal)?);
         }
@@ -49,7 +53,7 @@ pub fn devices(args: &DevicesArgs) -> Result<Exit, Failure> {
                 ));
             }
         }
-        Format::Table | Format::Markdown => put(&format!("{}\n{}", text(&found.devices, &found.missing), meters_text(&meters()))),
+        Format::Table | Format::Markdown => put(&format!("{}\n{}", text(&found.devices, &found.missing), meters::text(&meters::all()))),
     }
     Ok(Exit::Ok)
 }
@@ -85,46 +89,6 @@ fn text(devices: &[DeviceInfo], missing: &[Missing]) -> String {
             let _ = writeln!(text, "            {}", missing.remedy);
         }
     }
-    text
-}
-
-/// A power meter of this host, or why it is not there.
-type Metered = (Meter, Result<PowerMeter, NoMeter>);
-
-/// Every meter that `nomoat run` can read here.
-fn meters() -> Vec<Metered> {
-    power::find(&HOST_METERS, &PowerPlaces::default())
-}
-
-fn meters_json(meters: &[Metered]) -> serde_json::Value {
-    let found = meters.iter().filter_map(|(meter, found)| {
-        let found = found.as_ref().ok()?;
-        Some(json!({"meter": meter.name(), "scope": found.scope.name(), "devices": found.devices}))
-    });
-    let missing = meters.iter().filter_map(|(meter, found)| {
-        let none = found.as_ref().err()?;
-        Some(json!({"what": meter.name(), "why": none.why, "remedy": none.remedy}))
-    });
-    json!({"meters": found.collect::<Vec<_>>(), "missing": missing.collect::<Vec<_>>()})
-}
-
-fn meters_text(meters: &[Metered]) -> String {
-    let mut text = String::from("Energy meters\n");
-    for (meter, found) in meters {
-        let name = meter.name();
-        match found {
-            Ok(found) => {
-                let _ = writeln!(text, "  {name:<9} {} scope: {}", found.scope.name(), found.devices.join(", "));
-            }
-            Err(none) => {
-                let _ = writeln!(text, "  {name:<9} not there: {}", none.why);
-                if !none.remedy.is_empty() {
-                    let _ = writeln!(text, "            {}", none.remedy);
-                }
-            }
-        }
-    }
-    text.push_str("  Others by flags of `nomoat run`: --power FILE.csv, --power-url URL, --power-slurm FILE, --provisioned-watts W\n");
     text
 }
 

@@ -7,10 +7,12 @@
 
 mod fault;
 mod measured;
+mod pace;
 mod series;
 
 pub use fault::{Edge, Fault};
 pub use measured::{Measured, Method, measured};
+pub use pace::{Pace, paces};
 
 use crate::units::Nanos;
 

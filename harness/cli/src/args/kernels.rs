@@ -53,6 +53,9 @@ pub struct DevicesArgs {
     /// Check every kernel variant on every device against f64, and print a report to send
     #[arg(long)]
     pub selftest: bool,
+    /// Read the power meters of this host for so long, and tell how finely each tells and whether its rules hold; exits with 5 where one breaks
+    #[arg(long, value_name = "TIME", conflicts_with = "selftest")]
+    pub power: Option<String>,
     /// Folder in which runtime compilers are looked for first (libnvrtc.so, libhiprtc.so)
     #[arg(long, value_name = "DIR")]
     pub rtc: Option<PathBuf>,

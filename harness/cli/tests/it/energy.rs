@@ -203,6 +203,33 @@ fn boards_that_a_library_counts() {
     });
 }
 
+/// A meter is tried without a run: boards of 100 and 200 W whose power is told right, and one whose power is three times its counter.
+#[test]
+fn meters_are_tried() {
+    for (define, boards_say, code) in [("-DWATTS_TOLD=100", 0.0, 0), ("-DWATTS_TOLD=300", 2.0, 5)] {
+        let place = Place::new();
+        let Some(folder) = nvml(&place, "tried", define) else { return };
+        let place = place.with_env("LD_LIBRARY_PATH", &folder);
+        let ended = place.say("devices --power 2s --format json");
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        let page: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let nvml = page["meters"].as_array().unwrap().iter().find(|meter| meter["meter"] == "nvml").unwrap();
+        let devices = nvml["devices"].as_array().unwrap();
+        assert_eq!(devices.len(), 2, "{nvml:#}");
+        let apart = nvml["power_against_counter"].as_f64().unwrap_or_else(|| panic!("{nvml:#}"));
+        assert!((apart - boards_say).abs() < 0.2, "{apart}");
+        assert_eq!(nvml["joules"].is_number(), code == 0, "{nvml:#}");
+        assert_eq!(nvml["reason"].as_str().is_some_and(|why| why.starts_with("disagree: ")), code == 5, "{nvml:#}");
+        // The power of the stand-in never moves, its counter does at every reading.
+        assert!(devices.iter().all(|device| device["power_moves_ns"].is_null() && device["counter_moves_ns"].is_number()), "{nvml:#}");
+        assert!(page["missing"].as_array().unwrap().iter().any(|missing| missing["what"] == "amdsmi"), "{page:#}");
+        let table = place.say("devices --power 1s").stdout;
+        for part in ["GPU-made-up-1", "power counter", "nvml (board): ", "than by its counter", "not there: "] {
+            assert!(table.contains(part), "{part}: {table}");
+        }
+    }
+}
+
 #[test]
 fn what_is_provisioned_is_said_to_be() {
     let place = Place::new();
