@@ -111,7 +111,7 @@ impl Reader {
         }
         // The library's own words stand between rows, behind the name of a host, which may begin with a digit.
         if line.contains(" NCCL INFO ") || line.contains(" NCCL WARN ") {
-            return Ok(());
+            return self.beside(line);
         }
         if line.contains("Test NCCL failure") || line.contains("Test CUDA failure") || line.contains("Test failure") {
             return Err(format!("the test failed there: {}; rows before it are no whole measurement", line.trim_end()));
@@ -124,6 +124,20 @@ impl Reader {
         let row = row(number, columns, &words, self.scale)?;
         self.current.rows.push(row);
         Ok(())
+    }
+
+    /// A line of the library's. Where a row is glued to it, as processes that share an output do, it is no whole row and no other's words.
+    fn beside(&self, line: &str) -> Result<(), String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let number = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
+        // A row begins with two whole numbers and a type; no line of the library has more than one after another.
+        let glued = self.columns.is_some()
+            && words.windows(3).any(|w| number(w[0]) && number(w[1]) && w[2].starts_with(|c: char| c.is_ascii_alphabetic()));
+        if glued {
+            Err("a row stands in one line with the library's words; take these out (NCCL_DEBUG_FILE keeps them apart)".into())
+        } else {
+            Ok(())
+        }
     }
 
     fn comment(&mut self, text: &str) -> Result<(), String> {

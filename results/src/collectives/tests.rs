@@ -34,6 +34,16 @@ fn several_tables_in_a_file() {
     assert_eq!(tables.iter().map(|table| (table.rows.len(), table.ranks)).collect::<Vec<_>>(), [(19, Some(8)), (5, Some(4)), (4, None)]);
 }
 
+/// A row that shares its line with the library's words is not dropped.
+#[test]
+fn rows_glued_to_other_words_are_refused() {
+    let row = NEW.lines().find(|line| line.trim_start().starts_with("1024 ")).unwrap();
+    for glued in [format!("{row} h1:12:12 [0] NCCL INFO foo"), format!("h1:12:12 [0] NCCL INFO foo{row}")] {
+        let error = read(&NEW.replacen(row, &glued, 1)).unwrap_err();
+        assert!(error.contains("a row stands in one line"), "{error}");
+    }
+}
+
 /// As AMD prints it without a number, and an older list of ranks: neither tells a group.
 #[test]
 fn older_heads() {

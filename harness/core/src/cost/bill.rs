@@ -122,10 +122,10 @@ impl Bill {
         Self { tokens: Classes { visible: 0, reasoning: 0, ..self.tokens }, reasoning_unknown: 0, ..*self }
     }
 
-    /// The same bill as if nothing had been found in a cache.
+    /// The same bill as if there had been no cache: nothing found in one, and what nobody tells of, not written to one either.
     #[must_use]
     pub fn without_cache_hits(&self) -> Self {
-        Self { tokens: self.tokens.without_cache_hits(), cache_unknown: 0, ..*self }
+        Self { tokens: self.tokens.without_cache_hits(), cache_unknown: 0, write_unknown: 0, ..*self }
     }
 }
 
@@ -167,7 +167,7 @@ impl TokenPrices {
             None if tokens.cache_write > 0 => {
                 return Err(format!("{} prompt tokens were written to a billed cache, whose price is not known", tokens.cache_write));
             }
-            // Where nothing was read from a cache, nobody paid for writing to one.
+            // Where nothing was read from a cache it is taken that nobody paid for writing to one.
             Some(price) if price != self.input && bill.write_unknown > 0 && tokens.cache_read > 0 => {
                 return Err(format!("{} requests do not report tokens written to a cache, whose price differs", bill.write_unknown));
             }
