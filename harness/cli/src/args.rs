@@ -142,6 +142,9 @@ pub struct StudyArgs {
     /// What all_reduce_perf of nccl-tests or rccl-tests printed, for collective-crossover (again for several)
     #[arg(long, value_name = "FILE")]
     pub collectives: Vec<PathBuf>,
+    /// How many ranks took part in them, where a page does not list them
+    #[arg(long, value_name = "N")]
+    pub ranks: Option<u32>,
     /// table, markdown, csv or json
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: String,

@@ -17,8 +17,17 @@ pub fn study(args: &StudyArgs) -> Result<Exit, Failure> {
     let (name, first) = if args.all { (None, args.name.as_ref()) } else { (args.name.as_ref(), None) };
     let runs = first.map(std::path::PathBuf::from).into_iter().chain(args.runs.iter().cloned());
     let runs: Vec<KernelRun> = runs.map(|run| KernelRun::read(&run).map_err(Failure::usage_of)).collect::<Result<_, _>>()?;
-    // By the user's word it is an all-reduce, where a page does not tell.
-    let asked = Asked { collective: Some(Collective::AllReduce), ranks: None, in_place: false, weighting: Weighting::Relative };
+    // An all-reduce where a page does not tell, as pages before nccl-tests 2.17; of another collective the study says so itself.
+    let asked = Asked {
+        collective: None,
+        otherwise: Some(Collective::AllReduce),
+        ranks: args.ranks,
+        in_place: false,
+        weighting: Weighting::Relative,
+    };
+    if args.ranks.is_some() && args.collectives.is_empty() {
+        return Err(Failure::usage("--ranks is about the pages of --collectives; give those too"));
+    }
     let pages = args.collectives.iter().map(|path| LinkFit::open(path, asked).map_err(Failure::usage));
     let collectives: Vec<LinkFit> = pages.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
     let inputs = Inputs { scores: scores.as_ref(), collectives: &collectives, ..Inputs::default() };

@@ -10,8 +10,10 @@ const BF16: f64 = 2.0;
 /// How tables are to be read, and what a file may not tell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Asked {
-    /// What was run, where a file does not tell.
+    /// What was run, by the user's word.
     pub collective: Option<Collective>,
+    /// What is taken to have been run where neither the user nor a file tells.
+    pub otherwise: Option<Collective>,
     /// How many ranks took part, where a file does not list them.
     pub ranks: Option<u32>,
     /// The times in place instead of those out of place.
@@ -60,11 +62,14 @@ impl LinkFit {
     /// # Errors
     /// What the table does not tell, what contradicts it, or why there is no line.
     pub fn new(shown: String, table: Table, asked: Asked) -> Result<Self, String> {
-        let differ = |what: &str, own: &str, given: &str| format!("its own {what} is {own}, not {given} as was said");
+        let differ = |what: &str, own: &str, given: &str| format!("its own {what} is {own}, not {given} as was said; leave out the flag");
         let collective = match (table.collective, asked.collective) {
             (Some(own), Some(given)) if own != given => return Err(differ("collective", own.name(), given.name())),
             (Some(collective), _) | (None, Some(collective)) => collective,
-            (None, None) => return Err("does not tell its collective; give --collective, for one all_reduce".into()),
+            (None, None) => match asked.otherwise {
+                Some(collective) => collective,
+                None => return Err("does not tell its collective; give --collective, for one all_reduce".into()),
+            },
         };
         let ranks = match (table.ranks, asked.ranks) {
             (Some(own), Some(given)) if own != given => return Err(differ("number of ranks", &own.to_string(), &given.to_string())),

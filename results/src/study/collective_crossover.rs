@@ -9,6 +9,9 @@ const BF16: f64 = 2.0;
 
 pub(super) fn judge(fixed: &Fixed, inputs: &Inputs) -> Result<Vec<Finding>, StudyError> {
     let (claimed, tolerance) = (fixed.threshold("claimed_requests")?, fixed.threshold("tolerance")?);
+    if let Some(width) = fixed.numbers("d_model")?.iter().find(|width| !(width.fract() == 0.0 && (1.0..=1e9).contains(*width))) {
+        return Err(fixed.value(format!("a `d_model` must be a whole number of dimensions up to a billion, not {width}")));
+    }
     let mut points = vec![];
     for beta in fixed.numbers("beta")? {
         for d_model in fixed.numbers("d_model")? {

@@ -408,7 +408,8 @@ fn page(alpha_us: f64, gb_s: f64, off: f64, head: &str) -> LinkFit {
     let head = [head.to_owned()].into_iter().chain(ranks).chain(["# size count type redop root time algbw busbw #wrong".to_owned()]);
     let lines: Vec<String> = head.chain(rows).chain(["# Out of bounds values : 0 OK".to_owned()]).collect();
     let table = crate::collectives::read(&lines.join("\n")).unwrap().remove(0);
-    let asked = Asked { collective: Some(Collective::AllReduce), ranks: None, in_place: false, weighting: Weighting::Relative };
+    let asked =
+        Asked { collective: Some(Collective::AllReduce), otherwise: None, ranks: None, in_place: false, weighting: Weighting::Relative };
     LinkFit::new("page".into(), table, asked).unwrap()
 }
 

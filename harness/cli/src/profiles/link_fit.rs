@@ -22,7 +22,7 @@ pub fn link_fit(args: &LinkFitArgs, format: Format) -> Result<(), Failure> {
         return Err(Failure::usage(format!("--d-model takes widths of models, not {width}")));
     }
     let told = args.collective.as_deref().map(named).transpose()?;
-    let asked = Asked { collective: told, ranks: args.ranks, in_place: args.in_place, weighting };
+    let asked = Asked { collective: told, otherwise: None, ranks: args.ranks, in_place: args.in_place, weighting };
     let mut all = vec![];
     for path in &args.files {
         all.extend(LinkFit::open(path, asked).map_err(Failure::usage)?);

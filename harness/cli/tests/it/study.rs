@@ -73,6 +73,8 @@ fn a_file_of_the_users_own_and_scores() {
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert!(ended.stdout.contains("GPU only: 8 × Made-up GPU"), "{}", ended.stdout);
     }
+    let gathered = place.say("study collective-crossover --collectives gathered.txt --format json");
+    assert!(gathered.code == Some(0) && gathered.stdout.contains("gathered.txt has all_gather"), "{}", gathered.stdout);
     for (line, says) in [
         ("study collective-crossover --thresholds lacking.toml", ["lacking.toml", "`claimed`"]),
         ("study collective-crossover --thresholds none.toml", ["reading none.toml", "No such file"]),
@@ -80,7 +82,7 @@ fn a_file_of_the_users_own_and_scores() {
         ("study cost-decline --scores bare.csv", ["bare.csv: line 2", "source"]),
         ("study cost-decline --collectives ring.txt", ["is for the study collective-crossover", "cost-decline does not look at it"]),
         ("study collective-crossover --scores scores.csv", ["--scores", "cost-decline"]),
-        ("study collective-crossover --collectives gathered.txt", ["gathered.txt", "all_gather, not all_reduce"]),
+        ("study collective-crossover --ranks 8", ["--ranks", "--collectives"]),
         ("study collective-crossover --collectives none.txt", ["reading none.txt", "nccl-tests"]),
         ("study --collectives ring.txt", ["--collectives", "give its name"]),
         ("study dsa-alon", ["did you mean dsa-alone?", "nomoat study"]),
