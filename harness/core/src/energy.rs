@@ -8,6 +8,7 @@
 mod fault;
 mod measured;
 mod pace;
+mod readings;
 mod series;
 
 pub use fault::{Edge, Fault};

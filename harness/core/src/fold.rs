@@ -65,7 +65,6 @@ struct Pass<'a> {
     /// One per endpoint where there are several.
     by_endpoint: Vec<EndpointCounts>,
     bill: crate::cost::Bill,
-    good_tokens: u64,
     last_end: Option<Nanos>,
     account: Account,
     fidelity: Gathered,
@@ -74,7 +73,9 @@ struct Pass<'a> {
 impl<'a> Pass<'a> {
     fn new(facts: &'a RunFacts) -> Self {
         let classes = facts.classes.len().max(1);
-        let counts = Counts { scheduled: facts.scheduled, clipped: facts.clipped, skipped: facts.skipped, ..Counts::default() };
+        let good_tokens = (!facts.slo.is_empty()).then_some(0);
+        let counts =
+            Counts { scheduled: facts.scheduled, clipped: facts.clipped, skipped: facts.skipped, good_tokens, ..Counts::default() };
         Self {
             facts,
             frame: Frame::new(facts),
@@ -88,7 +89,6 @@ impl<'a> Pass<'a> {
             tallies: vec![Tally::default(); classes],
             by_endpoint: vec![EndpointCounts::default(); if facts.endpoints > 1 { facts.endpoints.into() } else { 0 }],
             bill: crate::cost::Bill::default(),
-            good_tokens: 0,
             last_end: None,
             account: Account::default(),
             fidelity: Gathered::default(),
@@ -140,7 +140,8 @@ impl<'a> Pass<'a> {
         tally.measured += 1;
         if good {
             tally.good += 1;
-            self.good_tokens += if billed { u64::from(record.tokens.output.unwrap_or(0)) } else { 0 };
+            let output = record.tokens.output.filter(|_| billed).unwrap_or(0);
+            counts.good_tokens = counts.good_tokens.map(|good| good + u64::from(output));
         }
         if record.is_ok() {
             let tokens = &record.tokens;
@@ -174,7 +175,6 @@ impl<'a> Pass<'a> {
         self.counts.by_status = occurred(Status::ALL, self.by_status);
         self.counts.by_error = occurred(ErrorCode::ALL, self.by_error);
         self.counts.by_endpoint = self.by_endpoint;
-        self.counts.good_tokens = (!self.facts.slo.is_empty()).then_some(self.good_tokens);
         let readings = Readings::new(self.facts.endpoints, samples, events);
         let run = Run {
             facts: self.facts,

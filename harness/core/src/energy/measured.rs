@@ -1,9 +1,10 @@
 //! From the readings of a run to the energy of its window, scope by scope.
 
-use super::series::{Series, by_counter, by_power, distinct, edges, lowest, mean};
+use super::readings::{Device, readings};
+use super::series::{by_counter, by_power, distinct, edges, lowest, mean};
 use super::{EnergyFacts, Fault, Job, MAX_DISAGREEMENT, MAX_EDGES, MAX_GAP, Meter, Scope};
 use crate::report::Window;
-use crate::sample::{Sample, SampleSource, names};
+use crate::sample::Sample;
 use crate::units::Nanos;
 use std::collections::BTreeMap;
 
@@ -50,39 +51,18 @@ pub struct Measured {
     pub other: Option<(Meter, f64)>,
 }
 
-/// Readings of one device.
-#[derive(Default)]
-struct Device {
-    watts: Series,
-    joules: Series,
-    /// The largest value of the counter.
-    range: Option<f64>,
-    /// The step of the clock that stamped them, where it was told.
-    step: Option<Nanos>,
+impl Measured {
+    /// Joules by a method, of which nothing else is known.
+    fn of(joules: f64, method: Method) -> Self {
+        Self { joules, devices: 0, readings: 0, method, meter: None, counted: false, tick: None, still: 0, other: None }
+    }
 }
 
 /// The energy of `window` in every scope that was read or told, or why there is none. The scope the user named comes first, whether it
 /// was read or not; the others follow in the order of [`Scope::ALL`]. `boards` is how many accelerators the engine has, where known.
 pub fn measured(facts: &EnergyFacts, boards: Option<u32>, window: Window, samples: &[Sample]) -> Vec<(Scope, Result<Measured, Fault>)> {
-    let mut read: BTreeMap<(Scope, Meter), BTreeMap<&str, Device>> = BTreeMap::new();
-    for sample in samples.iter().filter(|s| s.source == SampleSource::Power && s.value.is_finite()) {
-        let scope = sample.label(names::POWER_SCOPE).and_then(Scope::find);
-        let meter = sample.label(names::POWER_METER).and_then(Meter::find);
-        let (Some(scope), Some(meter)) = (scope, meter) else { continue };
-        let device = read.entry((scope, meter)).or_default().entry(sample.label(names::POWER_DEVICE).unwrap_or_default()).or_default();
-        let step = sample.label(names::POWER_STEP).and_then(|step| step.parse().ok()).filter(|step: &f64| step.is_finite() && *step > 0.0);
-        device.step = device.step.max(step.map(Nanos::from_secs_f64));
-        match sample.metric.as_str() {
-            names::POWER_WATTS => device.watts.push((sample.at, sample.value)),
-            names::POWER_ENERGY => {
-                device.joules.push((sample.at, sample.value));
-                device.range = sample.label(names::POWER_RANGE).and_then(|range| range.parse().ok());
-            }
-            _ => {}
-        }
-    }
     let mut found: Vec<(Scope, Result<Measured, Fault>)> = vec![];
-    for ((scope, meter), devices) in read {
+    for ((scope, meter), devices) in readings(samples) {
         let expected = match scope {
             Scope::Board => boards,
             Scope::Package => facts.packages,
@@ -124,17 +104,7 @@ fn of_devices(
     if let Some(expected) = expected.filter(|expected| *expected != found) {
         return Err(Fault::Devices { found, expected, scope });
     }
-    let mut sum = Measured {
-        joules: 0.0,
-        devices: found,
-        readings: 0,
-        method: Method::Counter,
-        meter: Some(meter),
-        counted: expected.is_some(),
-        tick: None,
-        still: 0,
-        other: None,
-    };
+    let mut sum = Measured { devices: found, meter: Some(meter), counted: expected.is_some(), ..Measured::of(0.0, Method::Counter) };
     for (name, mut device) in devices {
         let name = if name.is_empty() { "the meter" } else { name };
         for (series, of_a_moment) in [(&mut device.watts, mean as fn(&[_]) -> f64), (&mut device.joules, lowest)] {
@@ -173,18 +143,7 @@ fn of_job(job: &Job, window: Window) -> Result<Measured, Fault> {
     let unknown = (before + after).as_secs_f64() + 2.0;
     if near(before) && near(after) && unknown <= MAX_EDGES * window.seconds() {
         let joules = job.joules * window.seconds() / lasted.as_secs_f64();
-        let devices = job.nodes.unwrap_or(1);
-        return Ok(Measured {
-            joules,
-            devices,
-            readings: 2,
-            method: Method::Job,
-            meter: None,
-            counted: false,
-            tick: None,
-            still: 0,
-            other: None,
-        });
+        return Ok(Measured { devices: job.nodes.unwrap_or(1), readings: 2, ..Measured::of(joules, Method::Job) });
     }
     let holds = before.0 >= 0 && after.0 >= 0;
     Err(Fault::WholeJob { job: job.id.clone(), lasted, watts: job.joules / lasted.as_secs_f64(), holds })
@@ -194,16 +153,5 @@ fn provisioned(watts: f64, window: Window) -> Result<Measured, Fault> {
     if window.seconds() <= 0.0 {
         return Err(Fault::NoWindow);
     }
-    let joules = watts * window.seconds();
-    Ok(Measured {
-        joules,
-        devices: 0,
-        readings: 0,
-        method: Method::Formula,
-        meter: None,
-        counted: false,
-        tick: None,
-        still: 0,
-        other: None,
-    })
+    Ok(Measured::of(watts * window.seconds(), Method::Formula))
 }

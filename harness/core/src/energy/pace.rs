@@ -1,9 +1,9 @@
 //! How finely meters tell, by readings at a quicker pace than their own: what a window can be measured by depends on it.
 
+use super::readings::{Device, readings};
 use super::{Meter, Scope};
-use crate::sample::{Sample, SampleSource, names};
+use crate::sample::Sample;
 use crate::units::Nanos;
-use std::collections::BTreeMap;
 
 /// How finely one device of a meter tells.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,38 +28,27 @@ pub struct Pace {
 
 /// The devices of `samples`, which are in order of time, by scope, meter and name. Readings of something else are passed over.
 pub fn paces(samples: &[Sample]) -> Vec<Pace> {
-    type Told = (Vec<(Nanos, f64)>, Vec<(Nanos, f64)>);
-    let mut read: BTreeMap<(Scope, Meter, &str), Told> = BTreeMap::new();
-    for sample in samples.iter().filter(|sample| sample.source == SampleSource::Power) {
-        let scope = sample.label(names::POWER_SCOPE).and_then(Scope::find);
-        let meter = sample.label(names::POWER_METER).and_then(Meter::find);
-        let (Some(scope), Some(meter)) = (scope, meter) else { continue };
-        let (watts, joules) = read.entry((scope, meter, sample.label(names::POWER_DEVICE).unwrap_or_default())).or_default();
-        match sample.metric.as_str() {
-            names::POWER_WATTS => watts.push((sample.at, sample.value)),
-            names::POWER_ENERGY => joules.push((sample.at, sample.value)),
-            _ => {}
-        }
+    let all = readings(samples).into_iter();
+    all.flat_map(|((scope, meter), devices)| devices.into_iter().map(move |(name, device)| pace(scope, meter, name, &device))).collect()
+}
+
+fn pace(scope: Scope, meter: Meter, name: &str, Device { watts, joules, .. }: &Device) -> Pace {
+    let values = || watts.iter().map(|(_, watts)| *watts);
+    let all = (!watts.is_empty()).then(|| {
+        let (least, most) = values().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), w| (least.min(w), most.max(w)));
+        (values().sum::<f64>() / watts.len() as f64, least, most)
+    });
+    let growth = joules.windows(2).map(|pair| pair[1].1 - pair[0].1).filter(|grown| *grown > 0.0);
+    Pace {
+        scope,
+        meter,
+        device: name.to_owned(),
+        readings: watts.len().max(joules.len()) as u64,
+        watts: all,
+        power_moves: moves(watts),
+        counter_moves: moves(joules),
+        step_j: growth.reduce(f64::min),
     }
-    let pace = |((scope, meter, device), (watts, joules)): ((Scope, Meter, &str), Told)| {
-        let values = || watts.iter().map(|(_, watts)| *watts);
-        let all = (!watts.is_empty()).then(|| {
-            let (least, most) = values().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), w| (least.min(w), most.max(w)));
-            (values().sum::<f64>() / watts.len() as f64, least, most)
-        });
-        let growth = joules.windows(2).map(|pair| pair[1].1 - pair[0].1).filter(|grown| *grown > 0.0);
-        Pace {
-            scope,
-            meter,
-            device: device.to_owned(),
-            readings: watts.len().max(joules.len()) as u64,
-            watts: all,
-            power_moves: moves(&watts),
-            counter_moves: moves(&joules),
-            step_j: growth.reduce(f64::min),
-        }
-    };
-    read.into_iter().map(pace).collect()
 }
 
 /// Median time between readings that are others than the one before.
@@ -73,6 +62,7 @@ fn moves(series: &[(Nanos, f64)]) -> Option<Nanos> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::{SampleSource, names};
 
     fn sample(ms: i64, metric: &str, device: &str, value: f64) -> Sample {
         let labels = format!("scope=board,meter=nvml,device={device}");
