@@ -1,6 +1,7 @@
 //! Shapes of models: published ones by name, anybody's from a `config.json`. A kind of layer nobody here knows is an error, never a guess.
 
 mod config;
+mod keys;
 mod listed;
 mod parameters;
 mod uniform;

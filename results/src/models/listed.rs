@@ -4,7 +4,8 @@
 //! Step-3.5 go on with the layers for speculative decoding. Nothing else explains a difference, and whichever of the two numbers were
 //! taken would be a wrong figure.
 
-use super::config::{Keys, count};
+use super::config::count;
+use super::keys::Keys;
 
 /// Keys that say how many layers there are for speculative decoding, and the number; the first is what a model's own are called.
 pub(super) fn speculative(keys: Keys<'_>) -> Result<Vec<(&'static str, u32)>, String> {

@@ -1,7 +1,8 @@
 //! How many parameters a configuration means, in all and for one token: without biases, norms and what speculates, which are below a
 //! hundredth. The input embedding counts as active, as in most cards.
 
-use super::config::{Keys, count as count_of};
+use super::config::count as count_of;
+use super::keys::Keys;
 use super::listed;
 use nomoat_core::footprint::{Embedding, Experts, Layer, Shape};
 
