@@ -1,6 +1,7 @@
 //! Small helpers of the JSON files: numbers that read back equal, reading with the schema checked first, dates.
 
 use crate::error::{StoreError, check_schema};
+use crate::whole;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use std::path::Path;
@@ -35,9 +36,7 @@ pub(crate) fn read_file<T: DeserializeOwned>(directory: &Path, file: &str, known
 /// Writes a JSON file into a directory, which is made. The file appears whole or not at all.
 pub(crate) fn write_file<T: Serialize>(directory: &Path, file: &str, value: &T) -> Result<(), StoreError> {
     std::fs::create_dir_all(directory).map_err(StoreError::io("making", directory))?;
-    let (beside, path) = (directory.join(format!("{file}.tmp")), directory.join(file));
-    std::fs::write(&beside, pretty(value)).map_err(StoreError::io("writing", &beside))?;
-    std::fs::rename(&beside, &path).map_err(StoreError::io("renaming to", &path))
+    whole::write_text(&directory.join(file), &pretty(value))
 }
 
 /// Largest magnitude below which every integer-valued `f64` is written as an integer: all of them fit an `i64`.

@@ -31,6 +31,7 @@ pub mod spool;
 pub mod study;
 pub mod summary;
 pub mod table;
+mod whole;
 mod wire;
 mod words;
 

@@ -10,13 +10,13 @@ use crate::manifest::{FileEntry, Manifest, State};
 use crate::records::{RecordsReader, RecordsWriter};
 use crate::spool::{Entry, SpoolReader, SpoolWriter, Torn};
 use crate::summary::Summary;
-use crate::{events, samples};
+use crate::{events, samples, whole};
 use nomoat_core::record::RequestRecord;
 use nomoat_core::report::{RunFacts, RunReport};
 use nomoat_core::sample::{RunEvent, Sample};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -177,7 +177,7 @@ impl RunDir {
     /// # Errors
     /// It cannot be written.
     pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        self.write_text(MANIFEST, &manifest.to_json())
+        whole::write_text(&self.file(MANIFEST), &manifest.to_json())
     }
 
     /// Reads the summary as it was stored.
@@ -267,10 +267,10 @@ impl RunDir {
             return Err(StoreError::run(&self.path, why));
         }
         let facts = manifest.facts()?;
-        self.write_with(SAMPLES, |path| samples::write(path, &self.run_id, samples))?;
-        self.write_text(EVENTS, &events::to_jsonl(events))?;
+        whole::write_with(&self.file(SAMPLES), |path| samples::write(path, &self.run_id, samples))?;
+        whole::write_text(&self.file(EVENTS), &events::to_jsonl(events))?;
         let report = self.fold(&facts, samples, events, fold)?;
-        self.write_text(SUMMARY, &Summary::new(&self.run_id, &report).to_json())?;
+        whole::write_text(&self.file(SUMMARY), &Summary::new(&self.run_id, &report).to_json())?;
         manifest.files = [RECORDS, SAMPLES, SUMMARY, EVENTS].into_iter().map(|name| self.entry(name)).collect::<Result<_, _>>()?;
         self.write_manifest(&manifest)?;
         fs::remove_file(self.file(SPOOL)).map_err(StoreError::io("removing", &self.file(SPOOL)))?;
@@ -343,7 +343,7 @@ impl RunDir {
         order.sort_unstable();
         // A second reader, because the first one stays at the place of damage.
         let mut spool = SpoolReader::open(&self.file(SPOOL))?;
-        self.write_with(RECORDS, |path| {
+        whole::write_with(&self.file(RECORDS), |path| {
             let mut writer = RecordsWriter::create(path, &self.run_id)?;
             for (_, position) in &order {
                 spool.go_to(*position)?;
@@ -372,27 +372,6 @@ impl RunDir {
             return Err(StoreError::value(path.display().to_string(), format!("it is larger than {TEXT_MAX} bytes")));
         }
         Ok(text)
-    }
-
-    fn write_text(&self, name: &str, text: &str) -> Result<(), StoreError> {
-        self.write_with(name, |path| {
-            let write = || {
-                let mut file = File::create(path)?;
-                file.write_all(text.as_bytes())?;
-                file.sync_all()
-            };
-            write().map_err(StoreError::io("writing", path))
-        })
-    }
-
-    /// Lets `write` make a file beside its place, then puts it there in one step.
-    fn write_with(&self, name: &str, write: impl FnOnce(&Path) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        let (beside, path) = (self.file(&format!("{name}.tmp")), self.file(name));
-        write(&beside).inspect_err(|_| {
-            // What is half written is of no use; that it may stay behind if even this fails harms nobody.
-            let _ = fs::remove_file(&beside);
-        })?;
-        fs::rename(&beside, &path).map_err(StoreError::io("renaming to", &path))
     }
 }
 
