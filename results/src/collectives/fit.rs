@@ -105,9 +105,17 @@ impl LinkFit {
             .filter(|_| bytes > 0.0)
     }
 
-    /// Bytes of the sizes whose time is off the line by more than this share.
-    pub fn misfits(&self, share: f64) -> Vec<f64> {
-        self.points.iter().zip(&self.fit.residuals).filter(|(_, residual)| residual.abs() > share).map(|((bytes, _), _)| *bytes).collect()
+    /// That one line does not fit, where times are off it by more than this share: how many, and of which sizes.
+    pub fn misfit(&self, share: f64) -> Option<String> {
+        let off = self.points.iter().zip(&self.fit.residuals).filter(|(_, residual)| residual.abs() > share);
+        let far: Vec<f64> = off.map(|((bytes, _), _)| *bytes).collect();
+        let (first, last) = far.first().zip(far.last())?;
+        Some(format!(
+            "one line does not fit: {} of {} sizes are off by more than {:.0} %, from {first} to {last} bytes",
+            far.len(),
+            self.points.len(),
+            share * 100.0
+        ))
     }
 
     /// What was measured, in words: `8 × AMD Instinct MI300X, rccl-tests 2.18.3`.

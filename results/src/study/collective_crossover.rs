@@ -108,14 +108,8 @@ impl Measured<'_> {
             fit.worst() * 100.0
         );
         let finding = |verdict| Finding::new(&claim, self.rule(), &seen, verdict, Evidence::Measured).numbers(numbers.clone());
-        let far = page.misfits(self.misfit);
-        if let (Some(first), Some(last)) = (far.first(), far.last()) {
-            return finding(Verdict::Inconclusive).because(format!(
-                "one line does not fit: {} of {} sizes are off by more than {:.0} %, from {first} to {last} bytes",
-                far.len(),
-                page.points.len(),
-                self.misfit * 100.0
-            ));
+        if let Some(why) = page.misfit(self.misfit) {
+            return finding(Verdict::Inconclusive).because(why);
         }
         if !page.table.ended {
             return finding(Verdict::Inconclusive).because("the page may have been cut off: larger sizes would change the line");

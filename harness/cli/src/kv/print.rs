@@ -287,6 +287,11 @@ pub fn json(ask: &Ask, rows: &[Row<'_>]) -> Value {
     })
 }
 
+/// Whether prompts fit beside sequences: where nothing else was asked for that stands there. Else they have a table of their own.
+fn has_room(ask: &Ask) -> bool {
+    ask.memory.is_none() && ask.link.is_none() && ask.against.is_none() && ask.batch.is_none()
+}
+
 /// What a person reads: a table of sequences, with their prompts where there is room, one of steps where they are asked for, and notes.
 pub fn tables(ask: &Ask, rows: &[Row<'_>], format: Format) -> String {
     let mut places = vec![Place::All, Place::Sequence];
@@ -295,7 +300,7 @@ pub fn tables(ask: &Ask, rows: &[Row<'_>], format: Format) -> String {
     // All at once would not fit into a line.
     let apart = ask.memory.is_some() && ask.link.is_some();
     places.extend(ask.against.as_ref().filter(|_| !apart).map(|_| Place::Against));
-    let room = ask.memory.is_none() && ask.link.is_none() && ask.against.is_none() && ask.batch.is_none();
+    let room = has_room(ask);
     places.extend(room.then_some(Place::Prompt));
     let mut text = figures(rows, &places).render(format);
     if let Some(other) = ask.against.as_ref().filter(|_| apart) {
@@ -383,11 +388,7 @@ fn of_prompt(ask: &Ask) -> String {
     };
     let step = ask.batch.unwrap_or(1);
     let time = ask.device.as_ref().map_or("", |_| " compute: at the device's peaks, a floor of the time to the first token.");
-    let context = if ask.batch.is_some() || ask.memory.is_some() || ask.link.is_some() || ask.against.is_some() {
-        format!(", even context: how many tokens of each of {step} sequence(s),")
-    } else {
-        String::new()
-    };
+    let context = if has_room(ask) { String::new() } else { format!(", even context: how many tokens of each of {step} sequence(s),") };
     format!(
         "prompt: all operations of a whole prompt with nothing of it cached, matrices included, the output's for the last token{output}.{time} \
          even batch: how many sequences of that context{context} it takes until a decode step moves as many bytes of caches as of weights; \

@@ -154,19 +154,13 @@ fn tables(all: &[LinkFit], args: &LinkFitArgs, format: Format) {
 }
 
 fn judged(of: &LinkFit) -> String {
-    let far = of.misfits(MISFIT);
     let checked = of.table.rows.iter().filter(|row| row.timings.iter().flatten().all(|timing| timing.checked)).count();
-    let mut text = match (of.fit.is_physical(), far.first(), far.last()) {
-        (false, ..) => format!("{}: no α and β describe these times: one of them came out negative.", of.shown),
-        (true, Some(first), Some(last)) => format!(
-            "{}: one line does not fit: {} of {} sizes are off by more than {:.0} %, from {first} to {last} bytes; the library changes its \
-             way there, and B* between such sizes is not to be trusted.",
-            of.shown,
-            far.len(),
-            of.points.len(),
-            MISFIT * 100.0
-        ),
-        _ => format!("{}: the line is off by {:.1} % at most.", of.shown, of.fit.worst() * 100.0),
+    let mut text = match of.misfit(MISFIT) {
+        _ if !of.fit.is_physical() => format!("{}: no α and β describe these times: one of them came out negative.", of.shown),
+        Some(why) => {
+            format!("{}: {why}; the library changes its way there, and B* between such sizes is not to be trusted.", of.shown)
+        }
+        None => format!("{}: the line is off by {:.1} % at most.", of.shown, of.fit.worst() * 100.0),
     };
     if checked < of.table.rows.len() {
         text += " Values were not compared in all rows.";
