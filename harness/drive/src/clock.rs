@@ -46,9 +46,12 @@ impl MonotonicClock {
     /// of 20 µs or less is noise of reading and is not taken over.
     pub fn reread_wall() -> (Nanos, Nanos) {
         let ahead = wall_ahead();
-        let known = WALL_AHEAD.load(Ordering::Relaxed);
-        let change = if known == UNREAD { Nanos::ZERO } else { ahead - Nanos(known) };
-        if known == UNREAD || change.0.abs() > CLOCK_STEP.0 {
+        // Of several threads that read it for the first time at once one is first, and the others have its offset.
+        let Err(known) = WALL_AHEAD.compare_exchange(UNREAD, ahead.0, Ordering::Relaxed, Ordering::Relaxed) else {
+            return (ahead, Nanos::ZERO);
+        };
+        let change = ahead - Nanos(known);
+        if change.0.abs() > CLOCK_STEP.0 {
             WALL_AHEAD.store(ahead.0, Ordering::Relaxed);
             return (ahead, change);
         }
